@@ -1,0 +1,1 @@
+"""Reading queues: the Broker protocol and one module per broker."""

@@ -1,0 +1,1 @@
+"""What people type: `celeriac` and the kubectl plugin `kubectl celery`."""

@@ -1,0 +1,131 @@
+"""The values of a CeleryWorkerPool, as the rest of the operator sees them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from celeriac.scaling.types import Policy
+
+
+class PoolKey(NamedTuple):
+    """Names one CeleryWorkerPool, and its Deployment: both have the same namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class PoolType(StrEnum):
+    """How a worker runs its tasks (`celery worker -P`)."""
+
+    SOLO = "solo"
+    PREFORK = "prefork"
+    THREADS = "threads"
+    GEVENT = "gevent"
+    EVENTLET = "eventlet"
+    CUSTOM = "custom"
+
+
+class PodSecurity(StrEnum):
+    """The Pod Security Standard that a pool's pods satisfy."""
+
+    BASELINE = "Baseline"
+    RESTRICTED = "Restricted"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """One key of a Secret in the pool's own namespace."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLayout:
+    """How kombu lays a queue out in Redis (its transport options of the same names).
+
+    key_prefix      `global_keyprefix`, before every key
+    separator       `sep`, between the queue's name and the priority step
+    priority_steps  each step but 0 has a list of its own: <queue><separator><step>
+    """
+
+    key_prefix: str = ""
+    separator: str = "\x06\x16"
+    priority_steps: tuple[int, ...] = (0, 3, 6, 9)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSecrets:
+    """Where the CA and the client certificate of a rediss:// broker come from."""
+
+    ca: SecretKey | None = None
+    certificate: SecretKey | None = None
+    private_key: SecretKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSpec:
+    """Where the queues are. Exactly one of `url` (without a password) and `url_from` is set."""
+
+    url: str | None = None
+    url_from: SecretKey | None = None
+    layout: QueueLayout = QueueLayout()
+    tls: TlsSecrets | None = None
+    sentinel_master: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Options of `celery worker`; None leaves the application's own setting in force."""
+
+    prefetch_multiplier: int | None = None
+    max_tasks_per_child: int | None = None
+    max_memory_per_child_kib: int | None = None
+    soft_time_limit_seconds: int | None = None
+    time_limit_seconds: int | None = None
+    events: bool = False
+    log_level: str = "INFO"
+    extra_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PodTemplate:
+    """What the user adds to the worker's pods: the allowlisted fields of spec.template, as they came."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPool:
+    """One CeleryWorkerPool. `generation` is the one of metadata; `uid` that of the object."""
+
+    key: PoolKey
+    uid: str
+    generation: int
+    image: str
+    app: str
+    broker: BrokerSpec
+    policy: Policy
+    queues: tuple[str, ...] = ("celery",)
+    pool_type: PoolType = PoolType.PREFORK
+    concurrency: int = 4
+    custom_pool: str | None = None
+    launcher: tuple[str, ...] = ("python",)
+    worker: WorkerOptions = WorkerOptions()
+    drain_timeout_seconds: int = 3600
+    pod_security: PodSecurity = PodSecurity.BASELINE
+    template: PodTemplate = field(default_factory=PodTemplate)
+
+
+class InvalidPool(ValueError):
+    """A CeleryWorkerPool that cannot be run. `field` is its path (spec.pool); the message names the cure."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field

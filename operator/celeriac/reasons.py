@@ -1,0 +1,67 @@
+"""Every reason string that a condition, an event or a decision may carry: one owner, so that users can rely on them."""
+
+from typing import Final
+
+# Decisions (status.decision.reason, condition ScalingActive)
+WITHIN_TARGET: Final = "WithinTarget"
+BACKLOG: Final = "Backlog"
+DEMAND_FELL: Final = "DemandFell"
+STABILIZED: Final = "Stabilized"
+SCALE_TO_ZERO: Final = "ScaleToZero"
+ZERO_PENDING: Final = "ScaleToZeroPending"
+IDLE: Final = "Idle"
+PINNED: Final = "Pinned"
+PAUSED: Final = "Paused"
+DRY_RUN: Final = "DryRun"
+FALLBACK: Final = "Fallback"
+HOLDING: Final = "BrokerUnreadable"
+
+# Limits (condition ScalingLimited; the first two are the HPA's own)
+TOO_MANY_REPLICAS: Final = "TooManyReplicas"
+TOO_FEW_REPLICAS: Final = "TooFewReplicas"
+SCALE_UP_LIMIT: Final = "ScaleUpLimit"
+SCALE_DOWN_LIMIT: Final = "ScaleDownLimit"
+SCALE_UP_STABILIZED: Final = "ScaleUpStabilized"
+SCALE_DOWN_STABILIZED: Final = "ScaleDownStabilized"
+DESIRED_WITHIN_RANGE: Final = "DesiredWithinRange"
+
+# Plans: why a change is held
+ROLLOUT_IN_PROGRESS: Final = "RolloutInProgress"
+TASKS_IN_FLIGHT: Final = "TasksInFlight"
+SCALED: Final = "Scaled"
+NO_CHANGE: Final = "NoChange"
+
+# The broker (condition BrokerReachable)
+BROKER_READABLE: Final = "Readable"
+BROKER_CONNECTION_FAILED: Final = "ConnectionFailed"
+BROKER_TIMEOUT: Final = "Timeout"
+BROKER_AUTHENTICATION_FAILED: Final = "AuthenticationFailed"
+BROKER_PERMISSION_DENIED: Final = "PermissionDenied"
+BROKER_TLS_FAILED: Final = "TlsFailed"
+BROKER_LOADING: Final = "Loading"
+BROKER_IS_REPLICA: Final = "ReplicaNotMaster"
+BROKER_RESTARTED: Final = "Restarted"
+BROKER_WRONG_TYPE: Final = "WrongType"
+BROKER_URL_INVALID: Final = "InvalidURL"
+BROKER_UNSUPPORTED: Final = "UnsupportedBroker"
+BROKER_ERROR: Final = "BrokerError"
+SECRET_NOT_FOUND: Final = "SecretNotFound"
+SECRET_KEY_NOT_FOUND: Final = "SecretKeyNotFound"
+
+# The workload (conditions Ready and Progressing)
+READY: Final = "Ready"
+SCALED_TO_ZERO: Final = "ScaledToZero"
+PODS_STARTING: Final = "PodsStarting"
+ROLLING_OUT: Final = "RollingOut"
+STABLE: Final = "Stable"
+INVALID_SPEC: Final = "InvalidSpec"
+APPLY_FAILED: Final = "ApplyFailed"
+NAME_TAKEN: Final = "NameTaken"
+UNSCHEDULABLE: Final = "Unschedulable"
+IMAGE_PULL_FAILED: Final = "ImagePullFailed"
+CONTAINER_CONFIG_ERROR: Final = "ContainerConfigError"
+START_FAILED: Final = "StartFailed"
+CRASH_LOOP: Final = "CrashLoop"
+QUOTA_EXCEEDED: Final = "QuotaExceeded"
+POD_SECURITY_REFUSED: Final = "PodSecurityRefused"
+POD_REFUSED: Final = "PodRefused"

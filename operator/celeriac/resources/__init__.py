@@ -1,0 +1,1 @@
+"""Pure builders: a pool in, a fresh dict out."""

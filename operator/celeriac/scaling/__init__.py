@@ -1,0 +1,1 @@
+"""Pure scaling: no I/O, no clock, no Kubernetes. Numbers in, a Decision out."""

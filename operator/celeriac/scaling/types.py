@@ -1,0 +1,220 @@
+"""The vocabulary of a scaling decision: numbers in, a Decision out.
+
+Everything here is a frozen value. Times are seconds on one monotonic clock that the caller owns; nothing in this
+package reads a clock. The names follow autoscaling/v2 wherever Kubernetes has a name for the thing.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """What the operator does with a decision: act on it, only report it, or not decide at all."""
+
+    AUTO = "Auto"
+    DRY_RUN = "DryRun"
+    PAUSED = "Paused"
+
+
+class PolicyType(StrEnum):
+    """Unit of a rate policy (HPAScalingPolicy.type)."""
+
+    PODS = "Pods"
+    PERCENT = "Percent"
+
+
+class SelectPolicy(StrEnum):
+    """Which of several rate policies wins (HPAScalingRules.selectPolicy)."""
+
+    MAX = "Max"
+    MIN = "Min"
+    DISABLED = "Disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class RatePolicy:
+    """At most `value` pods (or percent of the replicas) of change within `period_seconds`."""
+
+    type: PolicyType
+    value: int
+    period_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingRules:
+    """One direction of a HorizontalPodAutoscalerBehavior.
+
+    `policies` is None where the user gave none: `decide` then takes the operator's default for the direction.
+    """
+
+    stabilization_window_seconds: int
+    tolerance: float
+    select_policy: SelectPolicy = SelectPolicy.MAX
+    policies: tuple[RatePolicy, ...] | None = None
+
+
+DEFAULT_SCALE_UP = ScalingRules(stabilization_window_seconds=0, tolerance=0.0)
+DEFAULT_SCALE_DOWN = ScalingRules(stabilization_window_seconds=60, tolerance=0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Behavior:
+    """How fast replicas may follow the recommendation (autoscaling/v2 HorizontalPodAutoscalerBehavior)."""
+
+    scale_up: ScalingRules = DEFAULT_SCALE_UP
+    scale_down: ScalingRules = DEFAULT_SCALE_DOWN
+
+
+@dataclass(frozen=True, slots=True)
+class QueueWaitTarget:
+    """What waits now starts within `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TasksPerSlotTarget:
+    """Waiting and running tasks per slot."""
+
+    tasks: float
+
+
+Target = QueueWaitTarget | TasksPerSlotTarget
+DEFAULT_TARGET = QueueWaitTarget(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Replicas to hold once the broker has been unreadable for `after_seconds`."""
+
+    after_seconds: float
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a pool's owner asked for. `slots` is the number of tasks that one replica runs at a time."""
+
+    slots: int
+    min_replicas: int = 0
+    max_replicas: int = 20
+    target: Target = DEFAULT_TARGET
+    scale_to_zero_after_seconds: float = 300
+    behavior: Behavior = Behavior()
+    fallback: Fallback | None = None
+    mode: Mode = Mode.AUTO
+    pinned_replicas: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a pool has to do, read at one moment.
+
+    waiting    due messages in the pool's queues (q)
+    running    tasks delivered to a worker, not yet finished (a); without the agent that is the pool's share of
+               `unacked`, prefetched messages included
+    scheduled  messages held by workers for an ETA that has not come; no demand, but never to be dropped
+    exact      False where `running` and `scheduled` are estimates from a sample: nothing may then be assumed idle
+    current_replicas  spec.replicas of the Deployment (p)
+    arrival_rate      tasks per second, smoothed (lambda)
+    runtime_seconds   mean seconds a task occupies a slot (R), None while unknown
+    cold_start_seconds  seconds from a scale-up to a pod that consumes (C)
+    """
+
+    waiting: int
+    running: int
+    current_replicas: int
+    scheduled: int = 0
+    exact: bool = True
+    arrival_rate: float = 0.0
+    runtime_seconds: float | None = None
+    cold_start_seconds: float = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is certain that nothing waits and no worker holds anything."""
+        return self.exact and not (self.waiting or self.running or self.scheduled)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """The demand could not be read. Unknown is never zero: replicas hold, or follow `fallback`.
+
+    `since` is the moment of the first failed reading in a row; `reason` a CamelCase constant of `celeriac.reasons`;
+    `message` a sentence that names the cure.
+    """
+
+    current_replicas: int
+    since: float
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One raw recommendation, remembered for the stabilization windows."""
+
+    at: float
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleChange:
+    """One performed change of the replicas (positive up, negative down), remembered for the rate policies."""
+
+    at: float
+    change: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What `decide` must remember between two calls: pruned by it, owned by the caller."""
+
+    recommendations: tuple[Recommendation, ...] = ()
+    changes: tuple[ScaleChange, ...] = ()
+    idle_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Why a Decision is not what the target alone would ask for (condition ScalingLimited)."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and the sentence that explains it; the two never differ.
+
+    replicas  the desired count
+    active    whether the operator decides from demand (condition ScalingActive)
+    reason    a CamelCase constant of `celeriac.reasons`
+    message   a sentence with the numbers, to be checked by hand
+    limit     set where a bound, a window or a rate held the decision back
+    history   what to pass to the next call
+    """
+
+    replicas: int
+    reason: str
+    message: str
+    active: bool = True
+    limit: Limit | None = None
+    history: History = field(default_factory=History)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What `plan` needs to know of the running Deployment."""
+
+    replicas: int
+    rollout_in_progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is really done now. `replicas` None: nothing; `reason` and `message` then say why a change is held."""
+
+    replicas: int | None
+    reason: str
+    message: str
