@@ -12,7 +12,7 @@ class QueueSet:
     """The queues of one pool and how they are laid out."""
 
     queues: tuple[str, ...]
-    layout: QueueLayout = QueueLayout()
+    layout: QueueLayout = field(default_factory=QueueLayout)
 
 
 @dataclass(frozen=True, slots=True)
