@@ -1,0 +1,54 @@
+"""The Deployment of a pool's workers."""
+
+from typing import Any
+
+from celeriac.pool.model import WorkerPool
+from celeriac.resources.labels import owner_reference, pool_labels, selector_labels
+from celeriac.resources.pod import pod_spec
+
+
+def build_deployment(pool: WorkerPool, *, url_has_query: bool = False) -> dict[str, Any]:
+    """The manifest of the pool's Deployment, without spec.replicas: those have another owner, the scale subresource.
+
+    `url_has_query` says whether the broker URL in the Secret has a query already (`?db=1`); it matters with broker.tls
+    only, where parameters are added to the URL. Every call returns a fresh dict.
+    """
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": pool.key.name,
+            "namespace": pool.key.namespace,
+            "labels": pool_labels(pool),
+            "ownerReferences": [owner_reference(pool)],
+        },
+        "spec": {
+            "selector": {"matchLabels": selector_labels(pool)},
+            "strategy": _strategy(),
+            # Enough to undo a rollout; every old ReplicaSet is an object to keep.
+            "revisionHistoryLimit": 2,
+            # Until then no new pod is "not progressing": time to pull an image and to load a model.
+            "progressDeadlineSeconds": 600,
+            "template": {
+                "metadata": _template_metadata(pool),
+                "spec": pod_spec(pool, url_has_query=url_has_query),
+            },
+        },
+    }
+
+
+def _strategy() -> dict[str, Any]:
+    """A new worker first, then an old one less.
+
+    Workers need no port and no turn: old and new consume side by side. An old one leaves only when a new one is ready,
+    so a release never costs capacity, and one that does not start takes no working worker away. A quarter at a time
+    keeps the surge within what a node pool or a quota usually has to spare.
+    """
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}
+
+
+def _template_metadata(pool: WorkerPool) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"labels": {**pool.template.labels, **pool_labels(pool)}}
+    if pool.template.annotations:
+        metadata["annotations"] = dict(pool.template.annotations)
+    return metadata

@@ -1,0 +1,33 @@
+"""The security contexts of a pool's pods, after the Pod Security Standards of Kubernetes.
+
+Baseline runs images as they are, root ones and those that use sudo included; it only asks for the container runtime's
+default system call filter, which Docker always applied. Restricted is the standard of that name and, beyond it, a
+read-only root file system with a writable /tmp.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from celeriac.pool.model import PodSecurity
+
+RUNTIME_DEFAULT = {"type": "RuntimeDefault"}
+
+
+def pod_security_context(level: PodSecurity, users: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod's securityContext: what the user asks for, but never less than the level demands."""
+    if level is PodSecurity.BASELINE:
+        return {"seccompProfile": dict(RUNTIME_DEFAULT), **users}
+    return {**users, "runAsNonRoot": True, "seccompProfile": dict(RUNTIME_DEFAULT)}
+
+
+def container_security_context(level: PodSecurity) -> dict[str, Any] | None:
+    """The securityContext of a container that has none of its own; None where the level asks for none."""
+    if level is PodSecurity.BASELINE:
+        return None
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "seccompProfile": dict(RUNTIME_DEFAULT),
+    }
