@@ -168,9 +168,16 @@ class ScaleChange:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What `decide` must remember between two calls: pruned by it, owned by the caller."""
+    """What `decide` must remember between two calls: pruned by it, owned by the caller.
 
-    recommendations: tuple[Recommendation, ...] = ()
+    highest  the scale-down window as a staircase: each entry higher than all later ones, the first its maximum
+    lowest   the scale-up window, likewise: the first is its minimum
+    changes  what was performed, for the rate policies
+    idle_since  since when readings say without a gap that nothing waits and nothing is held
+    """
+
+    highest: tuple[Recommendation, ...] = ()
+    lowest: tuple[Recommendation, ...] = ()
     changes: tuple[ScaleChange, ...] = ()
     idle_since: float | None = None
 

@@ -1,0 +1,200 @@
+"""How many replicas a pool should have, and why.
+
+`decide` is pure. What was read goes through named steps in the order of the Kubernetes HPA: target, tolerance,
+stabilization, rate, bounds; then the rule for zero, which the HPA does not have. Each step hands on a count and a
+sentence, so that the count that acts and the sentence that explains it cannot differ.
+"""
+
+from dataclasses import dataclass
+
+from celeriac import reasons
+from celeriac.scaling.history import fresh_history, observe, record_change, remember
+from celeriac.scaling.rate import lower_bound, upper_bound
+from celeriac.scaling.target import DUST, Need, count, replicas_needed
+from celeriac.scaling.types import Decision, Demand, Doubt, History, Limit, Mode, Policy, SelectPolicy
+
+__all__ = ["decide", "fresh_history", "record_change"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one step hands to the next."""
+
+    replicas: int
+    message: str
+    limit: Limit | None = None
+
+
+def decide(policy: Policy, demand: Demand | Doubt, history: History, now: float) -> Decision:
+    """Return how many replicas the pool should have at `now`, why, and the history for the next call.
+
+    `now` and all times in `history` are seconds on one monotonic clock. The mode beats the pin: a paused pool is left
+    alone whatever its replicas say. The pin beats a doubt: it needs no broker.
+    """
+    history = observe(history, demand, now)
+    if policy.mode is Mode.PAUSED:
+        message = f"scaling.mode is Paused: {count(demand.current_replicas, 'replica')} left as they are"
+        return _without_demand(policy, history, now, demand.current_replicas, reasons.PAUSED, message)
+    if policy.pinned_replicas is not None:
+        message = f"pinned at {policy.pinned_replicas} by spec.replicas: minReplicas and maxReplicas do not apply"
+        return _without_demand(policy, history, now, policy.pinned_replicas, reasons.PINNED, message)
+    if isinstance(demand, Doubt):
+        return _in_doubt(policy, demand, history, now)
+    return _from_demand(policy, demand, history, now)
+
+
+def _without_demand(
+    policy: Policy, history: History, now: float, replicas: int, reason: str, message: str, limit: Limit | None = None
+) -> Decision:
+    """Return a count that was not computed from demand.
+
+    It is remembered as a recommendation: once demand decides again, the pool shrinks no sooner than after one
+    scale-down window.
+    """
+    history = remember(history, policy.behavior, replicas, now)
+    return Decision(replicas, reason, message, active=False, limit=limit, history=history)
+
+
+def _in_doubt(policy: Policy, doubt: Doubt, history: History, now: float) -> Decision:
+    """Hold while the broker cannot be read, then follow `fallback`, but upwards only: unknown is never zero."""
+    held = max(doubt.current_replicas, policy.min_replicas)
+    fallback = policy.fallback
+    if fallback is None or now - doubt.since < fallback.after_seconds:
+        message = f"holding at {held}: {doubt.message}"
+        return _without_demand(policy, history, now, held, reasons.HOLDING, message)
+    replicas = max(held, min(fallback.replicas, policy.max_replicas))
+    if replicas > fallback.replicas:
+        outcome = f", holding at {replicas} (a doubt never scales down)"
+    elif replicas < fallback.replicas:
+        outcome = f", limited to {replicas} by maxReplicas"
+    else:
+        outcome = ""
+    message = f"fallback of {fallback.replicas}{outcome}: unreadable for {fallback.after_seconds:g} s: {doubt.message}"
+    return _without_demand(policy, history, now, replicas, reasons.FALLBACK, message)
+
+
+def _from_demand(policy: Policy, demand: Demand, history: History, now: float) -> Decision:
+    step = _tolerate(policy, demand, replicas_needed(policy, demand))
+    wanted = step.replicas
+    history = remember(history, policy.behavior, wanted, now)
+    step = _stabilize(step, policy, demand, history, now)
+    step = _limit_rate(step, policy, demand, history, now)
+    step = _clamp(step, policy)
+    step = _rule_for_zero(step, policy, demand, history, now)
+    reason = _reason(step, demand, wanted)
+    return Decision(step.replicas, reason, step.message, limit=step.limit, history=history)
+
+
+def _tolerate(policy: Policy, demand: Demand, need: Need) -> _Step:
+    """Keep the current count while the load is close to it (HPA: 1 - scaleDown <= ratio <= 1 + scaleUp).
+
+    No load at all is never close: a tolerance of 1 must not keep an idle pool.
+    """
+    current = demand.current_replicas
+    down, up = policy.behavior.scale_down.tolerance, policy.behavior.scale_up.tolerance
+    close = (1 - down) * current - DUST <= need.load <= (1 + up) * current + DUST
+    if need.replicas == current or need.load == 0 or not close:
+        return _Step(need.replicas, need.sentence)
+    tolerance = down if need.replicas < current else up
+    return _Step(current, f"{current} is within the tolerance of {tolerance:.0%}; {need.sentence}")
+
+
+def _zero_is_due(policy: Policy, history: History, now: float) -> bool:
+    if policy.min_replicas > 0 or history.idle_since is None:
+        return False
+    return now - history.idle_since >= policy.scale_to_zero_after_seconds
+
+
+def _stabilize(step: _Step, policy: Policy, demand: Demand, history: History, now: float) -> _Step:
+    """Take the safest recommendation of the windows (HPA), with two exceptions at zero.
+
+    Zero has a clock of its own, scaleToZeroAfterSeconds, so the scale-down window neither delays nor hastens it; and
+    no scale-up window may keep a pool at zero while something is to be done (KEDA calls that activation).
+    """
+    current = demand.current_replicas
+    if _zero_is_due(policy, history, now):
+        return step
+    lowest, highest = history.lowest[0].replicas, history.highest[0].replicas
+    replicas = min(max(current, lowest), highest)
+    if current == 0 and step.replicas > 0:
+        replicas = max(replicas, 1)
+    if replicas == step.replicas:
+        return step
+    verb = "holding" if replicas == current else "going"
+    if step.replicas > current:
+        seconds = policy.behavior.scale_up.stabilization_window_seconds
+        why = f"{verb} at {replicas}: the lowest recommendation of the last {seconds} s"
+        return _Step(replicas, f"{why}; {step.message}", Limit(reasons.SCALE_UP_STABILIZED, why))
+    seconds = policy.behavior.scale_down.stabilization_window_seconds
+    why = f"{verb} at {replicas}: the highest recommendation of the last {seconds} s"
+    return _Step(replicas, f"{why}; {step.message}", Limit(reasons.SCALE_DOWN_STABILIZED, why))
+
+
+def _limit_rate(step: _Step, policy: Policy, demand: Demand, history: History, now: float) -> _Step:
+    """Change no faster than `behavior` allows; the first replica of a pool at zero is never refused."""
+    current, behavior = demand.current_replicas, policy.behavior
+    if step.replicas > current:
+        known = demand.runtime_seconds is not None
+        bound = upper_bound(behavior.scale_up, current, history.changes, now, runtime_known=known)
+        allowed = step.replicas if bound is None else max(bound.replicas, 1)
+        if bound is not None and allowed < step.replicas:
+            return _limited(step, allowed, reasons.SCALE_UP_LIMIT, bound.sentence)
+    elif step.replicas < current:
+        bound = lower_bound(behavior.scale_down, current, history.changes, now)
+        if bound.replicas > step.replicas:
+            return _limited(step, bound.replicas, reasons.SCALE_DOWN_LIMIT, bound.sentence)
+    return step
+
+
+def _clamp(step: _Step, policy: Policy) -> _Step:
+    if step.replicas > policy.max_replicas:
+        return _limited(step, policy.max_replicas, reasons.TOO_MANY_REPLICAS, "maxReplicas")
+    if step.replicas < policy.min_replicas:
+        return _limited(step, policy.min_replicas, reasons.TOO_FEW_REPLICAS, "minReplicas")
+    return step
+
+
+def _limited(step: _Step, replicas: int, reason: str, why: str) -> _Step:
+    sentence = f"limited to {replicas} by {why}" if not why.startswith("at most") else f"limited to {replicas}: {why}"
+    return _Step(replicas, f"{step.message}; {sentence}", Limit(reason, sentence))
+
+
+def _rule_for_zero(step: _Step, policy: Policy, demand: Demand, history: History, now: float) -> _Step:
+    """Keep one warm replica from the end of demand until scaleToZeroAfterSeconds have passed."""
+    never = policy.min_replicas > 0 or policy.behavior.scale_down.select_policy is SelectPolicy.DISABLED
+    if never or history.idle_since is None or demand.current_replicas == 0 or step.replicas > 1:
+        return step
+    idle = now - history.idle_since
+    left = policy.scale_to_zero_after_seconds - idle
+    if left > 0:
+        return _Step(1, f"0 in {left:.0f} s: nothing waiting, running or scheduled since {idle:.0f} s")
+    if step.replicas == 0:
+        return _Step(0, f"0: nothing waiting, running or scheduled since {idle:.0f} s")
+    return step
+
+
+def _reason(step: _Step, demand: Demand, wanted: int) -> str:
+    current = demand.current_replicas
+    if step.replicas != current:
+        return _reason_of_change(step.replicas, current, wanted)
+    if wanted > current:
+        return reasons.BACKLOG
+    if current == 0:
+        return reasons.IDLE
+    if wanted == current:
+        return reasons.WITHIN_TARGET
+    if step.limit is None:
+        return reasons.ZERO_PENDING
+    if step.limit.reason == reasons.SCALE_DOWN_STABILIZED:
+        return reasons.STABILIZED
+    if step.limit.reason == reasons.TOO_FEW_REPLICAS:
+        return reasons.IDLE if demand.idle else reasons.TOO_FEW_REPLICAS
+    return reasons.DEMAND_FELL
+
+
+def _reason_of_change(replicas: int, current: int, wanted: int) -> str:
+    if replicas > current:
+        return reasons.BACKLOG if wanted > current else reasons.TOO_FEW_REPLICAS
+    if replicas == 0:
+        return reasons.SCALE_TO_ZERO
+    return reasons.DEMAND_FELL if wanted < current else reasons.TOO_MANY_REPLICAS
