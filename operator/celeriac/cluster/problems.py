@@ -1,0 +1,114 @@
+"""What keeps a Pod from running, read from its status: a reason, and a sentence that names the cure.
+
+The reasons on the left are the kubelet's and the scheduler's (pkg/kubelet/images, pkg/kubelet/kuberuntime).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celeriac import reasons
+from celeriac.cluster.text import MESSAGE_LENGTH, bounded
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`reason` is a constant of `celeriac.reasons`; the message has at most 512 characters."""
+
+    reason: str
+    message: str
+
+
+_WAITING: Final = {
+    "ErrImagePull": reasons.IMAGE_PULL_FAILED,
+    "ImagePullBackOff": reasons.IMAGE_PULL_FAILED,
+    "ErrImageNeverPull": reasons.IMAGE_PULL_FAILED,
+    "InvalidImageName": reasons.IMAGE_PULL_FAILED,
+    "ImageInspectError": reasons.IMAGE_PULL_FAILED,
+    "RegistryUnavailable": reasons.IMAGE_PULL_FAILED,
+    "SignatureValidationFailed": reasons.IMAGE_PULL_FAILED,
+    "CreateContainerConfigError": reasons.CONTAINER_CONFIG_ERROR,
+    "CreateContainerError": reasons.START_FAILED,
+    "RunContainerError": reasons.START_FAILED,
+    "PostStartHookError": reasons.START_FAILED,
+    "CrashLoopBackOff": reasons.CRASH_LOOP,
+}
+START_ERRORS: Final = frozenset({"StartError", "ContainerCannotRun"})
+"""Reasons of a terminated container whose process was never executed (containerd's, and the older dockershim's)."""
+_CURES: Final = {
+    reasons.UNSCHEDULABLE: "add nodes, or change resources, nodeSelector or tolerations in spec.template.spec",
+    reasons.IMAGE_PULL_FAILED: "correct spec.image, or name imagePullSecrets in spec.template.spec",
+    reasons.CONTAINER_CONFIG_ERROR: "create what is missing, or correct the reference to it",
+    reasons.START_FAILED: "correct spec.launcher or the image",
+    reasons.CRASH_LOOP: "read the worker's log",
+}
+_OOM_CURE: Final = "raise resources.limits.memory in spec.template.spec, or lower spec.concurrency"
+_RESTARTS_OF_A_LOOP: Final = 2  # a single crash is mended by its restart
+
+
+def problem_of(status: Body) -> Problem | None:
+    """The first problem of a Pod, in the order in which its start goes: schedule, init containers, containers."""
+    for condition in status.get("conditions") or ():
+        if _unschedulable(condition):
+            return _problem(reasons.UNSCHEDULABLE, condition.get("message", ""))
+    for label, container in _containers(status):
+        problem = _container_problem(label, container)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _unschedulable(condition: Body) -> bool:
+    """Whether the scheduler tried and found no node."""
+    return (
+        condition["type"] == "PodScheduled"
+        and condition["status"] == "False"
+        and condition.get("reason") in ("Unschedulable", "SchedulerError")
+    )
+
+
+def _containers(status: Body) -> Iterator[tuple[str, Body]]:
+    """The containers in the order of their start, each with the words that name it."""
+    for container in status.get("initContainerStatuses") or ():
+        yield f"init container {container['name']}", container
+    for container in status.get("containerStatuses") or ():
+        yield f"container {container['name']}", container
+
+
+def _container_problem(label: str, container: Body) -> Problem | None:
+    """Read one container: why it waits, or that it keeps ending."""
+    state = container.get("state") or {}
+    waiting = state.get("waiting") or {}
+    reason = _WAITING.get(waiting.get("reason", ""))
+    if reason is not None and reason != reasons.CRASH_LOOP:
+        return _problem(reason, f"{label}: {waiting['reason']}: {waiting.get('message', '')}")
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    if ended.get("reason") in START_ERRORS and "running" not in state:
+        return _problem(reasons.START_FAILED, f"{label}: {ended.get('message') or ended['reason']}")
+    if reason == reasons.CRASH_LOOP or _keeps_failing(container, ended):
+        return _crash_loop(label, container.get("restartCount", 0), ended)
+    return None
+
+
+def _keeps_failing(container: Body, ended: Body) -> bool:
+    """Whether a container that is not backing off at this moment is between two crashes nevertheless."""
+    failed = ended.get("exitCode", 0) != 0
+    return failed and not container.get("ready") and container.get("restartCount", 0) >= _RESTARTS_OF_A_LOOP
+
+
+def _crash_loop(label: str, restarts: int, ended: Body) -> Problem:
+    """Say how a container ended the last time."""
+    why = ended.get("reason", "")
+    code = f"exit code {ended['exitCode']}" if "exitCode" in ended else "an unknown exit code"
+    detail = f"{code}, {why}" if why and why != "Error" else code
+    last_words = f": {ended['message']}" if ended.get("message") else ""
+    cure = _OOM_CURE if why == "OOMKilled" else _CURES[reasons.CRASH_LOOP]
+    return _problem(reasons.CRASH_LOOP, f"{label} ended with {detail} after {restarts} restarts{last_words}", cure)
+
+
+def _problem(reason: str, what: str, cure: str | None = None) -> Problem:
+    """Join what was seen and the cure; where both do not fit, what was seen is cut."""
+    advice = f"; {cure or _CURES[reason]}"
+    return Problem(reason, bounded(what, MESSAGE_LENGTH - len(advice)) + advice)

@@ -1,0 +1,11 @@
+"""Other people's words, cut to a length that fits a condition or an event."""
+
+from typing import Final
+
+MESSAGE_LENGTH: Final = 512  # characters
+
+
+def bounded(text: str, length: int = MESSAGE_LENGTH) -> str:
+    """The text on one line, cut to `length` characters, with an ellipsis where something is missing."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
