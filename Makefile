@@ -1,0 +1,50 @@
+# Everything a developer types. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+UV_RUN := uv run --frozen
+NAME ?= dev
+
+.PHONY: help setup test unit integration e2e lint format demo cluster cluster-down bench
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing: Debian packages (as root), uv, the locked Python environment, the Kubernetes binaries
+	tests/cluster/install-packages
+	command -v uv >/dev/null || python3 -m pip install --quiet "uv==$$(cat .uv-version)"
+	uv sync --frozen --quiet
+	$(UV_RUN) python -m tests.cluster build
+
+test: lint unit integration e2e ## Everything: lint, unit, integration and e2e tests
+
+unit: ## Unit tests, in seconds
+	$(UV_RUN) pytest -m unit
+
+integration: ## Against a real API server and a real Redis; no node
+	$(UV_RUN) pytest -m integration
+
+e2e: ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here (root, Linux)
+	$(UV_RUN) pytest -m e2e
+
+lint: ## ruff, mypy --strict, import-linter
+	$(UV_RUN) ruff check .
+	$(UV_RUN) ruff format --check .
+	$(UV_RUN) mypy
+	$(UV_RUN) lint-imports
+
+format: ## Format the code
+	$(UV_RUN) ruff format .
+	$(UV_RUN) ruff check --fix .
+
+demo: ## A running system in one command: cluster, Redis, operator, pools, real tasks; KEEP=1 leaves it up
+	$(UV_RUN) python -m tests.demo $(if $(KEEP),--keep)
+
+cluster: ## Start a one-node cluster, NAME=dev, and print how to use it
+	$(UV_RUN) python -m tests.cluster up --name $(NAME)
+
+cluster-down: ## Remove the cluster NAME=dev
+	$(UV_RUN) python -m tests.cluster down --name $(NAME)
+
+bench: ## Measure: seconds from LPUSH to the desired count, and the cost of reading Redis
+	$(UV_RUN) python -m tests.bench

@@ -1,0 +1,253 @@
+"""The composition root: reads the settings, wires the rooms together, runs them. Nothing else imports it."""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import click
+import kopf
+
+from celeriac import __version__
+from celeriac.autoscale import Autoscaler
+from celeriac.broker_access import BrokerAccess
+from celeriac.brokers.connect import connect
+from celeriac.cluster.client import Api
+from celeriac.cluster.errors import ApiError
+from celeriac.cluster.events import EventRecorder
+from celeriac.cluster.lease import Lease
+from celeriac.handlers import watch_registry, watch_settings
+from celeriac.http import serve
+from celeriac.logs import configure_logging
+from celeriac.metrics import Metrics
+from celeriac.pool.model import PoolKey
+from celeriac.reconcile import Reconciler
+from celeriac.report import Budget, Reporter
+from celeriac.resources.labels import POOL_LABEL
+from celeriac.settings import Settings
+from celeriac.store import Store
+from celeriac.workqueue import WorkQueue
+
+log = logging.getLogger("celeriac")
+
+FLUSH_SECONDS = 5.0
+"""How long a shutdown waits for writes under way before it releases the Lease."""
+STALE_TICK_SECONDS = 30.0
+"""Without a tick for this long the process is stuck, and the liveness probe says so."""
+WATCH_RESTART_SECONDS = 2.0
+
+
+class Operator:
+    """One process of the operator, with everything that it runs."""
+
+    def __init__(self, settings: Settings, api: Api, metrics: Metrics) -> None:
+        self.settings = settings
+        self.api = api
+        self.metrics = metrics
+        self.queue: WorkQueue[PoolKey] = WorkQueue()
+        self.lease = Lease(api, settings.lease_namespace, settings.lease_name, settings.identity)
+        self.store = Store(changed=self.queue.add)
+        self.access = BrokerAccess(api, connect, resolved=self.queue.add)
+        events = EventRecorder(api)
+        self.reporter = Reporter(
+            api=api,
+            events=events,
+            metrics=self.metrics,
+            budget=Budget(settings.status_writes_per_second),
+            status_seconds=settings.status_seconds,
+            again=self.queue.add_after,
+        )
+        self.autoscaler = Autoscaler(
+            store=self.store,
+            access=self.access,
+            scaler=api,
+            metrics=self.metrics,
+            may_act=self.lease.is_holder,
+            changed=self.queue.add,
+            announce=self.reporter.scaled,
+        )
+        self.reconciler = Reconciler(
+            api=api,
+            store=self.store,
+            access=self.access,
+            autoscaling=self.autoscaler,
+            reporter=self.reporter,
+            queue=self.queue,
+            metrics=self.metrics,
+            may_act=self.lease.is_holder,
+        )
+        self.stopping = asyncio.Event()
+        self._listed = False
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT, or until a part fails; then stop the ticks, flush, release the Lease."""
+        settings = self.settings
+        writers: list[Coroutine[Any, Any, None]] = [
+            self.autoscaler.run(settings.tick_seconds),
+            *(self.queue.run(self.reconciler.reconcile, self._failed) for _ in range(settings.reconcile_workers)),
+        ]
+        readers: list[Coroutine[Any, Any, None]] = [
+            self._watch(),
+            self._resync(),
+            self._follow_lease(),
+            serve(
+                self.metrics,
+                settings.metrics_host,
+                settings.metrics_port,
+                healthy=self._healthy,
+                ready=lambda: self._listed,
+            ),
+        ]
+        writing = [asyncio.create_task(part) for part in writers]
+        reading = [asyncio.create_task(part) for part in readers]
+        leasing = asyncio.create_task(self.lease.run())
+        stop = asyncio.create_task(self.stopping.wait())
+        try:
+            done, _ = await asyncio.wait([*writing, *reading, leasing, stop], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            log.info("stopping")
+            await _cancel(writing)
+            await asyncio.wait_for(asyncio.shield(self.autoscaler.settle()), FLUSH_SECONDS)
+            await _cancel([leasing, stop])
+            await self.lease.release()
+            await _cancel(reading)
+            await self.access.close()
+
+    def _failed(self, key: PoolKey, error: Exception) -> None:
+        if isinstance(error, ApiError):
+            log.warning("pool %s: %s; it will be tried again", key, error)
+        else:
+            log.error("pool %s: reconciling failed; it will be tried again", key, exc_info=error)
+
+    def _healthy(self) -> bool:
+        return time.monotonic() - self.autoscaler.last_tick < STALE_TICK_SECONDS
+
+    async def _follow_lease(self) -> None:
+        """A new leader trusts nothing from before: all pools are reconciled anew."""
+        held = False
+        while True:
+            if held != self.lease.is_holder():
+                held = not held
+                self.metrics.leader(held)
+                log.info("this replica %s", "leads" if held else "does not lead")
+                self.reporter.forget_all()
+                for known in self.store.pools.values():
+                    self.queue.add(known.key)
+            self.metrics.workqueue(len(self.queue))
+            await asyncio.sleep(0.2)
+
+    async def _watch(self) -> None:
+        """Run kopf's watches; where kopf gives up (an error that it holds fatal), begin anew."""
+        loop = asyncio.get_running_loop()
+        namespaces = self.settings.watch_namespaces
+        while not self.stopping.is_set():
+            ready = asyncio.Event()
+            watching = asyncio.create_task(
+                kopf.operator(
+                    registry=watch_registry(self.store),
+                    settings=watch_settings(self.settings),
+                    clusterwide=not namespaces,
+                    namespaces=namespaces,
+                    stop_flag=self.stopping,
+                    ready_flag=ready,
+                )
+            )
+            started = asyncio.create_task(ready.wait())
+            try:
+                await asyncio.wait([watching, started], return_when=asyncio.FIRST_COMPLETED)
+                # kopf has put its own handlers there, which would stop the watches before the ticks.
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    loop.add_signal_handler(number, self.stopping.set)
+                await watching
+                self.stopping.set()
+            except Exception as error:
+                log.warning("the watches ended and begin anew: %s", error)
+                await asyncio.sleep(WATCH_RESTART_SECONDS)
+            finally:
+                started.cancel()
+                watching.cancel()
+
+    async def _resync(self) -> None:
+        """List everything now and then: a watch can miss a deletion."""
+        while True:
+            try:
+                await self._list()
+                self._listed = True
+                await asyncio.sleep(self.settings.resync_seconds)
+            except ApiError as error:
+                log.warning("the objects could not be listed: %s", error)
+                await asyncio.sleep(WATCH_RESTART_SECONDS)
+
+    async def _list(self) -> None:
+        since_pools, since_deployments, since_pods = self.store.moments()
+        namespaces = self.settings.watch_namespaces or (None,)
+        pools, deployments, pods = [], [], []
+        for namespace in namespaces:
+            pools += await self.api.list_pools(namespace)
+            deployments += await self.api.list_deployments(namespace, POOL_LABEL)
+            pods += await self.api.list_pods(namespace, POOL_LABEL)
+        self.store.replace_pools(pools, since_pools)
+        self.store.replace_deployments(deployments, since_deployments)
+        self.store.replace_pods(pods, since_pods)
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def run(settings: Settings) -> None:
+    """Connect to the API server and run the operator."""
+    log.info("celeriac %s starts as %s", __version__, settings.identity)
+    metrics = Metrics()
+    async with await Api.connect(on_request=metrics.api_request) as api:
+        await Operator(settings, api, metrics).run()
+
+
+def _namespaces(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+@click.command(context_settings={"auto_envvar_prefix": "CELERIAC", "show_default": True})
+@click.version_option(__version__)
+@click.option(
+    "--watch-namespace",
+    "watch_namespaces",
+    multiple=True,
+    callback=_namespaces,
+    envvar="CELERIAC_WATCH_NAMESPACES",
+    help="Serve pools in this namespace only; may be given several times, or as a comma-separated list. "
+    "Without it: the whole cluster.",
+)
+@click.option(
+    "--tick-seconds", type=click.FloatRange(0.05, 60), default=0.5, help="Time between two readings of Redis."
+)
+@click.option("--lease-namespace", default="default", help="Namespace of the Lease: its holder acts, others stand by.")
+@click.option("--lease-name", default="celeriac", help="Name of the Lease.")
+@click.option("--identity", envvar="POD_NAME", default=None, help="Name in the Lease.  [default: the host's name]")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), default=8080, help="Port of /metrics, /healthz, /readyz."
+)
+@click.option(
+    "--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False), default="INFO"
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+def main(log_level: str, log_format: str, identity: str | None, **options: Any) -> None:
+    """Run the operator: reconcile CeleryWorkerPools and scale them from their Redis queues.
+
+    It uses the service account of its pod, or else the current context of KUBECONFIG. Several replicas may run: the
+    holder of the Lease acts, the others stand by.
+    """
+    configure_logging(log_level, log_format)
+    if identity:
+        options["identity"] = identity
+    asyncio.run(run(Settings(log_level=log_level, log_format=log_format, **options)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""From a pool to the connection that reads its queues: Secrets resolved, connections shared, nothing stale."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from celeriac import reasons
+from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, TlsMaterial
+from celeriac.cluster.errors import ApiError, SecretKeyMissing
+from celeriac.pool.model import PoolKey, SecretKey, WorkerPool
+
+log = logging.getLogger(__name__)
+
+SECRET_SECONDS = 60.0
+"""A Secret is read again after this long, so that a rotated password is found without a restart."""
+RETRY_SECONDS = 3.0
+"""A Secret that could not be read, or whose credentials were refused, is read again after this long."""
+
+
+class SecretReader(Protocol):
+    """Reads one key of a Secret as text (`celeriac.cluster.client.Api`)."""
+
+    async def read_secret_key(self, namespace: str, name: str, key: str) -> str:
+        """Raises SecretKeyMissing or another ApiError."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    pool: WorkerPool
+    address: BrokerAddress | BrokerDoubt | None = None
+    read_again_at: float = 0.0
+    task: asyncio.Task[None] | None = None
+
+
+class BrokerAccess:
+    """Addresses per pool, one Broker per address. `lookup` never waits: reading Secrets goes on in the background."""
+
+    def __init__(
+        self,
+        secrets: SecretReader,
+        connect: Callable[[BrokerAddress], Broker],
+        resolved: Callable[[PoolKey], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._secrets = secrets
+        self._connect = connect
+        self._resolved = resolved
+        self._clock = clock
+        self._entries: dict[PoolKey, _Entry] = {}
+        self._brokers: dict[BrokerAddress, Broker] = {}
+
+    def lookup(self, pool: WorkerPool) -> BrokerAddress | BrokerDoubt | None:
+        """The pool's address, why there is none, or None while its Secrets are being read for the first time."""
+        entry = self._entries.get(pool.key)
+        if entry is None or entry.pool.broker != pool.broker or entry.pool.uid != pool.uid:
+            entry = self._entries[pool.key] = _Entry(pool)
+        if entry.task is None and self._clock() >= entry.read_again_at:
+            entry.task = asyncio.create_task(self._resolve(entry))
+        return entry.address
+
+    def refused(self, key: PoolKey) -> None:
+        """The broker refused the credentials: read the Secret again soon."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.read_again_at = min(entry.read_again_at, self._clock() + RETRY_SECONDS)
+
+    def broker(self, address: BrokerAddress) -> Broker:
+        """The connection to an address, shared by all its pools. Raises BrokerDoubt for a URL that cannot be used."""
+        broker = self._brokers.get(address)
+        if broker is None:
+            broker = self._brokers[address] = self._connect(address)
+        return broker
+
+    async def retain(self, keys: set[PoolKey]) -> None:
+        """Forget all other pools, and close the connections that nobody uses any more."""
+        self._entries = {key: entry for key, entry in self._entries.items() if key in keys}
+        used = {entry.address for entry in self._entries.values()}
+        for address in [address for address in self._brokers if address not in used]:
+            await self._brokers.pop(address).close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for entry in self._entries.values():
+            if entry.task is not None:
+                entry.task.cancel()
+        await self.retain(set())
+
+    async def _resolve(self, entry: _Entry) -> None:
+        pause = SECRET_SECONDS
+        before = entry.address
+        try:
+            entry.address = await self._address(entry.pool)
+        except BrokerDoubt as doubt:
+            entry.address = doubt
+            pause = RETRY_SECONDS
+        except ApiError as error:
+            # An address that was good stays in use while the API server is away.
+            log.warning("pool %s: its Secret could not be read: %s", entry.pool.key, error)
+            pause = RETRY_SECONDS
+        finally:
+            entry.read_again_at = self._clock() + pause
+            entry.task = None
+        if entry.address != before:
+            self._resolved(entry.pool.key)
+
+    async def _address(self, pool: WorkerPool) -> BrokerAddress:
+        broker = pool.broker
+        url = broker.url if broker.url_from is None else await self._secret(pool, broker.url_from)
+        tls = None
+        if broker.tls is not None:
+            parts = (broker.tls.ca, broker.tls.certificate, broker.tls.private_key)
+            tls = TlsMaterial(*[None if part is None else await self._secret(pool, part) for part in parts])
+        return BrokerAddress(url=(url or "").strip(), tls=tls, sentinel_master=broker.sentinel_master)
+
+    async def _secret(self, pool: WorkerPool, wanted: SecretKey) -> str:
+        namespace = pool.key.namespace
+        try:
+            return await self._secrets.read_secret_key(namespace, wanted.name, wanted.key)
+        except SecretKeyMissing as error:
+            reason = reasons.SECRET_KEY_NOT_FOUND if error.secret_exists else reasons.SECRET_NOT_FOUND
+            raise BrokerDoubt(reason, error.message) from error

@@ -1,0 +1,65 @@
+"""kopf as a source of events: watch events go into the store, which puts keys in line. No logic lives here.
+
+kopf's own machinery for handlers that can fail (finalizers, progress annotations, status patches) is not used: its
+patches can be lost, and exception texts would land in annotations of the object.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+from celeriac.resources.labels import API_VERSION, POOL_LABEL
+from celeriac.settings import Settings
+from celeriac.store import Body, Store
+
+
+def watch_registry(store: Store) -> kopf.OperatorRegistry:
+    """The handlers of the three kinds that the operator watches."""
+    registry = kopf.OperatorRegistry()
+
+    def pass_to(take: Callable[..., None]) -> Callable[..., None]:
+        def handle(type: str | None, body: Body, **_: Any) -> None:
+            take(body, deleted=type == "DELETED")
+
+        return handle
+
+    group, version = API_VERSION.split("/")
+    kopf.on.event(group, version, "celeryworkerpools", registry=registry, id="pools")(pass_to(store.pool_event))
+    kopf.on.event("apps", "v1", "deployments", registry=registry, id="deployments")(pass_to(store.deployment_event))
+    kopf.on.event("", "v1", "pods", registry=registry, id="pods")(pass_to(store.pod_event))
+    kopf.on.login(registry=registry, id="login")(_login)
+    return registry
+
+
+def watch_settings(settings: Settings) -> kopf.OperatorSettings:
+    """Settings with which watches survive every outage that was provoked on a real API server."""
+    kopf_settings = kopf.OperatorSettings()
+    watching = kopf_settings.watching
+    watching.server_timeout, watching.client_timeout = 300, 330
+    watching.connect_timeout, watching.inactivity_timeout = 5, 70
+    watching.label_selectors["apps", "v1", "deployments"] = POOL_LABEL
+    watching.label_selectors["", "v1", "pods"] = POOL_LABEL
+    kopf_settings.networking.request_timeout = 20
+    kopf_settings.networking.error_backoffs = _Endless(0.5, 1, 2, 5, 10)
+    kopf_settings.queueing.error_delays = _Endless(0.5, 1, 2, 5, 10)
+    kopf_settings.scanning.disabled = True
+    kopf_settings.posting.enabled = False
+    kopf_settings.peering.standalone = True
+    return kopf_settings
+
+
+class _Endless:
+    """Backoffs in seconds of which the last repeats for ever; each iteration begins anew, as kopf expects."""
+
+    def __init__(self, *seconds: float) -> None:
+        self._seconds = seconds
+
+    def __iter__(self) -> Any:
+        yield from self._seconds
+        while True:
+            yield self._seconds[-1]
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)

@@ -1,0 +1,30 @@
+"""Settings of the operator's process; every one is a flag of `python -m celeriac` and an environment variable."""
+
+import socket
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the operator runs.
+
+    watch_namespaces   empty: the whole cluster
+    tick_seconds       between two readings of the brokers
+    resync_seconds     between two full lists of the objects, which find what a watch has missed
+    status_seconds     after which changed counts alone are worth a write of the status
+    status_writes_per_second  budget over all pools
+    """
+
+    watch_namespaces: tuple[str, ...] = ()
+    tick_seconds: float = 0.5
+    lease_namespace: str = "default"
+    lease_name: str = "celeriac"
+    identity: str = field(default_factory=socket.gethostname)
+    metrics_host: str = "0.0.0.0"
+    metrics_port: int = 8080
+    log_level: str = "INFO"
+    log_format: str = "text"
+    resync_seconds: float = 120.0
+    status_seconds: float = 60.0
+    status_writes_per_second: float = 10.0
+    reconcile_workers: int = 8

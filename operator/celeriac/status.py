@@ -1,0 +1,262 @@
+"""The one owner of a pool's status: conditions, the decision, counts; pure, from what the operator knows.
+
+`build_status` makes the whole status; `urgent` tells which of its changes are worth an immediate write. Counts and
+sentences ride along, because live numbers are metrics.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from celeriac import reasons
+from celeriac.brokers.types import BrokerDoubt, PoolReading
+from celeriac.cluster.records import DeploymentRecord, PodRecord
+from celeriac.pool.model import InvalidPool
+from celeriac.scaling.types import Decision, Demand, Doubt, Plan
+from celeriac.store import KnownPool
+
+Status = dict[str, Any]
+
+MESSAGE_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A metav1.Condition without its times, which `build_status` adds."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+    @classmethod
+    def of(cls, type_: str, holds: bool, reason: str, message: str) -> "Condition":
+        """A condition whose status is known."""
+        return cls(type_, "True" if holds else "False", reason, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the last tick found and decided for one pool. `idle_seconds`: since when nothing was to be done."""
+
+    demand: Demand | Doubt
+    reading: PoolReading | None
+    decision: Decision
+    plan: Plan
+    idle_seconds: float | None
+
+    @property
+    def reason(self) -> str:
+        """The reason of what is really done: the plan's where it holds the decision back."""
+        return self.plan.reason if self.held else self.decision.reason
+
+    @property
+    def message(self) -> str:
+        """The sentence of what is really done."""
+        return self.plan.message if self.held else self.decision.message
+
+    @property
+    def held(self) -> bool:
+        """Whether the decision is not acted upon, for a reason of the plan's."""
+        return self.plan.replicas is None and self.decision.replicas != self.demand.current_replicas
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the status of one pool is made from. `refusal`: why the Deployment could not be applied."""
+
+    known: KnownPool
+    deployment: DeploymentRecord | None
+    pods: Sequence[PodRecord]
+    outcome: Outcome | None
+    broker: BrokerDoubt | None
+    refusal: Condition | None
+
+
+def build_status(view: View, previous: Mapping[str, Any], now: datetime, selector: str) -> Status:
+    """The status to write; `previous` is the last one, from which unchanged transition times are kept."""
+    deployment, outcome = view.deployment, view.outcome
+    status: Status = {
+        "observedGeneration": view.known.generation,
+        "replicas": deployment.replicas if deployment else 0,
+        "readyReplicas": deployment.ready if deployment else 0,
+        "selector": selector,
+        "conditions": _timed(conditions(view), previous, now, view.known.generation),
+    }
+    if outcome is not None:
+        status["desiredReplicas"] = outcome.decision.replicas
+        status["decision"] = _decision(outcome, previous.get("decision") or {}, now)
+        if outcome.reading is not None:
+            status["waiting"] = outcome.reading.waiting
+            status["running"] = outcome.reading.held
+            status["scheduled"] = outcome.reading.scheduled
+        if outcome.idle_seconds is not None:
+            status["idleSince"] = _idle_since(outcome.idle_seconds, previous.get("idleSince"), now)
+    return status
+
+
+def urgent(status: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The part of a status whose change is written at once."""
+    decision = status.get("decision") or {}
+    return (
+        status.get("observedGeneration"),
+        status.get("replicas"),
+        status.get("readyReplicas"),
+        status.get("desiredReplicas"),
+        decision.get("reason"),
+        tuple(sorted((c["type"], c["status"], c["reason"]) for c in status.get("conditions") or ())),
+    )
+
+
+def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:
+    """The part of an outcome whose change concerns the status at once."""
+    if outcome is None:
+        return None
+    decision = outcome.decision
+    limit = decision.limit.reason if decision.limit else None
+    return decision.replicas, outcome.reason, decision.active, limit, outcome.idle_seconds is None
+
+
+def conditions(view: View) -> list[Condition]:
+    """All conditions of a pool, in the order in which a person reads them."""
+    return [_ready(view), _progressing(view), _broker_reachable(view), _scaling_active(view), _scaling_limited(view)]
+
+
+def _ready(view: View) -> Condition:
+    trouble = _trouble(view)
+    if trouble is not None:
+        return trouble
+    deployment = view.deployment
+    if deployment is None:
+        return Condition("Ready", "Unknown", reasons.PODS_STARTING, "the Deployment is being created")
+    if not deployment.spec_replicas:
+        return Condition.of(
+            "Ready", True, reasons.SCALED_TO_ZERO, "no replicas wanted; a task in the queues brings them"
+        )
+    counts = f"{deployment.ready} of {deployment.spec_replicas} replicas are ready"
+    if deployment.ready:
+        return Condition.of("Ready", True, reasons.READY, counts)
+    return Condition.of("Ready", False, reasons.PODS_STARTING, counts)
+
+
+def _trouble(view: View) -> Condition | None:
+    """What keeps the pool from running, the first in the order in which things must be mended."""
+    if isinstance(view.known.spec, InvalidPool):
+        return Condition.of("Ready", False, reasons.INVALID_SPEC, str(view.known.spec))
+    if view.refusal is not None:
+        return view.refusal
+    deployment = view.deployment
+    if deployment is None or not deployment.spec_replicas:
+        return None
+    if deployment.replica_failure:
+        return _refused_pod(deployment.replica_failure)
+    problems = [pod.problem for pod in view.pods if pod.problem is not None and not pod.terminating]
+    if not problems:
+        return None
+    counted: dict[str, int] = {}
+    for problem in problems:
+        counted[problem.reason] = counted.get(problem.reason, 0) + 1
+    worst = max(counted, key=lambda reason: counted[reason])
+    message = next(problem.message for problem in problems if problem.reason == worst)
+    return Condition.of("Ready", False, worst, f"{counted[worst]} pod(s): {message}")
+
+
+def _refused_pod(message: str) -> Condition:
+    if "exceeded quota" in message:
+        cure = "raise the ResourceQuota, or lower spec.template.spec.resources or spec.scaling.maxReplicas"
+        return Condition.of("Ready", False, reasons.QUOTA_EXCEEDED, f"{message}; {cure}")
+    if "violates PodSecurity" in message:
+        cure = "set spec.podSecurity: Restricted, or relax the namespace's pod-security label"
+        return Condition.of("Ready", False, reasons.POD_SECURITY_REFUSED, f"{message}; {cure}")
+    return Condition.of("Ready", False, reasons.POD_REFUSED, message)
+
+
+def _progressing(view: View) -> Condition:
+    deployment = view.deployment
+    if deployment is None:
+        return Condition.of("Progressing", False, reasons.STABLE, "no Deployment yet")
+    if deployment.rollout_in_progress:
+        message = f"{deployment.updated} of {deployment.spec_replicas} replicas run the current template"
+        return Condition.of("Progressing", True, reasons.ROLLING_OUT, message)
+    if deployment.ready < deployment.spec_replicas:
+        message = f"{deployment.ready} of {deployment.spec_replicas} replicas are ready"
+        return Condition.of("Progressing", True, reasons.PODS_STARTING, message)
+    return Condition.of("Progressing", False, reasons.STABLE, "every replica runs the current template")
+
+
+def _broker_reachable(view: View) -> Condition:
+    if view.broker is not None:
+        return Condition.of("BrokerReachable", False, view.broker.reason, str(view.broker))
+    if view.outcome is None or isinstance(view.outcome.demand, Doubt):
+        return Condition("BrokerReachable", "Unknown", reasons.BROKER_NOT_READ, "the broker has not been read yet")
+    return Condition.of("BrokerReachable", True, reasons.BROKER_READABLE, "the queues are read")
+
+
+def _scaling_active(view: View) -> Condition:
+    if isinstance(view.known.spec, InvalidPool):
+        return Condition.of("ScalingActive", False, reasons.INVALID_SPEC, "the spec is invalid: see condition Ready")
+    if view.outcome is None:
+        return Condition("ScalingActive", "Unknown", reasons.BROKER_NOT_READ, "the broker has not been read yet")
+    decision = view.outcome.decision
+    reason = reasons.SCALING if decision.active else decision.reason
+    message = "replicas follow the queues" if decision.active else decision.message
+    return Condition.of("ScalingActive", decision.active, reason, message)
+
+
+def _scaling_limited(view: View) -> Condition:
+    limit = view.outcome.decision.limit if view.outcome else None
+    if limit is None:
+        return Condition.of(
+            "ScalingLimited", False, reasons.DESIRED_WITHIN_RANGE, "the desired count is within the acceptable range"
+        )
+    return Condition.of("ScalingLimited", True, limit.reason, limit.message)
+
+
+def _timed(
+    wanted: Iterable[Condition], previous: Mapping[str, Any], now: datetime, generation: int
+) -> list[dict[str, Any]]:
+    before = {condition["type"]: condition for condition in previous.get("conditions") or ()}
+    timed = []
+    for condition in wanted:
+        last = before.get(condition.type, {})
+        kept = last.get("lastTransitionTime") if last.get("status") == condition.status else None
+        timed.append(
+            {
+                "type": condition.type,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message[:MESSAGE_LIMIT],
+                "lastTransitionTime": kept or timestamp(now),
+                "observedGeneration": generation,
+            }
+        )
+    return timed
+
+
+def _decision(outcome: Outcome, previous: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The decision's time is that of its reason; the sentence may change its numbers meanwhile."""
+    time = previous.get("time") if previous.get("reason") == outcome.reason else None
+    return {
+        "reason": outcome.reason,
+        "message": outcome.message[:MESSAGE_LIMIT],
+        "time": time or timestamp(now),
+    }
+
+
+def _idle_since(seconds: float, previous: str | None, now: datetime) -> str:
+    """The moment idleness began; a difference of a second to the last one is rounding, not news."""
+    since = now - timedelta(seconds=seconds)
+    if previous is not None and abs((parse_timestamp(previous) - since).total_seconds()) < 2:
+        return previous
+    return timestamp(since)
+
+
+def timestamp(moment: datetime) -> str:
+    """A metav1.Time."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """A metav1.Time, back."""
+    return datetime.fromisoformat(text)

@@ -1,0 +1,77 @@
+"""The operator as its users run it: a process of its own, `python -m celeriac`, that can be killed and started again.
+
+with OperatorProcess(control_plane.kubeconfig, namespace) as operator: ...
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.integration.redis_server import free_port
+
+STOP_SECONDS = 20.0
+
+
+class OperatorProcess:
+    """One replica of the operator, bound to one namespace, with its Lease in it."""
+
+    def __init__(self, kubeconfig: Path, namespace: str, *arguments: str) -> None:
+        self._kubeconfig = kubeconfig
+        self._arguments = ("--watch-namespace", namespace, "--lease-namespace", namespace, *arguments)
+        self._directory = Path(tempfile.mkdtemp(prefix="operator-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+
+    def start(self) -> None:
+        """Start a process; it begins to act once it holds the Lease."""
+        environment = os.environ | {"KUBECONFIG": str(self._kubeconfig), "POD_NAME": f"operator-{self.port}"}
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "celeriac", "--metrics-port", str(self.port), *self._arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is flushed, the Lease is not released."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, as the kubelet does it; returns the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(STOP_SECONDS)
+
+    def log(self) -> str:
+        """All that the operator wrote, over restarts."""
+        return (self._directory / "log").read_text(errors="replace")
+
+    def metrics(self) -> str:
+        """What Prometheus would scrape now."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        if error is not None:
+            print(f"--- log of the operator ---\n{self.log()[-8000:]}", file=sys.stderr)
+        shutil.rmtree(self._directory, ignore_errors=True)
