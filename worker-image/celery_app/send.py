@@ -11,7 +11,7 @@ import click
 from celery import chord
 from celery.canvas import Signature
 
-from celery_app import batch, default, email_service, ml_tasks
+from celery_app import app, batch, default, email_service, ml_tasks
 from celery_app.ledger import Event, entry_now, record
 from celery_app.recorded import RUN_HEADER
 
@@ -96,6 +96,10 @@ def send_chord(run: str, order: Order) -> None:
     """Send the order's parts to the queue batch and a callback, for when all are done, to the default queue."""
     parts = [enter(run, signature, "batch") for signature in signatures("batch", order)]
     chord(parts)(enter(run, default.summarize.s(), "celery"))
+    # Celery listens for the parts' results until Python ends, and would then unsubscribe with half of Python gone.
+    listener = app.backend.result_consumer
+    listener.stop()
+    listener.subscribed_to.clear()
 
 
 @click.command(epilog=EXAMPLES)

@@ -1,0 +1,39 @@
+"""The manifests in worker-image/samples are accepted as they are, and their pools cover the demo's queues."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.control_plane import ControlPlane
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "worker-image" / "samples"
+
+pytestmark = pytest.mark.integration
+
+
+def pools() -> list[dict[str, Any]]:
+    documents = [
+        document for path in sorted(SAMPLES.glob("*.yaml")) for document in yaml.safe_load_all(path.read_text())
+    ]
+    return [document for document in documents if document["kind"] == "CeleryWorkerPool"]
+
+
+def test_the_api_server_takes_every_sample_under_the_restricted_standard(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    control_plane.kubectl("wait", "--for=condition=Established", "crd/celeryworkerpools.celeriac.dev", "--timeout=30s")
+    control_plane.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/warn=restricted")
+    taken = control_plane.kubectl("apply", "-n", namespace, "-f", str(SAMPLES), "--warnings-as-errors")
+    for pool in pools():
+        assert f"celeryworkerpool.celeriac.dev/{pool['metadata']['name']} created" in taken
+    assert "deployment.apps/redis created" in taken
+    assert "secret/broker created" in taken
+
+
+def test_the_sample_pools_cover_every_queue_of_the_demo_once() -> None:
+    queues = [queue for pool in pools() for queue in pool["spec"]["queues"]]
+    assert sorted(queues) == ["batch", "celery", "email_service", "ml_service"]
