@@ -19,14 +19,17 @@ class QueueSet:
 class QueueReading:
     """One queue at one moment, in messages.
 
-    waiting    in the queue's lists, all priority steps together
+    waiting    in the queue's lists, all priority steps together, `deferred` left out
     held       delivered to some worker and not acknowledged, ETA messages that are due included
     scheduled  delivered to some worker that keeps them for an ETA that has not come
+    deferred   in the queue's lists with an ETA that has not come: a worker that stops puts its scheduled ones back.
+               Only a short list is looked through; in a longer one all messages count as waiting
     """
 
     waiting: int
     held: int = 0
     scheduled: int = 0
+    deferred: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,11 @@ class PoolReading:
     def scheduled(self) -> int:
         """Messages at workers, not yet due."""
         return sum(queue.scheduled for queue in self.queues.values())
+
+    @property
+    def deferred(self) -> int:
+        """Messages in the lists, not yet due."""
+        return sum(queue.deferred for queue in self.queues.values())
 
 
 class BrokerDoubt(Exception):

@@ -1,0 +1,188 @@
+"""Redis as a Broker: all pools read in one round trip, and further ones only where something is new."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from celeriac.brokers.redis.client import RedisClient
+from celeriac.brokers.redis.errors import doubt_of, queue_doubt
+from celeriac.brokers.redis.executor import Executor
+from celeriac.brokers.redis.identity import RESTART_HOLD_SECONDS, Identity
+from celeriac.brokers.redis.plan import Plan, Queue, Share, share_of
+from celeriac.brokers.redis.queries import Ask, Query
+from celeriac.brokers.redis.resting import RestingEtas
+from celeriac.brokers.redis.shares import ShareReader
+from celeriac.brokers.redis.unacked import Holdings
+from celeriac.brokers.redis.url import RedisTarget
+from celeriac.brokers.types import BrokerDoubt, PoolReading, QueueReading, QueueSet, TlsMaterial
+
+READING_SECONDS: Final = 4.0
+FIRST_RETRY_SECONDS: Final = 0.5
+LONGEST_RETRY_SECONDS: Final = 5.0
+
+_IDENTITY: Final = (Ask(("INFO", "server")), Ask(("INFO", "replication")), Ask(("TIME",)))
+
+
+class RedisBroker:
+    """One Redis database. After a failure the next attempts are 0.5 s to 5 s apart; in between the doubt stands."""
+
+    def __init__(
+        self,
+        target: RedisTarget,
+        tls: TlsMaterial | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        restart_hold_seconds: float = RESTART_HOLD_SECONDS,
+    ) -> None:
+        """Prepare; nothing is connected. Raises BrokerDoubt (TlsFailed) for certificates that cannot be used."""
+        self._where = target.where
+        self._clock = clock
+        self._client = RedisClient(target, tls)
+        self._executor = Executor(self._client.redis, clock)
+        self._identity = Identity(self._where, clock, restart_hold_seconds)
+        self._one_at_a_time = asyncio.Lock()
+        self._plan = Plan(())
+        self._shares: dict[Share, ShareReader] = {}
+        self._resting: dict[Queue, RestingEtas] = {}
+        self._doubt: BrokerDoubt | None = None
+        self._retry_at = float("-inf")
+        self._retry_seconds = FIRST_RETRY_SECONDS
+
+    async def read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
+        """Read all pools: see Broker.read. Takes READING_SECONDS at most."""
+        try:
+            async with asyncio.timeout(READING_SECONDS), self._one_at_a_time:
+                if self._doubt is not None and self._clock() < self._retry_at:
+                    raise BrokerDoubt(self._doubt.reason, str(self._doubt))
+                readings = await self._try_to_read(pools)
+        except TimeoutError as error:
+            raise doubt_of(error, self._where) from error
+        self._identity.check_settled()
+        return readings
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _try_to_read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
+        """Read; on a failure drop the connection, with whatever it may still answer, and put off the next attempt."""
+        try:
+            readings = await self._read(pools)
+        except asyncio.CancelledError:
+            await self._give_up(doubt_of(TimeoutError(), self._where))
+            raise
+        except (RedisError, OSError) as error:
+            doubt = doubt_of(error, self._where)
+            await self._give_up(doubt)
+            raise doubt from error
+        except BrokerDoubt as doubt:
+            await self._give_up(doubt)
+            raise
+        self._doubt, self._retry_seconds = None, FIRST_RETRY_SECONDS
+        return readings
+
+    async def _give_up(self, doubt: BrokerDoubt) -> None:
+        self._doubt = doubt
+        self._retry_at = self._clock() + self._retry_seconds
+        self._retry_seconds = min(2 * self._retry_seconds, LONGEST_RETRY_SECONDS)
+        await self._client.disconnect()
+
+    async def _read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
+        plan = self._plan_for(pools)
+        shares = [self._shares[share] for share in plan.shares]
+        first: list[Query] = [*_IDENTITY, *plan.counts, *(share.tags_query() for share in shares)]
+        replies = await self._executor.run(first)
+        server, replication, moment, *replies = replies
+        self._identity.check(_unless_refused(server), _unless_refused(replication))
+        now = _unix_time(_unless_refused(moment))
+        counts = _counts_per_queue(plan, replies[: len(plan.counts)])
+        await self._follow_up(shares, replies[len(plan.counts) :], counts)
+        holdings = {share: self._shares[share].holdings(now) for share in plan.shares}
+        return [self._assemble(pool, counts, holdings, now) for pool in plan.pools]
+
+    def _plan_for(self, pools: Sequence[QueueSet]) -> Plan:
+        """Return the plan of these pools; what is remembered of queues that nobody reads any more is dropped."""
+        if self._plan.pools != tuple(pools):
+            self._plan = plan = Plan(pools)
+            self._shares = {
+                share: self._shares.get(share) or ShareReader(share, self._where, self._clock) for share in plan.shares
+            }
+            self._resting = {
+                queue: self._resting.get(queue) or RestingEtas(queue.keys, self._clock) for queue in plan.queues
+            }
+        return self._plan
+
+    async def _follow_up(self, shares: Sequence[ShareReader], tags: Sequence[Any], counts: dict[Queue, Any]) -> None:
+        """Ask for what the first replies leave open; nothing in a steady state."""
+        entries = [
+            (share, query) for share, reply in zip(shares, tags, strict=True) for query in share.note_tags(reply)
+        ]
+        peeks = [(queue, query) for queue in counts if (query := self._peek(queue, counts[queue]))]
+        queries: list[Query] = [*(query for _, query in entries), *(query for _, query in peeks)]
+        replies = iter(await self._executor.run(queries))
+        for share, query in entries:
+            share.note_entries(query, next(replies))
+        for queue, _ in peeks:
+            reply = next(replies)
+            counts[queue] = reply if isinstance(reply, Exception) else self._resting[queue].note(reply)
+        stale = [(share, exchange) for share in shares for exchange in share.stale_exchanges()]
+        tables = await self._executor.run([share.bindings_query(exchange) for share, exchange in stale])
+        for (share, exchange), table in zip(stale, tables, strict=True):
+            share.note_bindings(exchange, table)
+
+    def _peek(self, queue: Queue, count: Any) -> Query | None:
+        return None if isinstance(count, Exception) else self._resting[queue].query(count)
+
+    def _assemble(
+        self,
+        pool: QueueSet,
+        counts: Mapping[Queue, Any],
+        holdings: Mapping[Share, Holdings | BrokerDoubt],
+        now: float,
+    ) -> PoolReading | BrokerDoubt:
+        held = holdings[share_of(pool.layout)]
+        if isinstance(held, BrokerDoubt):
+            return held
+        readings = {}
+        for name in pool.queues:
+            queue = Queue(pool.layout, name)
+            count = counts[queue]
+            if isinstance(count, Exception):
+                return queue_doubt(count, queue.keys[0], "list", self._where)
+            deferred = self._resting[queue].deferred(count, now)
+            readings[name] = QueueReading(
+                waiting=count - deferred,
+                held=held.held.get(name, 0),
+                scheduled=held.scheduled.get(name, 0),
+                deferred=deferred,
+            )
+        return PoolReading(readings, held.exact)
+
+
+def _counts_per_queue(plan: Plan, replies: Sequence[Any]) -> dict[Queue, Any]:
+    """Messages in each queue, or the exception of its key. Raises what Redis answered to a whole query."""
+    counts: list[Any] = []
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+        counts += reply
+    return dict(zip(plan.queues, counts, strict=True))
+
+
+def _unless_refused(reply: Any) -> Any:
+    """Return the reply, None where the ACL or a renamed command refuses it. Raises every other error."""
+    if isinstance(reply, NoPermissionError) or (
+        isinstance(reply, ResponseError) and str(reply).startswith("unknown command")
+    ):
+        return None
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _unix_time(moment: tuple[int, int] | None) -> float:
+    """Redis's own TIME (seconds, microseconds); the operator's where it is refused."""
+    return time.time() if moment is None else moment[0] + moment[1] / 1e6

@@ -1,0 +1,121 @@
+"""A redis-py client for a RedisTarget: short timeouts, no retries of its own, TLS from texts in memory."""
+
+import os
+import ssl
+from typing import Any, Final
+
+from redis.asyncio import ConnectionPool, Redis, Sentinel, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.backoff import NoBackoff
+
+from celeriac import reasons
+from celeriac.brokers.redis.url import RedisTarget
+from celeriac.brokers.types import BrokerDoubt, TlsMaterial
+
+CONNECT_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 2.0
+
+
+class _TlsConnection(SSLConnection):
+    """A TLS connection with a context made beforehand: redis-py itself takes a client certificate from files only."""
+
+    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context.context = context
+
+
+class _SentinelTlsConnection(SentinelManagedSSLConnection):
+    """The same for the master that a Sentinel names."""
+
+    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self.ssl_context.context = context
+
+
+class RedisClient:
+    """A client and all that has to be closed with it."""
+
+    def __init__(self, target: RedisTarget, tls: TlsMaterial | None) -> None:
+        """Prepare; nothing is connected. Raises BrokerDoubt (TlsFailed) for a text that is no PEM."""
+        options = _options(target)
+        context = tls_context(target, tls or TlsMaterial()) if target.tls else None
+        if context is not None:
+            options |= {"context": context}
+        self._sentinel: Sentinel | None = None
+        if target.sentinel_master:
+            options["connection_class"] = _SentinelTlsConnection if context else SentinelManagedConnection
+            self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
+                list(target.nodes), sentinel_kwargs=_timeouts(), **options
+            )
+            self.redis: Redis = self._sentinel.master_for(target.sentinel_master)
+            return
+        if target.path:
+            options |= {"connection_class": UnixDomainSocketConnection, "path": target.path}
+        else:
+            host, port = target.nodes[0]
+            options |= {"host": host, "port": port} | ({"connection_class": _TlsConnection} if context else {})
+        self.redis = Redis.from_pool(ConnectionPool(**options))
+
+    async def disconnect(self) -> None:
+        """Drop the connections; the next command makes new ones (and asks DNS or Sentinel again)."""
+        await self.redis.connection_pool.disconnect()
+
+    async def close(self) -> None:
+        """Close for good."""
+        await self.redis.aclose()
+        if self._sentinel is not None:
+            await self._sentinel.aclose()
+
+
+def _timeouts() -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": ANSWER_SECONDS,
+        # The caller decides when to try again: a reading that is late is worth nothing.
+        "retry": Retry(NoBackoff(), 0),
+        # RESP2 and no CLIENT SETINFO: an old Redis or a strict ACL refuses HELLO and CLIENT.
+        "protocol": 2,
+        "driver_info": None,
+    }
+
+
+def _options(target: RedisTarget) -> dict[str, Any]:
+    return _timeouts() | {"db": target.database, "username": target.username, "password": target.password}
+
+
+def tls_context(target: RedisTarget, tls: TlsMaterial) -> ssl.SSLContext:
+    """Build what TLS needs: the system's authorities and the given one, and the client certificate.
+
+    Raises BrokerDoubt (TlsFailed) naming the text that is no PEM, or a certificate and key that do not match.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = target.check_hostname and target.verify is not ssl.CERT_NONE
+    context.verify_mode = target.verify
+    if tls.ca:
+        try:
+            context.load_verify_locations(cadata=tls.ca)
+        except ssl.SSLError as error:
+            raise BrokerDoubt(
+                reasons.BROKER_TLS_FAILED, "the CA of the broker is no certificate in PEM form: mend spec.broker.tls.ca"
+            ) from error
+    if tls.certificate or tls.private_key:
+        _load_client_certificate(context, f"{tls.certificate or ''}\n{tls.private_key or ''}\n")
+    return context
+
+
+def _load_client_certificate(context: ssl.SSLContext, pem: str) -> None:
+    """Give OpenSSL the certificate and its key; it wants a file, so it gets one that exists in memory only."""
+    descriptor = os.memfd_create("client-certificate")
+    try:
+        os.write(descriptor, pem.encode())
+        # An encrypted key would make OpenSSL ask on the terminal.
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise BrokerDoubt(
+            reasons.BROKER_TLS_FAILED,
+            "the client certificate of the broker cannot be used: spec.broker.tls needs certificate and privateKey,"
+            " both in PEM form, without a passphrase, and belonging together",
+        ) from error
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,134 @@
+"""What redis-py raises, and what a person can do about it."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+from redis import exceptions as redis_errors
+from redis.asyncio.sentinel import MasterNotFoundError
+
+from celeriac import reasons
+from celeriac.brokers.types import BrokerDoubt
+
+LONGEST_ANSWER = 200
+
+
+def doubt_of(error: BaseException, where: str) -> BrokerDoubt:
+    """Turn an error of a whole reading into a BrokerDoubt. `where` names the server without credentials."""
+    for cause in _chain(error):
+        if isinstance(cause, ssl.SSLError):
+            return _tls_doubt(cause, where)
+    for kinds, reason, message in _KINDS:
+        if isinstance(error, kinds):
+            return BrokerDoubt(reason, message.format(where=where))
+    if isinstance(error, redis_errors.ConnectionError):
+        return _connection_doubt(error, where)
+    answer = answer_of(error)
+    if answer.startswith("BUSY"):
+        return BrokerDoubt(
+            reasons.BROKER_BUSY, f"{where} is busy with a script of somebody: wait, or end it with SCRIPT KILL"
+        )
+    return BrokerDoubt(reasons.BROKER_ERROR, f"{where} refused the reading: {answer}")
+
+
+def queue_doubt(error: BaseException, key: str, kind: str, where: str) -> BrokerDoubt:
+    """Turn the error of one key (its `kind` is list, hash or set) into the BrokerDoubt of the pools that need it."""
+    answer = answer_of(error)
+    if "WRONGTYPE" in answer:
+        return BrokerDoubt(
+            reasons.BROKER_WRONG_TYPE,
+            f"key {key!r} in {where} is no {kind}, so something else uses this name: rename the queue, or give"
+            " Celery a key prefix (global_keyprefix, spec.broker.keyPrefix)",
+        )
+    if isinstance(error, redis_errors.NoPermissionError) or "can't" in answer or "NOPERM" in answer:
+        return BrokerDoubt(
+            reasons.BROKER_PERMISSION_DENIED,
+            f"{where} does not let this user read key {key!r}: grant the ACL user the pattern ~{key}* and +@read",
+        )
+    return doubt_of(error, where)
+
+
+def answer_of(error: BaseException) -> str:
+    """Return the server's words, cut where Redis would repeat the arguments of a command: AUTH has a password."""
+    return str(error).split(", with args", 1)[0][:LONGEST_ANSWER]
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+_KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...] = (
+    (
+        redis_errors.AuthenticationError,
+        reasons.BROKER_AUTHENTICATION_FAILED,
+        "{where} refused the user or password: correct the broker URL in its Secret",
+    ),
+    (
+        redis_errors.BusyLoadingError,
+        reasons.BROKER_LOADING,
+        "{where} is loading its data from disk: wait until it has finished",
+    ),
+    (
+        (redis_errors.TimeoutError, TimeoutError),
+        reasons.BROKER_TIMEOUT,
+        "{where} did not answer in time: check that it is not overloaded, and that a network policy lets the"
+        " operator in",
+    ),
+    (
+        (redis_errors.NoPermissionError, redis_errors.AuthorizationError),
+        reasons.BROKER_PERMISSION_DENIED,
+        "{where} does not let this user read queues: grant the ACL user +@read +@connection +@scripting +info +time and"
+        " the patterns of the queues, unacked* and _kombu.binding.*",
+    ),
+    (
+        (redis_errors.MovedError, redis_errors.AskError, redis_errors.ClusterError),
+        reasons.BROKER_UNSUPPORTED,
+        "{where} is a Redis Cluster, for which Celery has no transport: use one Redis, or Redis with Sentinel",
+    ),
+    (
+        redis_errors.ReadOnlyError,
+        reasons.BROKER_IS_REPLICA,
+        "{where} is a replica: let the broker URL name the master, or use sentinel://",
+    ),
+    (
+        MasterNotFoundError,
+        reasons.BROKER_CONNECTION_FAILED,
+        "{where}: no Sentinel answered with a master of that name that is up: check spec.broker.sentinelMaster, the"
+        " Sentinel addresses and the master",
+    ),
+)
+
+
+def _connection_doubt(error: redis_errors.ConnectionError, where: str) -> BrokerDoubt:
+    if "Invalid Database" in str(error):
+        return BrokerDoubt(
+            reasons.BROKER_URL_INVALID,
+            f"{where} has no database of the number in the broker URL: correct it, or raise `databases` in redis.conf",
+        )
+    if any(isinstance(cause, socket.gaierror) for cause in _chain(error)):
+        return BrokerDoubt(
+            reasons.BROKER_CONNECTION_FAILED,
+            f"{where}: the host name is not known: write it as service.namespace, and check that the Service exists",
+        )
+    return BrokerDoubt(
+        reasons.BROKER_CONNECTION_FAILED,
+        f"{where} cannot be reached or closed the connection: check that it runs, that host and port are right, and"
+        " that a port with TLS is addressed as rediss://",
+    )
+
+
+def _tls_doubt(error: ssl.SSLError, where: str) -> BrokerDoubt:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        cure = (
+            f"its certificate is not trusted ({error.verify_message}): give the authority's certificate in"
+            " spec.broker.tls.ca (files named in the URL are those of the worker's image)"
+        )
+    elif "CERTIFICATE_REQUIRED" in str(error) or "HANDSHAKE_FAILURE" in str(error):
+        cure = "it asks for a client certificate: give one in spec.broker.tls.certificate and .privateKey"
+    elif "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error):
+        cure = "it does not speak TLS on this port: use redis://, or the TLS port"
+    else:
+        cure = f"TLS failed ({error.reason or 'no reason given'}): check certificates and TLS versions"
+    return BrokerDoubt(reasons.BROKER_TLS_FAILED, f"{where}: {cure}")

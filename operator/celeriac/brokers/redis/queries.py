@@ -1,0 +1,253 @@
+"""What is asked of Redis, each question in two forms: a Lua script, and plain commands for users who may run none.
+
+A script costs a fifth of a pipeline of plain commands (one command to parse and one reply for hundreds of keys), and
+it leaves message bodies, so the tasks' arguments, in Redis. Both forms give the same value. All are read-only.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+Command = tuple[str | bytes | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script; Redis keeps it under the SHA-1 of its text."""
+
+    text: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
+
+
+class Query(Protocol):
+    """One question. `script` None: there is only the plain form."""
+
+    @property
+    def script(self) -> Script | None:
+        """The script form."""
+
+    def arguments(self) -> Command:
+        """What follows the script: number of keys, keys, arguments."""
+
+    def plain(self) -> Sequence[Command]:
+        """The same as plain commands."""
+
+    def join(self, replies: Sequence[Any]) -> Any:
+        """From the replies to the plain commands, the script's reply. A reply may be an exception."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A single plain command."""
+
+    command: Command
+    script: None = None
+
+    def arguments(self) -> Command:
+        """There is no script."""
+        return ()
+
+    def plain(self) -> Sequence[Command]:
+        """The command."""
+        return [self.command]
+
+    def join(self, replies: Sequence[Any]) -> Any:
+        """Its reply."""
+        return replies[0]
+
+
+COUNT: Final = Script("""
+local steps = tonumber(ARGV[1])
+local counts = {}
+for first = 1, #KEYS, steps do
+  local count = 0
+  for i = first, first + steps - 1 do
+    local length = redis.pcall('LLEN', KEYS[i])
+    if type(length) == 'table' then count = length break end
+    count = count + length
+  end
+  counts[#counts + 1] = count
+end
+return counts
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Messages per queue; each queue has `steps` list keys in a row. Gives an int or an exception for each queue."""
+
+    keys: tuple[str, ...]
+    steps: int
+    script: Script = COUNT
+
+    def arguments(self) -> Command:
+        """Keys and the number of steps."""
+        return (len(self.keys), *self.keys, self.steps)
+
+    def plain(self) -> Sequence[Command]:
+        """LLEN of every list."""
+        return [("LLEN", key) for key in self.keys]
+
+    def join(self, replies: Sequence[Any]) -> list[int | Exception]:
+        """Sum per queue; one bad key spoils its queue."""
+        return [_sum(replies[first : first + self.steps]) for first in range(0, len(replies), self.steps)]
+
+
+TAGS: Final = Script("""
+local bound, sample = tonumber(ARGV[1]), tonumber(ARGV[2])
+local size = redis.pcall('HLEN', KEYS[1])
+if type(size) == 'table' then return size end
+local tags = {}
+if size > 0 and size <= bound then
+  tags = redis.pcall('HKEYS', KEYS[1])
+  if tags.err then return tags end
+elseif size > bound and sample > 0 then
+  tags = redis.pcall('HRANDFIELD', KEYS[1], sample)
+  if tags.err then -- before Redis 6.2
+    local found = redis.pcall('HSCAN', KEYS[1], 0, 'COUNT', sample)
+    if found.err then return found end
+    tags = {}
+    for i = 1, #found[2], 2 do tags[#tags + 1] = found[2][i] end
+  end
+end
+return {size, table.concat(tags, '\\n')}
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """Delivery tags in an unacked hash: all up to `bound`, above it a random `sample` (0: none).
+
+    Gives [size of the hash, the tags as one text]: parsing one text is far cheaper than thousands of replies.
+    """
+
+    key: str
+    bound: int
+    sample: int
+    script: Script = TAGS
+
+    def arguments(self) -> Command:
+        """Key and bounds."""
+        return (1, self.key, self.bound, self.sample)
+
+    def plain(self) -> Sequence[Command]:
+        """HRANDFIELD with a positive count gives all distinct fields of a hash that has no more."""
+        return [("HLEN", self.key), ("HRANDFIELD", self.key, self.bound)]
+
+    def join(self, replies: Sequence[Any]) -> Any:
+        """The first error, or the size and tags."""
+        size, tags = replies
+        if isinstance(size, Exception) or isinstance(tags, Exception):
+            return size if isinstance(size, Exception) else tags
+        return [size, b"\n".join(tags if size <= self.bound else tags[: self.sample])]
+
+
+# The body is the first member that kombu writes, and base64: what matches is surely the body and nothing else.
+_WITHOUT_BODY: Final = """
+local function without_body(text)
+  return (string.gsub(text, '^(%[?{"body"%s*:%s*")[A-Za-z0-9+/=]*"', '%1"', 1))
+end
+"""
+
+ENTRIES: Final = Script(f"""{_WITHOUT_BODY}
+local longest = 65536
+local entries = {{}}
+for i, tag in ipairs(ARGV) do
+  local entry = redis.pcall('HGET', KEYS[1], tag)
+  if type(entry) == 'string' then
+    entry = without_body(entry)
+    if #entry > longest then entry = '' end
+  end
+  entries[i] = entry
+end
+return entries
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The entries of some delivery tags: JSON [message, exchange, routing_key], None for one that is gone."""
+
+    key: str
+    tags: tuple[bytes, ...]
+    script: Script = ENTRIES
+
+    def arguments(self) -> Command:
+        """Key and tags."""
+        return (1, self.key, *self.tags)
+
+    def plain(self) -> Sequence[Command]:
+        """HMGET."""
+        return [("HMGET", self.key, *self.tags)]
+
+    def join(self, replies: Sequence[Any]) -> Any:
+        """Its reply."""
+        return replies[0]
+
+
+PEEK: Final = Script(f"""{_WITHOUT_BODY}
+local members, bytes = tonumber(ARGV[1]), tonumber(ARGV[2])
+local count, found = 0, {{}}
+for _, key in ipairs(KEYS) do
+  local length = redis.pcall('LLEN', key)
+  if type(length) == 'table' then return length end
+  count = count + length
+end
+if count > members then return {{count, found}} end
+for _, key in ipairs(KEYS) do
+  local first = 0
+  repeat
+    local some = redis.pcall('LRANGE', key, first, first + 9)
+    if some.err then return some end
+    for _, message in ipairs(some) do
+      bytes = bytes - #message
+      if bytes < 0 then return {{count, found}} end
+      message = without_body(message)
+      if string.find(message, '"eta"%s*:%s*"') then found[#found + 1] = message end
+    end
+    first = first + 10
+  until #some < 10
+end
+return {{count, found}}
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """Messages with an ETA in the lists of one queue: [messages in all, those with an ETA].
+
+    Nothing is looked at in a queue of more than `members` messages, nor beyond `size` bytes.
+    """
+
+    keys: tuple[str, ...]
+    members: int
+    size: int
+    script: Script = PEEK
+
+    def arguments(self) -> Command:
+        """Keys and bounds."""
+        return (len(self.keys), *self.keys, self.members, self.size)
+
+    def plain(self) -> Sequence[Command]:
+        """LLEN and LRANGE of each list."""
+        return [c for key in self.keys for c in (("LLEN", key), ("LRANGE", key, 0, self.members - 1))]
+
+    def join(self, replies: Sequence[Any]) -> Any:
+        """The first error, or the count and the messages."""
+        count = _sum(replies[::2])
+        if isinstance(count, Exception) or count > self.members:
+            return count if isinstance(count, Exception) else [count, []]
+        return [count, [message for reply in replies[1::2] for message in reply if b'"eta"' in message]]
+
+
+def _sum(lengths: Sequence[Any]) -> int | Exception:
+    total = 0
+    for length in lengths:
+        if isinstance(length, Exception):
+            return length
+        total += length
+    return total

@@ -1,0 +1,59 @@
+"""ETA messages at rest in a queue's lists: a worker that stops puts back what it kept for later.
+
+Counted as waiting they would wake a pool at zero, whose worker would take them, find nothing to do, and be stopped
+again. So short queues are looked through; a message whose ETA has not come is `deferred`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celeriac.brokers.redis.queries import Peek
+from celeriac.brokers.redis.unacked import eta_of
+
+LOOK_THROUGH: Final = 100
+LOOK_THROUGH_BYTES: Final = 256 * 1024
+LOOK_AGAIN_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    count: int
+    etas: tuple[float, ...]
+    at: float
+
+
+class RestingEtas:
+    """What was found in one queue, looked at again when its length changes or after LOOK_AGAIN_SECONDS."""
+
+    def __init__(self, keys: tuple[str, ...], clock: Callable[[], float]) -> None:
+        """`keys` are the queue's lists; `clock` is monotonic, in seconds."""
+        self._keys = keys
+        self._clock = clock
+        self._look = _Look(0, (), float("-inf"))
+
+    def query(self, count: int) -> Peek | None:
+        """Ask for the messages with an ETA, if the last look is no longer good for a queue of `count` messages."""
+        fresh = self._clock() - self._look.at < LOOK_AGAIN_SECONDS
+        if not 0 < count <= LOOK_THROUGH or (count == self._look.count and fresh):
+            return None
+        return Peek(self._keys, LOOK_THROUGH, LOOK_THROUGH_BYTES)
+
+    def note(self, reply: Any) -> int:
+        """Keep the ETAs that were found; the number of messages at that moment."""
+        count, messages = reply
+        etas = (_eta_in(message) for message in messages)
+        self._look = _Look(count, tuple(eta for eta in etas if eta is not None), self._clock())
+        return int(count)
+
+    def deferred(self, count: int, now: float) -> int:
+        """How many of `count` messages are not due at Unix time `now`; 0 where that is not known."""
+        return sum(eta > now for eta in self._look.etas) if count == self._look.count else 0
+
+
+def _eta_in(message: bytes) -> float | None:
+    try:
+        return eta_of(json.loads(message))
+    except ValueError:
+        return None

@@ -1,0 +1,147 @@
+"""A Celery broker URL for Redis, read as kombu reads it (kombu.utils.url, kombu.transport.redis)."""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from celeriac import reasons
+from celeriac.brokers.types import BrokerAddress, BrokerDoubt
+
+REDIS_PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
+SCHEMES: Final = ("redis", "rediss", "sentinel", "redis+socket")
+
+_VERIFY: Final[Mapping[str, ssl.VerifyMode]] = {
+    "CERT_REQUIRED": ssl.CERT_REQUIRED,
+    "CERT_OPTIONAL": ssl.CERT_OPTIONAL,
+    "CERT_NONE": ssl.CERT_NONE,
+    "required": ssl.CERT_REQUIRED,
+    "optional": ssl.CERT_OPTIONAL,
+    "none": ssl.CERT_NONE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RedisTarget:
+    """One Redis database and how to reach it: `nodes` (host, port), or the unix socket `path`.
+
+    With `sentinel_master` the nodes are Sentinels. `verify` and `check_hostname` matter with `tls` only.
+    """
+
+    nodes: tuple[tuple[str, int], ...] = ()
+    path: str | None = None
+    database: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    sentinel_master: str | None = None
+    tls: bool = False
+    verify: ssl.VerifyMode = ssl.CERT_REQUIRED
+    check_hostname: bool = True
+
+    @property
+    def where(self) -> str:
+        """The place in words, for messages: no user and no password."""
+        nodes = ", ".join(f"{host}:{port}" for host, port in self.nodes)
+        if self.sentinel_master:
+            return f"Redis master {self.sentinel_master!r} of Sentinel {nodes}"
+        return f"Redis at {self.path or nodes}"
+
+
+def parse(address: BrokerAddress) -> RedisTarget:
+    """Read the URL.
+
+    Raises BrokerDoubt (InvalidURL, UnsupportedBroker); its message never repeats the URL, which may hold a password.
+    """
+    first, *others = [part for part in address.url.strip().split(";") if part]
+    parts = _split(first)
+    if parts.scheme == "sentinel":
+        return _sentinel(address, parts, [_split(other) for other in others])
+    if others:
+        raise BrokerDoubt(
+            reasons.BROKER_UNSUPPORTED,
+            "the broker URL lists several Redis servers: kombu would fail over between them, which splits the queues;"
+            " name one server, or use sentinel:// URLs",
+        )
+    if parts.scheme == "redis+socket":
+        return _unix_socket(address, parts)
+    return replace(_access(address, parts), nodes=(_node(parts, REDIS_PORT),), database=_database(parts.path))
+
+
+def _split(url: str) -> SplitResult:
+    """Take the URL apart, or say which character has to be written as %XX.
+
+    A raw / ? or # in a password ends the host part early; what follows then holds the @.
+    """
+    scheme, _, rest = url.partition("://")
+    try:
+        parts = urlsplit(f"http://{rest}")
+        _ = parts.port
+    except ValueError:
+        parts = None
+    if parts is None or "@" in parts.path + parts.query or parts.fragment:
+        raise _invalid(
+            "its user, password, host or port cannot be told apart: write special characters of the"
+            " password as %XX (/ as %2F, ? as %3F, # as %23, @ as %40) and the port as a number"
+        )
+    return parts._replace(scheme=scheme)
+
+
+def _sentinel(address: BrokerAddress, first: SplitResult, others: list[SplitResult]) -> RedisTarget:
+    if not address.sentinel_master:
+        raise _invalid("a sentinel:// URL needs the name of the master: set spec.broker.sentinelMaster")
+    if any(other.scheme != "sentinel" for other in others):
+        raise _invalid("every address of a Sentinel list begins with sentinel://")
+    # Like kombu: database and credentials are those of the first address.
+    return replace(
+        _access(address, first),
+        nodes=tuple(_node(parts, SENTINEL_PORT) for parts in [first, *others]),
+        database=_database(first.path),
+        sentinel_master=address.sentinel_master,
+    )
+
+
+def _unix_socket(address: BrokerAddress, parts: SplitResult) -> RedisTarget:
+    path = unquote(parts.path)
+    if parts.hostname or path in {"", "/"}:
+        raise _invalid("a unix socket is written redis+socket:///path/of/redis.sock?virtual_host=0")
+    query = dict(parse_qsl(parts.query))
+    return replace(_access(address, parts), path=path, database=_database(query.get("virtual_host", "")), tls=False)
+
+
+def _node(parts: SplitResult, default_port: int) -> tuple[str, int]:
+    if not parts.hostname:
+        raise _invalid("it names no host: write redis://HOST:6379/0")
+    return unquote(parts.hostname), parts.port or default_port
+
+
+def _database(path: str) -> int:
+    """Number of the database, from the path or virtual_host as kombu takes it; none is 0."""
+    number = unquote(path).removeprefix("/")
+    if number and not number.isdecimal():
+        raise _invalid("what follows the host is the number of the database: write redis://HOST:6379/0")
+    return int(number or 0)
+
+
+def _access(address: BrokerAddress, parts: SplitResult) -> RedisTarget:
+    """Credentials, and TLS as the URL asks for it; the place is left open.
+
+    File names in the URL (ssl_ca_certs, ssl_certfile, ssl_keyfile) belong to the worker's image: address.tls stands
+    for them here. Unlike kombu, rediss:// without ssl_cert_reqs verifies the server.
+    """
+    query = dict(parse_qsl(parts.query))
+    wanted = query.get("ssl_cert_reqs", "required")
+    if wanted not in _VERIFY:
+        raise _invalid(f"ssl_cert_reqs is one of {', '.join(_VERIFY)}")
+    return RedisTarget(
+        username=unquote(parts.username or "") or None,
+        password=unquote(parts.password or "") or None,
+        tls=parts.scheme == "rediss" or address.tls is not None or any(key.startswith("ssl_") for key in query),
+        verify=_VERIFY[wanted],
+        check_hostname=query.get("ssl_check_hostname", "true").lower() != "false",
+    )
+
+
+def _invalid(cure: str) -> BrokerDoubt:
+    return BrokerDoubt(reasons.BROKER_URL_INVALID, f"the broker URL cannot be used: {cure}")
