@@ -1,0 +1,143 @@
+"""Kubernetes events: what `kubectl describe cwp` shows, without flooding the API server.
+
+As in client-go an event that repeats within a window is counted in one object, and each object that is talked about
+has a token bucket. An event is a courtesy: where it cannot be written, the operator goes on.
+"""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeVar
+
+from celeriac.cluster.client import Api
+from celeriac.cluster.errors import ApiError, NotFound
+from celeriac.cluster.paths import EVENTS
+from celeriac.cluster.text import bounded
+
+log = logging.getLogger(__name__)
+
+REPORTING_CONTROLLER: Final = "celeriac.dev/operator"
+NOTE_LENGTH: Final = 1024  # characters, by the API's validation
+WINDOW_SECONDS: Final = 600.0  # client-go's aggregation interval
+BURST: Final = 25  # events on one object at once; client-go's
+REFILL_SECONDS: Final = 300.0  # per further event; client-go's
+REMEMBERED: Final = 4096  # series, and objects; client-go's
+
+EventType = Literal["Normal", "Warning"]
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(slots=True)
+class _Series:
+    """One event that may repeat; `name` is None while its object is being created."""
+
+    last: float
+    count: int = 1
+    name: str | None = None
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """The events that may still be written about one object."""
+
+    tokens: float
+    at: float
+
+
+class EventRecorder:
+    """Writes events as one controller; `instance` is the name of the operator's Pod."""
+
+    def __init__(self, api: Api, instance: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._instance = instance
+        self._clock = clock
+        self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    async def emit_event(
+        self,
+        regarding: Mapping[str, str],
+        type: EventType,
+        reason: str,
+        message: str,
+        action: str,
+        *,
+        dedupe: str | None = None,
+    ) -> None:
+        """Tell what happened to `regarding` (apiVersion, kind, namespace, name, uid). Never raises ApiError.
+
+        Events of the same object, type, reason, action and `dedupe` (by default the message) are one series: the first
+        message stays, the count rises. `reason` and `action` are CamelCase: why, and what was tried.
+        """
+        key = (regarding["uid"], type, reason, action, message if dedupe is None else dedupe)
+        now = self._clock()
+        series = self._series.get(key)
+        if series is not None and now - series.last < WINDOW_SECONDS:
+            series.count, series.last = series.count + 1, now
+            if series.name is None or not self._take_token(regarding["uid"], now):
+                return
+        elif self._take_token(regarding["uid"], now):
+            series = _Series(last=now)
+        else:
+            log.debug("event dropped, too many on %s %s: %s", regarding["kind"], regarding["name"], message)
+            return
+        _remember(self._series, key, series)
+        try:
+            await self._write(series, regarding, type, reason, bounded(message, NOTE_LENGTH), action)
+        except ApiError as error:
+            log.warning("event %s on %s %s not written: %s", reason, regarding["kind"], regarding["name"], error)
+        finally:
+            if series.name is None:
+                self._series.pop(key, None)
+
+    async def _write(
+        self, series: _Series, regarding: Mapping[str, str], type: EventType, reason: str, note: str, action: str
+    ) -> None:
+        """Count one more in the object of the series; create it where it is new, or has expired on the server."""
+        observed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        namespace = regarding["namespace"]
+        if series.name is not None:
+            patch = {"series": {"count": series.count, "lastObservedTime": observed}}
+            try:
+                await self._api.merge_patch(EVENTS, namespace, series.name, patch, manager=REPORTING_CONTROLLER)
+                return
+            except NotFound:
+                series.name, series.count = None, 1
+        body: dict[str, Any] = {
+            "apiVersion": EVENTS.api_version,
+            "kind": "Event",
+            "metadata": {"generateName": f"{regarding['name']}.", "namespace": namespace},
+            "regarding": dict(regarding),
+            "type": type,
+            "reason": reason,
+            "action": action,
+            "note": note,
+            "eventTime": observed,
+            "reportingController": REPORTING_CONTROLLER,
+            "reportingInstance": self._instance,
+        }
+        created = await self._api.create(EVENTS, namespace, body)
+        series.name = created["metadata"]["name"]
+
+    def _take_token(self, uid: str, now: float) -> bool:
+        """Whether one more event may be written about this object now."""
+        bucket = self._buckets.get(uid) or _Bucket(tokens=BURST, at=now)
+        bucket.tokens = min(BURST, bucket.tokens + (now - bucket.at) / REFILL_SECONDS)
+        bucket.at = now
+        _remember(self._buckets, uid, bucket)
+        if bucket.tokens < 1:
+            return False
+        bucket.tokens -= 1
+        return True
+
+
+def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:
+    """Put an entry at the young end, and forget the oldest above the bound."""
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)
