@@ -1,0 +1,176 @@
+"""From the body of a CeleryWorkerPool to frozen values, once, at the edge.
+
+The CRD has checked most of this already. It is checked again where the operator would otherwise misbehave: an object
+may be older than a rule of the CRD, or come from a file. Defaults are the CRD's for the same reason.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from celeriac.pool.broker_url import SENTINEL, broker_url_names_credentials, broker_url_problem, scheme_of
+from celeriac.pool.fields import Fields
+from celeriac.pool.model import (
+    BrokerSpec,
+    InvalidPool,
+    PodSecurity,
+    PoolKey,
+    PoolType,
+    QueueLayout,
+    SecretKey,
+    TlsSecrets,
+    WorkerOptions,
+    WorkerPool,
+)
+from celeriac.pool.policy import parse_policy
+from celeriac.pool.template import parse_template
+
+MAX_NAME: Final = 63  # characters of a label's value
+MAX_CONCURRENCY: Final = 10_000
+MAX_SECONDS: Final = 31_536_000  # a year
+MAX_INT32: Final = 2**31 - 1
+MAX_MEMORY_KIB: Final = 2**40
+MAX_PRIORITY: Final = 255
+DEFAULT_CONCURRENCY: Final = 4
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
+
+__all__ = ["broker_url_problem", "parse_pool"]
+
+
+def parse_pool(body: Mapping[str, Any]) -> WorkerPool:
+    """One CeleryWorkerPool as the API server gives it. Raises InvalidPool, and nothing else, for a bad one."""
+    resource = Fields.of("resource", body)
+    metadata = Fields.of("metadata", resource.values.get("metadata"))
+    name = metadata.needed("name", "ml")
+    if len(name) > MAX_NAME:
+        raise metadata.invalid("name", f"is longer than {MAX_NAME} characters: choose a shorter one")
+    spec = Fields.of("spec", resource.values.get("spec"))
+    pool_type = spec.choice("pool", PoolType.PREFORK)
+    concurrency = _concurrency(spec, pool_type)
+    return WorkerPool(
+        key=PoolKey(metadata.text("namespace", "default"), name),
+        uid=metadata.text("uid", ""),
+        generation=metadata.integer("generation", 0, 0, 2**63 - 1),
+        image=spec.needed("image", "registry.example/app:1.4"),
+        app=spec.needed("app", "proj.celery:app"),
+        broker=_broker(spec),
+        policy=parse_policy(spec, slots=concurrency),
+        queues=_queues(spec),
+        pool_type=pool_type,
+        concurrency=concurrency,
+        custom_pool=_custom_pool(spec, pool_type),
+        launcher=_launcher(spec),
+        worker=_worker(spec.child("worker")),
+        drain_timeout_seconds=spec.child("drain").integer("timeoutSeconds", 3600, 1, MAX_SECONDS),
+        pod_security=spec.choice("podSecurity", PodSecurity.BASELINE),
+        template=parse_template(spec.child("template")),
+    )
+
+
+def _concurrency(spec: Fields, pool_type: PoolType) -> int:
+    if pool_type is PoolType.SOLO:
+        if spec.integer("concurrency", 1, 1, MAX_CONCURRENCY) != 1:
+            raise spec.invalid("concurrency", "must be 1 or absent with pool: solo, which runs one task at a time")
+        return 1
+    return spec.integer("concurrency", DEFAULT_CONCURRENCY, 1, MAX_CONCURRENCY)
+
+
+def _custom_pool(spec: Fields, pool_type: PoolType) -> str | None:
+    custom_pool = spec.text("customPool", None)
+    if (pool_type is PoolType.CUSTOM) != (custom_pool is not None):
+        raise spec.invalid("customPool", "goes with pool: custom and with nothing else: set both or neither")
+    return custom_pool
+
+
+def _queues(spec: Fields) -> tuple[str, ...]:
+    queues = spec.texts("queues", ("celery",))
+    if not queues:
+        raise spec.invalid("queues", "must name at least one queue: drop the field for the default, celery")
+    if len(set(queues)) < len(queues):
+        raise spec.invalid("queues", "must name each queue once: drop the repeated one")
+    for index, queue in enumerate(queues):
+        if re.search(r"[,\s]", queue):
+            raise InvalidPool(f"spec.queues[{index}]", "must not hold commas or spaces: give each queue its own entry")
+    return queues
+
+
+def _launcher(spec: Fields) -> tuple[str, ...]:
+    launcher = spec.texts("launcher", ("python",))
+    if not launcher:
+        raise spec.invalid("launcher", "must name a program: drop the field for the default, python")
+    return launcher
+
+
+def _worker(worker: Fields) -> WorkerOptions:
+    level = worker.text("logLevel", "INFO")
+    if level not in LOG_LEVELS:
+        raise worker.invalid("logLevel", f"must be one of {', '.join(LOG_LEVELS)}")
+    return WorkerOptions(
+        prefetch_multiplier=worker.integer("prefetchMultiplier", None, 1, 1000),
+        max_tasks_per_child=worker.integer("maxTasksPerChild", None, 1, MAX_INT32),
+        max_memory_per_child_kib=worker.integer("maxMemoryPerChildKiB", None, 1, MAX_MEMORY_KIB),
+        soft_time_limit_seconds=worker.integer("softTimeLimitSeconds", None, 1, MAX_SECONDS),
+        time_limit_seconds=worker.integer("timeLimitSeconds", None, 1, MAX_SECONDS),
+        events=worker.boolean("events", False),
+        log_level=level,
+        extra_args=worker.texts("extraArgs", ()),
+    )
+
+
+def _broker(spec: Fields) -> BrokerSpec:
+    broker = Fields.of("spec.broker", spec.values.get("broker"))
+    if broker.has("url") == broker.has("urlFrom"):
+        raise InvalidPool(broker.path, "needs exactly one of url and urlFrom: urlFrom where the URL holds a password")
+    url = broker.text("url", None)
+    master = broker.text("sentinelMaster", None)
+    if url is not None:
+        _check_url(broker, url, master)
+    return BrokerSpec(
+        url=url,
+        url_from=_secret_key(broker, "urlFrom"),
+        layout=_layout(broker),
+        tls=_tls(broker.child("tls")) if broker.has("tls") else None,
+        sentinel_master=master,
+    )
+
+
+def _check_url(broker: Fields, url: str, master: str | None) -> None:
+    if broker_url_names_credentials(url):
+        raise broker.invalid("url", "must not hold a user or a password: put it in a Secret and name that in urlFrom")
+    problem = broker_url_problem(url)
+    if problem is not None:
+        raise broker.invalid("url", problem)
+    if (scheme_of(url) == SENTINEL) != (master is not None):
+        raise broker.invalid("sentinelMaster", "goes with a sentinel:// url and with nothing else: set both or neither")
+    if broker.has("tls") and scheme_of(url) != "rediss":
+        raise broker.invalid("tls", "needs an encrypted connection: begin url with rediss://, or drop tls")
+
+
+def _secret_key(fields: Fields, name: str) -> SecretKey | None:
+    if not fields.has(name):
+        return None
+    reference = fields.child(name).child("secretKeyRef")
+    return SecretKey(name=reference.needed("name", "broker"), key=reference.needed("key", "url"))
+
+
+def _layout(broker: Fields) -> QueueLayout:
+    default = QueueLayout()
+    steps = broker.integers("prioritySteps", default.priority_steps, 0, MAX_PRIORITY)
+    # kombu rounds a priority down to a step by bisection, and priority 0 is every message's default.
+    if steps[:1] != (0,) or list(steps) != sorted(set(steps)):
+        raise broker.invalid("prioritySteps", "must ascend from 0 without repeats, e.g. [0, 3, 6, 9]")
+    return QueueLayout(
+        key_prefix=broker.text("keyPrefix", default.key_prefix, empty=True),
+        separator=broker.text("separator", default.separator),
+        priority_steps=steps,
+    )
+
+
+def _tls(tls: Fields) -> TlsSecrets:
+    if tls.has("certificateFrom") != tls.has("privateKeyFrom"):
+        raise InvalidPool(tls.path, "needs certificateFrom and privateKeyFrom together: give both or neither")
+    return TlsSecrets(
+        ca=_secret_key(tls, "caFrom"),
+        certificate=_secret_key(tls, "certificateFrom"),
+        private_key=_secret_key(tls, "privateKeyFrom"),
+    )
