@@ -4,13 +4,15 @@ As in client-go an event that repeats within a window is counted in one object, 
 has a token bucket. An event is a courtesy: where it cannot be written, the operator goes on.
 """
 
+import asyncio
 import logging
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError, NotFound
@@ -25,8 +27,9 @@ WINDOW_SECONDS: Final = 600.0  # client-go's aggregation interval
 BURST: Final = 25  # events on one object at once; client-go's
 REFILL_SECONDS: Final = 300.0  # per further event; client-go's
 REMEMBERED: Final = 4096  # series, and objects; client-go's
+IN_FLIGHT: Final = 100  # events being written; above it they are dropped
 
-EventType = Literal["Normal", "Warning"]
+Body = dict[str, Any]
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -49,54 +52,73 @@ class _Bucket:
 
 
 class EventRecorder:
-    """Writes events as one controller; `instance` is the name of the operator's Pod."""
+    """Writes events as one controller; `instance` is the name of the operator's Pod, by default the host's.
 
-    def __init__(self, api: Api, instance: str, clock: Callable[[], float] = time.monotonic) -> None:
+    `emit` returns at once and the event is written beside the caller; `settle` waits for what is under way.
+    """
+
+    def __init__(self, api: Api, instance: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         self._api = api
-        self._instance = instance
+        self._instance = instance or socket.gethostname()
         self._clock = clock
         self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._writing: set[asyncio.Task[None]] = set()
 
-    async def emit_event(
+    def emit(
         self,
         regarding: Mapping[str, str],
-        type: EventType,
+        type: str,
         reason: str,
         message: str,
-        action: str,
+        action: str = "Reconcile",
         *,
         dedupe: str | None = None,
     ) -> None:
         """Tell what happened to `regarding` (apiVersion, kind, namespace, name, uid). Never raises ApiError.
 
-        Events of the same object, type, reason, action and `dedupe` (by default the message) are one series: the first
-        message stays, the count rises. `reason` and `action` are CamelCase: why, and what was tried.
+        `type` is Normal or Warning; `reason` and `action` are CamelCase: why, and what was tried. Events of the same
+        object, type, reason, action and `dedupe` (by default the message) are one series: the first message stays,
+        the count rises.
         """
         key = (regarding["uid"], type, reason, action, message if dedupe is None else dedupe)
         now = self._clock()
         series = self._series.get(key)
         if series is not None and now - series.last < WINDOW_SECONDS:
             series.count, series.last = series.count + 1, now
-            if series.name is None or not self._take_token(regarding["uid"], now):
+            if series.name is None or not self._may_write(regarding["uid"], now):
                 return
-        elif self._take_token(regarding["uid"], now):
+        elif self._may_write(regarding["uid"], now):
             series = _Series(last=now)
         else:
             log.debug("event dropped, too many on %s %s: %s", regarding["kind"], regarding["name"], message)
             return
         _remember(self._series, key, series)
+        event = {"type": type, "reason": reason, "action": action, "note": bounded(message, NOTE_LENGTH)}
+        task = asyncio.get_running_loop().create_task(self._tell(key, series, dict(regarding), event))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def settle(self, timeout_seconds: float = 2.0) -> None:
+        """Wait for the events under way; give up those that take longer."""
+        if self._writing:
+            _, late = await asyncio.wait(self._writing, timeout=timeout_seconds)
+            for task in late:
+                task.cancel()
+
+    async def _tell(self, key: tuple[str, ...], series: _Series, regarding: dict[str, str], event: Body) -> None:
+        """Write one event; a failure is worth a line in the log."""
         try:
-            await self._write(series, regarding, type, reason, bounded(message, NOTE_LENGTH), action)
+            await self._write(series, regarding, event)
         except ApiError as error:
-            log.warning("event %s on %s %s not written: %s", reason, regarding["kind"], regarding["name"], error)
+            log.warning(
+                "event %s on %s %s not written: %s", event["reason"], regarding["kind"], regarding["name"], error
+            )
         finally:
             if series.name is None:
                 self._series.pop(key, None)
 
-    async def _write(
-        self, series: _Series, regarding: Mapping[str, str], type: EventType, reason: str, note: str, action: str
-    ) -> None:
+    async def _write(self, series: _Series, regarding: dict[str, str], event: Body) -> None:
         """Count one more in the object of the series; create it where it is new, or has expired on the server."""
         observed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         namespace = regarding["namespace"]
@@ -107,15 +129,12 @@ class EventRecorder:
                 return
             except NotFound:
                 series.name, series.count = None, 1
-        body: dict[str, Any] = {
+        body: Body = {
             "apiVersion": EVENTS.api_version,
             "kind": "Event",
             "metadata": {"generateName": f"{regarding['name']}.", "namespace": namespace},
-            "regarding": dict(regarding),
-            "type": type,
-            "reason": reason,
-            "action": action,
-            "note": note,
+            "regarding": regarding,
+            **event,
             "eventTime": observed,
             "reportingController": REPORTING_CONTROLLER,
             "reportingInstance": self._instance,
@@ -123,13 +142,13 @@ class EventRecorder:
         created = await self._api.create(EVENTS, namespace, body)
         series.name = created["metadata"]["name"]
 
-    def _take_token(self, uid: str, now: float) -> bool:
-        """Whether one more event may be written about this object now."""
+    def _may_write(self, uid: str, now: float) -> bool:
+        """Take a token of this object's bucket; False where it is empty, or where too many writes are under way."""
         bucket = self._buckets.get(uid) or _Bucket(tokens=BURST, at=now)
         bucket.tokens = min(BURST, bucket.tokens + (now - bucket.at) / REFILL_SECONDS)
         bucket.at = now
         _remember(self._buckets, uid, bucket)
-        if bucket.tokens < 1:
+        if bucket.tokens < 1 or len(self._writing) >= IN_FLIGHT:
             return False
         bucket.tokens -= 1
         return True
