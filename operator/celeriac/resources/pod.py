@@ -7,7 +7,7 @@ from celeriac.pool.model import PodSecurity, WorkerPool
 from celeriac.resources.command import RUN_DIR, worker_arguments, worker_command
 from celeriac.resources.environment import environment, tls_mounts, tls_volumes
 from celeriac.resources.probes import readiness_probe, startup_probe
-from celeriac.resources.security import container_security_context, pod_security_context
+from celeriac.resources.security import helper_security_context, pod_security_context, worker_security_context
 
 WORKER_CONTAINER = "worker"
 RUN_VOLUME = "celeriac-run"
@@ -60,7 +60,7 @@ def _worker_container(pool: WorkerPool, users: Mapping[str, Any], url_has_query:
         "volumeMounts": [*_mounts(pool, users), *users.get("volumeMounts", [])],
         **{name: users[name] for name in CONTAINER_FIELDS if name in users},
     }
-    context = container_security_context(pool.pod_security)
+    context = worker_security_context(pool.pod_security)
     return container if context is None else {**container, "securityContext": context}
 
 
@@ -70,9 +70,13 @@ def _init_containers(level: PodSecurity, users: Mapping[str, Any]) -> list[dict[
     A native sidecar is there before the worker starts and until it has ended its last task.
     """
     sidecars = [{**sidecar, "restartPolicy": "Always"} for sidecar in users.get("sidecars", [])]
-    context = container_security_context(level)
-    default = {} if context is None else {"securityContext": context}
-    return [{**fresh(default), **container} for container in (*users.get("initContainers", []), *sidecars)]
+    helpers = [*users.get("initContainers", []), *sidecars]
+    return [_with_default_security(level, helper) for helper in helpers]
+
+
+def _with_default_security(level: PodSecurity, helper: dict[str, Any]) -> dict[str, Any]:
+    default = helper_security_context(level)
+    return helper if default is None or "securityContext" in helper else {**helper, "securityContext": default}
 
 
 def _volumes(pool: WorkerPool, users: Mapping[str, Any]) -> list[dict[str, Any]]:

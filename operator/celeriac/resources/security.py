@@ -1,8 +1,8 @@
 """The security contexts of a pool's pods, after the Pod Security Standards of Kubernetes.
 
 Baseline runs images as they are, root ones and those that use sudo included; it only asks for the container runtime's
-default system call filter, which Docker always applied. Restricted is the standard of that name and, beyond it, a
-read-only root file system with a writable /tmp.
+default system call filter, which Docker always applied. Restricted is the standard of that name and, beyond it, for the
+worker a read-only root file system with a writable /tmp.
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,22 @@ def pod_security_context(level: PodSecurity, users: Mapping[str, Any]) -> dict[s
     return {**users, "runAsNonRoot": True, "seccompProfile": dict(RUNTIME_DEFAULT)}
 
 
-def container_security_context(level: PodSecurity) -> dict[str, Any] | None:
-    """The securityContext of a container that has none of its own; None where the level asks for none."""
+def worker_security_context(level: PodSecurity) -> dict[str, Any] | None:
+    """The securityContext of the worker's container; None where the level asks for none."""
+    context = helper_security_context(level)
+    return None if context is None else {**context, "readOnlyRootFilesystem": True}
+
+
+def helper_security_context(level: PodSecurity) -> dict[str, Any] | None:
+    """The securityContext of a user's init container or sidecar that has none; None where the level asks for none.
+
+    Its root file system stays writable: the standard allows it, and foreign images are seldom made for less.
+    """
     if level is PodSecurity.BASELINE:
         return None
     return {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
         "runAsNonRoot": True,
         "seccompProfile": dict(RUNTIME_DEFAULT),
     }
