@@ -84,6 +84,7 @@ class ControlPlane:
     ) -> None:
         self._temporary = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="celeriac-control-plane-"))
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._controllers = controllers
         self._launcher = launcher or GuardedLauncher(self.directory)
         self._fixed_addresses = addresses

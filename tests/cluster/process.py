@@ -1,5 +1,6 @@
 """Long-running programs: start, notice an early death with the end of its log, stop."""
 
+import json
 import subprocess
 import sys
 import time
@@ -64,7 +65,8 @@ class GuardedLauncher:
     def start(self, name: str, command: Sequence[str]) -> Process:
         """Starts a program under a guard."""
         log = self._directory / f"{name}.log"
-        guard = [sys.executable, "-I", "-S", str(GUARD), "--remove", str(self._directory), "--", *command]
+        clean_up = json.dumps(["rm", "-rf", str(self._directory)])
+        guard = [sys.executable, "-I", "-S", str(GUARD), "--then", clean_up, "--", *command]
         with log.open("ab") as output:
             popen = subprocess.Popen(
                 guard, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True, cwd=self._directory

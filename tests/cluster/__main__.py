@@ -1,0 +1,5 @@
+"""``python -m tests.cluster``: clusters on the command line."""
+
+from tests.cluster.cli import main
+
+main()

@@ -1,0 +1,245 @@
+"""Images without Docker: ordinary Dockerfiles, built by buildah on bases made by mmdebstrap, kept in the cache.
+
+An archive is named by a hash of everything that it is made of (Dockerfile, context, arguments, bases), so an unchanged
+image is never built twice, by whichever checkout or cluster.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pathspec import PathSpec
+
+from tests.cluster import paths
+from tests.cluster.dockerfile import base_images, full_name
+from tests.cluster.errors import ClusterError
+from tests.cluster.process import run
+from tests.cluster.progress import step
+from tests.cluster.tools import locked
+
+BASES = Path(__file__).with_name("bases")
+SUITE = "bookworm"  # its Python is 3.11, its Redis 7.0
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+PIP_CONFIGURATION = Path("/etc/pip.conf")
+RECIPE = "1"  # part of every hash: raise it when the way of building changes
+
+
+@dataclass(frozen=True)
+class Base:
+    """A public image that is made from Debian packages here."""
+
+    folder: str  # of bases/: its Dockerfile
+    packages: tuple[str, ...]
+
+
+PUBLIC = {
+    "docker.io/library/python:3.11-slim": Base("python", ("python3", "python3-pip", "python3-venv", "ca-certificates")),
+    "docker.io/library/redis:7": Base("redis", ("redis-server", "redis-tools")),
+}
+PAUSE = "localhost/celeriac-pause:1"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that a cluster shall have: a public one (no Dockerfile), or one to build."""
+
+    tag: str
+    dockerfile: Path | None = None
+    context: Path | None = None
+    build_args: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As containerd writes it: registry, path and tag."""
+        return full_name(self.tag)
+
+
+REDIS = Image("redis:7")
+
+
+@dataclass(frozen=True)
+class ImageArchive:
+    """A built image in the format of ``docker save``."""
+
+    name: str
+    path: Path
+
+    @property
+    def stem(self) -> str:
+        """The file's name without the hash: what all versions of this image have in common."""
+        return _file_name(self.name)
+
+
+def provide(image: Image) -> ImageArchive:
+    """The archive of an image, from the cache or built now."""
+    if image.dockerfile is None:
+        return base(image.name)
+    return build(image.dockerfile, image.context or image.dockerfile.parent, image.tag, image.build_args)
+
+
+def build(dockerfile: Path, context: Path, tag: str, build_args: Mapping[str, str] | None = None) -> ImageArchive:
+    """Builds a Dockerfile, or finds the archive of the same build.
+
+    Raises ClusterError when the Dockerfile starts from an image that cannot be made here, and when a step of it fails.
+    """
+    arguments = dict(build_args or {})
+    text = dockerfile.read_text()
+    bases = [base(name) for name in base_images(text, arguments)]
+    name = full_name(tag)
+    parts = [name, text, *(f"{key}={value}" for key, value in sorted(arguments.items())), *(b.path.name for b in bases)]
+    archive = _archive(name, context_hash(context, dockerfile, parts))
+    with locked(_directory() / "lock"):
+        if not archive.path.exists():
+            with step(f"build image {tag}"):
+                for parent in bases:
+                    _ensure_stored(parent)
+                _buildah_build(dockerfile, context, archive, arguments)
+    return archive
+
+
+def base(name: str) -> ImageArchive:
+    """A public image, made from Debian packages; raises ClusterError for one that is not known here."""
+    public = PUBLIC.get(name)
+    if public is None:
+        known = ", ".join(sorted(PUBLIC))
+        raise ClusterError(f"without a registry there is no image {name}; start from one of {known}")
+    folder = BASES / public.folder
+    archive = _archive(name, context_hash(folder, folder / "Dockerfile", [name, SUITE, *public.packages]))
+    with locked(_directory() / "lock"):
+        if not archive.path.exists():
+            with step(f"make image {name} from Debian {SUITE}"), _scratch() as context:
+                shutil.copytree(folder, context, dirs_exist_ok=True)
+                packages = f"--include={','.join(public.packages)}"
+                run(["mmdebstrap", "--quiet", "--variant=minbase", packages, SUITE, context / "rootfs.tar"])
+                _buildah_build(context / "Dockerfile", context, archive, {})
+    return archive
+
+
+def pause() -> ImageArchive:
+    """The image of every pod's pause process."""
+    program = shutil.which("catatonit")
+    if not program:
+        raise ClusterError("catatonit is missing: run tests/cluster/install-packages")
+    dockerfile = BASES / "pause" / "Dockerfile"
+    with tempfile.TemporaryDirectory(prefix="celeriac-pause-") as context:
+        shutil.copy(program, context)
+        return build(dockerfile, Path(context), PAUSE)
+
+
+def context_hash(context: Path, dockerfile: Path, parts: list[str]) -> str:
+    """A hash of the files of a build context that .dockerignore lets through (path, executable bit, content)."""
+    digest = hashlib.sha256()
+    for part in (RECIPE, *parts):
+        digest.update(part.encode() + b"\0")
+    for file in sorted(context_files(context, dockerfile)):
+        executable = "x" if file.stat().st_mode & 0o111 else "-"
+        digest.update(f"{file.relative_to(context)}\0{executable}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def context_files(context: Path, dockerfile: Path) -> Iterator[Path]:
+    """The files that a build may copy.
+
+    The patterns of .dockerignore are those of .gitignore, but tied to the root of the context
+    (https://docs.docker.com/build/concepts/context/#dockerignore-files).
+    """
+    own = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
+    ignore = own if own.exists() else context / ".dockerignore"
+    lines = ignore.read_text().splitlines() if ignore.exists() else []
+    spec = PathSpec.from_lines("gitwildmatch", [_rooted(line) for line in lines])
+    return (p for p in context.rglob("*") if p.is_file() and not spec.match_file(str(p.relative_to(context))))
+
+
+def _rooted(pattern: str) -> str:
+    pattern = pattern.strip()
+    if not pattern or pattern.startswith("#"):
+        return ""
+    sign, path = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
+    return f"{sign}/{path.lstrip('/')}"
+
+
+def _buildah_build(dockerfile: Path, context: Path, archive: ImageArchive, build_args: dict[str, str]) -> None:
+    """Builds in chroot isolation (root, but no daemon) and exports; the archive appears whole or not at all."""
+    ignore = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
+    with _scratch() as directory:
+        options = [*_trust(directory), *(f"--build-arg={key}={value}" for key, value in build_args.items())]
+        if ignore.exists():
+            options.append(f"--ignorefile={ignore}")
+        _buildah(
+            "bud",
+            "--isolation=chroot",
+            "--pull=never",
+            *options,
+            f"--tag={archive.name}",
+            f"--file={dockerfile}",
+            context,
+        )
+        part = directory / "image.tar"
+        _buildah("push", archive.name, f"docker-archive:{part}:{archive.name}")
+        part.replace(archive.path)
+    _mark_stored(archive)
+
+
+def _trust(directory: Path) -> list[str]:
+    """Options that let pip in a build trust what this machine trusts; nothing of it stays in the image's settings."""
+    if not CERTIFICATES.exists():
+        return []
+    configuration = directory / "pip.conf"
+    own = PIP_CONFIGURATION.read_text() if PIP_CONFIGURATION.exists() else f"[global]\ncert = {CERTIFICATES}\n"
+    configuration.write_text(own)
+    return [
+        f"--volume={CERTIFICATES.parent}:{CERTIFICATES.parent}:ro",
+        f"--volume={configuration}:{PIP_CONFIGURATION}:ro",
+    ]
+
+
+def _ensure_stored(archive: ImageArchive) -> None:
+    """Puts a base into buildah's own storage, in exactly the version of its archive."""
+    if not _stored_marker(archive).exists():
+        _buildah("pull", f"docker-archive:{archive.path}")
+        _mark_stored(archive)
+
+
+def _mark_stored(archive: ImageArchive) -> None:
+    """Remembers which version of an image buildah's storage has under its name."""
+    marker = _stored_marker(archive)
+    marker.parent.mkdir(exist_ok=True)
+    for older in marker.parent.glob(f"{archive.stem}-*"):
+        older.unlink()
+    marker.touch()
+
+
+def _stored_marker(archive: ImageArchive) -> Path:
+    return _directory() / "stored" / archive.path.name
+
+
+def _buildah(*arguments: str | Path) -> str:
+    """Runs buildah with a storage of its own, in a mount namespace that takes the storage's mounts with it."""
+    storage = ["--storage-driver=overlay", f"--root={_directory()}/storage", f"--runroot={_directory()}/run"]
+    return run(["unshare", "--mount", "buildah", *storage, *arguments])
+
+
+def _archive(name: str, key: str) -> ImageArchive:
+    return ImageArchive(name, _directory() / f"{_file_name(name)}-{key}.tar")
+
+
+def _file_name(name: str) -> str:
+    return name.replace("/", "_").replace(":", "_")
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A temporary folder on the cache's file system, so that a finished archive moves in one step."""
+    with tempfile.TemporaryDirectory(dir=_directory(), prefix=".building-") as directory:
+        yield Path(directory)
+
+
+def _directory() -> Path:
+    directory = paths.cache() / "images"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
