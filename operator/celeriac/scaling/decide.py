@@ -120,13 +120,13 @@ def _stabilize(step: _Step, policy: Policy, demand: Demand, history: History, no
         replicas = max(replicas, 1)
     if replicas == step.replicas:
         return step
-    verb = "holding" if replicas == current else "going"
+    verb = "holding at" if replicas == current else "going to"
     if step.replicas > current:
         seconds = policy.behavior.scale_up.stabilization_window_seconds
-        why = f"{verb} at {replicas}: the lowest recommendation of the last {seconds} s"
+        why = f"{verb} {replicas}: the lowest recommendation of the last {seconds} s"
         return _Step(replicas, f"{why}; {step.message}", Limit(reasons.SCALE_UP_STABILIZED, why))
     seconds = policy.behavior.scale_down.stabilization_window_seconds
-    why = f"{verb} at {replicas}: the highest recommendation of the last {seconds} s"
+    why = f"{verb} {replicas}: the highest recommendation of the last {seconds} s"
     return _Step(replicas, f"{why}; {step.message}", Limit(reasons.SCALE_DOWN_STABILIZED, why))
 
 
@@ -138,24 +138,25 @@ def _limit_rate(step: _Step, policy: Policy, demand: Demand, history: History, n
         bound = upper_bound(behavior.scale_up, current, history.changes, now, runtime_known=known)
         allowed = step.replicas if bound is None else max(bound.replicas, 1)
         if bound is not None and allowed < step.replicas:
-            return _limited(step, allowed, reasons.SCALE_UP_LIMIT, bound.sentence)
+            return _limited(step, allowed, reasons.SCALE_UP_LIMIT, f"limited to {allowed}: {bound.sentence}")
     elif step.replicas < current:
         bound = lower_bound(behavior.scale_down, current, history.changes, now)
         if bound.replicas > step.replicas:
-            return _limited(step, bound.replicas, reasons.SCALE_DOWN_LIMIT, bound.sentence)
+            sentence = f"limited to {bound.replicas}: {bound.sentence}"
+            return _limited(step, bound.replicas, reasons.SCALE_DOWN_LIMIT, sentence)
     return step
 
 
 def _clamp(step: _Step, policy: Policy) -> _Step:
-    if step.replicas > policy.max_replicas:
-        return _limited(step, policy.max_replicas, reasons.TOO_MANY_REPLICAS, "maxReplicas")
-    if step.replicas < policy.min_replicas:
-        return _limited(step, policy.min_replicas, reasons.TOO_FEW_REPLICAS, "minReplicas")
+    least, most = policy.min_replicas, policy.max_replicas
+    if step.replicas > most:
+        return _limited(step, most, reasons.TOO_MANY_REPLICAS, f"limited to {most} by maxReplicas")
+    if step.replicas < least:
+        return _limited(step, least, reasons.TOO_FEW_REPLICAS, f"raised to {least} by minReplicas")
     return step
 
 
-def _limited(step: _Step, replicas: int, reason: str, why: str) -> _Step:
-    sentence = f"limited to {replicas} by {why}" if not why.startswith("at most") else f"limited to {replicas}: {why}"
+def _limited(step: _Step, replicas: int, reason: str, sentence: str) -> _Step:
     return _Step(replicas, f"{step.message}; {sentence}", Limit(reason, sentence))
 
 
