@@ -158,3 +158,15 @@ def test_a_run_that_does_not_exist_is_no_success(demo: Demo) -> None:
     report = demo.run("report", "nonsense")
     assert report.returncode == 1
     assert "there is no run 'nonsense'" in report.stderr
+
+
+def test_the_stream_for_programs_tells_queue_lengths_over_all_priorities_and_every_entry(demo: Demo) -> None:
+    for priority in ("0", "6"):
+        demo.send("stream", "--queue", "email_service", "--count", "2", "--priority", priority)
+    command = [sys.executable, "-m", "celery_app.report", "stream", "--json"]
+    with subprocess.Popen(command, cwd=WORKER_IMAGE, env=demo.environment, stdout=subprocess.PIPE, text=True) as stream:
+        assert stream.stdout is not None
+        lines = [json.loads(stream.stdout.readline()) for _line in range(5)]
+        stream.kill()
+    assert [line["entry"]["event"] for line in lines[:4]] == ["sent"] * 4
+    assert lines[4] == {"queues": {"email_service": 4, "ml_service": 0, "batch": 0, "celery": 0}}

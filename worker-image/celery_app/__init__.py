@@ -14,6 +14,8 @@ import os
 
 from celery import Celery
 
+QUEUES = ("email_service", "ml_service", "batch", "celery")
+PRIORITY_STEPS = (0, 3, 6, 9)
 BROKER_URL = os.environ.get("CELERY_BROKER_URL", "redis://localhost:6379/0")
 
 app = Celery(
@@ -30,7 +32,7 @@ app.conf.update(
         "celery_app.batch.*": {"queue": "batch"},
     },
     # kombu keeps one Redis list per priority step; 0 is consumed first, and a priority rounds down to a step.
-    broker_transport_options={"priority_steps": [0, 3, 6, 9], "queue_order_strategy": "priority"},
+    broker_transport_options={"priority_steps": list(PRIORITY_STEPS), "queue_order_strategy": "priority"},
     broker_connection_retry_on_startup=True,
     result_expires=3600,
     # A worker that reserves more than it runs would hide the backlog from the autoscaler and starve its neighbours.

@@ -21,6 +21,7 @@ from redis.retry import Retry
 KEEP_SECONDS = 24 * 3600
 RETRIES = 15
 PAGE = 1000
+POLL_SECONDS = 0.5
 
 
 class Event(StrEnum):
@@ -197,14 +198,14 @@ def read(run: str, after: str = "0") -> tuple[str, list[Entry]]:
     return after, entries
 
 
-def follow(run: str, poll_seconds: float = 0.5) -> Iterator[list[Entry]]:
+def follow(run: str) -> Iterator[list[Entry]]:
     """The new entries each time the ledger has grown; never ends."""
     last = "0"
     while True:
         last, entries = read(run, after=last)
         if entries:
             yield entries
-        time.sleep(poll_seconds)
+        time.sleep(POLL_SECONDS)
 
 
 def entry_now(event: Event, *, task: str, attempt: int, execution: str, name: str, queue: str) -> Entry:

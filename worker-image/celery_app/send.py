@@ -11,11 +11,10 @@ import click
 from celery import chord
 from celery.canvas import Signature
 
-from celery_app import app, batch, default, email_service, ml_tasks
+from celery_app import QUEUES, app, batch, default, email_service, ml_tasks
 from celery_app.ledger import Event, entry_now, record
 from celery_app.recorded import RUN_HEADER
 
-QUEUES = ("email_service", "ml_service", "batch", "celery")
 EXAMPLES = """
 \b
 Examples:

@@ -3,7 +3,8 @@
 # mypy: disable-error-code="import-not-found,import-untyped"
 
 import pytest
-from celery_app.send import QUEUES, Order, main, signatures
+from celery_app import QUEUES
+from celery_app.send import Order, main, signatures
 from click.testing import CliRunner
 
 pytestmark = pytest.mark.unit
