@@ -97,7 +97,8 @@ def tls_context(target: RedisTarget, tls: TlsMaterial) -> ssl.SSLContext:
             context.load_verify_locations(cadata=tls.ca)
         except ssl.SSLError as error:
             raise BrokerDoubt(
-                reasons.BROKER_TLS_FAILED, "the CA of the broker is no certificate in PEM form: mend spec.broker.tls.ca"
+                reasons.BROKER_TLS_FAILED,
+                "the CA of the broker is no certificate in PEM form: mend spec.broker.tls.caFrom",
             ) from error
     if tls.certificate or tls.private_key:
         _load_client_certificate(context, f"{tls.certificate or ''}\n{tls.private_key or ''}\n")
@@ -114,7 +115,7 @@ def _load_client_certificate(context: ssl.SSLContext, pem: str) -> None:
     except (ssl.SSLError, ValueError) as error:
         raise BrokerDoubt(
             reasons.BROKER_TLS_FAILED,
-            "the client certificate of the broker cannot be used: spec.broker.tls needs certificate and privateKey,"
+            "the client certificate of the broker cannot be used: spec.broker.tls needs certificateFrom and privateKeyFrom,"
             " both in PEM form, without a passphrase, and belonging together",
         ) from error
     finally:

@@ -123,10 +123,10 @@ def _tls_doubt(error: ssl.SSLError, where: str) -> BrokerDoubt:
     if isinstance(error, ssl.SSLCertVerificationError):
         cure = (
             f"its certificate is not trusted ({error.verify_message}): give the authority's certificate in"
-            " spec.broker.tls.ca (files named in the URL are those of the worker's image)"
+            " spec.broker.tls.caFrom (files named in the URL are those of the worker's image)"
         )
     elif "CERTIFICATE_REQUIRED" in str(error) or "HANDSHAKE_FAILURE" in str(error):
-        cure = "it asks for a client certificate: give one in spec.broker.tls.certificate and .privateKey"
+        cure = "it asks for a client certificate: give one in spec.broker.tls.certificateFrom and .privateKeyFrom"
     elif "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error):
         cure = "it does not speak TLS on this port: use redis://, or the TLS port"
     else:

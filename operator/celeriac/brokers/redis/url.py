@@ -118,7 +118,7 @@ def _node(parts: SplitResult, default_port: int) -> tuple[str, int]:
 
 def _database(path: str) -> int:
     """Number of the database, from the path or virtual_host as kombu takes it; none is 0."""
-    number = unquote(path).removeprefix("/")
+    number = unquote(path).lstrip("/")
     if number and not number.isdecimal():
         raise _invalid("what follows the host is the number of the database: write redis://HOST:6379/0")
     return int(number or 0)

@@ -1,0 +1,132 @@
+"""A broker URL means to the operator what it means to the workers: kombu's own parser is the judge."""
+
+import ssl
+from typing import Any
+
+import pytest
+from celeriac import reasons
+from celeriac.brokers.connect import connect
+from celeriac.brokers.redis.url import RedisTarget, parse
+from celeriac.brokers.types import BrokerAddress, BrokerDoubt, TlsMaterial
+from kombu.connection import Connection
+from kombu.transport.redis import Channel, SentinelTransport, Transport
+
+pytestmark = pytest.mark.unit
+
+SECRET = "s3cr3t"
+
+
+class _KombuChannel(Channel):
+    """As much of kombu's channel as computes the connection's parameters; it connects to nothing."""
+
+    max_connections = 0
+
+    def __init__(self, url: str) -> None:
+        port = SentinelTransport.default_port if url.startswith("sentinel") else Transport.default_port
+        client = Connection(url)  # type: ignore[no-untyped-call]
+        self.connection = type("OfTheChannel", (), {"client": client, "default_port": port})()
+
+
+def kombu_parameters(url: str) -> dict[str, Any]:
+    parameters: dict[str, Any] = _KombuChannel(url)._connparams()  # type: ignore[no-untyped-call]
+    return parameters
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://redis.queues",
+        "redis://redis.queues/",
+        "redis://redis.queues:6380/3",
+        "redis://redis.queues//3",
+        f"redis://:{SECRET}@redis.queues:6379/0",
+        f"redis://celery:{SECRET}@redis.queues/7",
+        "redis://:a%2Fb%40c%3Fd%23e%25@redis.queues/0",
+        "redis://[::1]:6379/2",
+        "rediss://redis.queues:6379/1?ssl_cert_reqs=CERT_NONE",
+        "rediss://redis.queues/1?ssl_cert_reqs=required&ssl_ca_certs=/var/tls/ca.crt",
+        "redis+socket:///run/redis/redis.sock",
+        "redis+socket:///run/redis/redis.sock?virtual_host=4",
+        f"redis+socket://:{SECRET}@/run/redis/redis.sock?virtual_host=4",
+        f"sentinel://:{SECRET}@s1:26379/5",
+        "sentinel://s1",
+    ],
+)
+def test_a_url_leads_where_kombu_would_go(url: str) -> None:
+    target = parse(BrokerAddress(url, sentinel_master="mymaster"))
+    kombu = kombu_parameters(url)
+    assert (target.path, target.database) == (kombu.get("path"), kombu["db"])
+    assert (target.username, target.password) == (kombu["username"], kombu["password"])
+    if not target.path:
+        assert target.nodes == ((kombu["host"], kombu["port"]),)
+    if "ssl_cert_reqs" in kombu:
+        assert target.tls
+        assert target.verify == kombu["ssl_cert_reqs"]
+
+
+def test_a_list_of_sentinels_takes_database_and_password_from_the_first_as_kombu_does() -> None:
+    url = f"sentinel://:{SECRET}@s1:26379/3;sentinel://s2;sentinel://s3:26380/9"
+    target = parse(BrokerAddress(url, sentinel_master="mymaster"))
+    assert target.nodes == (("s1", 26379), ("s2", 26379), ("s3", 26380))
+    assert (target.database, target.password) == (kombu_parameters(url)["db"], SECRET)
+
+
+def test_rediss_alone_verifies_the_server_although_kombu_does_not() -> None:
+    target = parse(BrokerAddress("rediss://redis.queues/0"))
+    assert (target.tls, target.verify, target.check_hostname) == (True, ssl.CERT_REQUIRED, True)
+
+
+def test_certificates_from_secrets_make_a_plain_url_speak_tls_as_broker_use_ssl_does() -> None:
+    assert parse(BrokerAddress("redis://redis.queues/0", tls=TlsMaterial())).tls
+
+
+@pytest.mark.parametrize(
+    ("url", "reason", "cure"),
+    [
+        (f"{SECRET}", reasons.BROKER_URL_INVALID, "redis://HOST:6379/0"),
+        ("", reasons.BROKER_URL_INVALID, "redis://HOST:6379/0"),
+        (f"redis://:{SECRET}/with-a-slash@host:6379/0", reasons.BROKER_URL_INVALID, "%2F"),
+        (f"redis://user:12/{SECRET}@host:6379/0", reasons.BROKER_URL_INVALID, "%2F"),
+        (f"redis://{SECRET}?x@host/0", reasons.BROKER_URL_INVALID, "%3F"),
+        (f"redis://:{SECRET}#x@host/0", reasons.BROKER_URL_INVALID, "%23"),
+        (f"redis://:{SECRET}@host:port/0", reasons.BROKER_URL_INVALID, "port as a number"),
+        (f"redis://:{SECRET}@host:99999/0", reasons.BROKER_URL_INVALID, "port as a number"),
+        (f"redis://:{SECRET}@/0", reasons.BROKER_URL_INVALID, "names no host"),
+        (f"redis://:{SECRET}@host/queues", reasons.BROKER_URL_INVALID, "number of the database"),
+        (f"rediss://:{SECRET}@host/0?ssl_cert_reqs=maybe", reasons.BROKER_URL_INVALID, "CERT_NONE"),
+        (f"redis://:{SECRET}@h1/0;redis://h2/0", reasons.BROKER_UNSUPPORTED, "sentinel://"),
+        (f"sentinel://:{SECRET}@s1/0", reasons.BROKER_URL_INVALID, "spec.broker.sentinelMaster"),
+        (f"redis+socket://host{SECRET}", reasons.BROKER_URL_INVALID, "redis+socket:///path"),
+        (f"redis+cluster://:{SECRET}@host/0", reasons.BROKER_UNSUPPORTED, "Redis Cluster"),
+        (f"amqp://guest:{SECRET}@host//", reasons.BROKER_UNSUPPORTED, "redis://"),
+        (f"unix://:{SECRET}@/run/redis.sock", reasons.BROKER_UNSUPPORTED, "redis+socket://"),
+    ],
+)
+def test_a_url_that_cannot_work_is_refused_with_its_cure_and_never_repeated(url: str, reason: str, cure: str) -> None:
+    with pytest.raises(BrokerDoubt) as refusal:
+        connect(BrokerAddress(url))
+    assert refusal.value.reason == reason
+    assert cure in str(refusal.value)
+    assert SECRET not in str(refusal.value)
+
+
+def test_an_address_and_its_target_print_no_password() -> None:
+    address = BrokerAddress(f"redis://celery:{SECRET}@redis.queues/0", TlsMaterial(private_key=SECRET))
+    target = parse(address)
+    assert isinstance(target, RedisTarget)
+    assert SECRET not in f"{address!r} {target!r} {target.where}"
+
+
+@pytest.mark.parametrize(
+    ("tls", "cure"),
+    [
+        (TlsMaterial(ca="no PEM"), "spec.broker.tls.caFrom"),
+        (TlsMaterial(certificate="no PEM", private_key="no PEM"), "privateKeyFrom"),
+        (TlsMaterial(certificate="no PEM"), "privateKeyFrom"),
+    ],
+)
+def test_a_certificate_that_is_no_certificate_is_told_before_any_connection(tls: TlsMaterial, cure: str) -> None:
+    with pytest.raises(BrokerDoubt) as refusal:
+        connect(BrokerAddress("rediss://redis.queues/0", tls))
+    assert refusal.value.reason == reasons.BROKER_TLS_FAILED
+    assert cure in str(refusal.value)
