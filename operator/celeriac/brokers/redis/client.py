@@ -115,8 +115,8 @@ def _load_client_certificate(context: ssl.SSLContext, pem: str) -> None:
     except (ssl.SSLError, ValueError) as error:
         raise BrokerDoubt(
             reasons.BROKER_TLS_FAILED,
-            "the client certificate of the broker cannot be used: spec.broker.tls needs certificateFrom and privateKeyFrom,"
-            " both in PEM form, without a passphrase, and belonging together",
+            "the client certificate of the broker cannot be used: spec.broker.tls needs certificateFrom and"
+            " privateKeyFrom, both in PEM form, without a passphrase, and belonging together",
         ) from error
     finally:
         os.close(descriptor)
