@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
+from tests.integration.helm import chart_cluster, helm, install  # noqa: F401 (fixtures)
 
 _numbers = itertools.count(1)
 

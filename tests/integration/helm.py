@@ -1,0 +1,75 @@
+"""Helm and the chart on a control plane of their own: fixtures for the tests of the chart."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster import tools
+from tests.cluster.control_plane import ControlPlane
+
+CHART = Path(__file__).parents[2] / "charts" / "celeriac"
+CRD = "celeryworkerpools.celeriac.dev"
+RELEASE = "celeriac"
+SYSTEM = "celeriac-system"
+
+Install = Callable[[dict[str, Any]], str]
+"""Installs the chart with values and returns what Helm says."""
+
+
+@dataclass(frozen=True)
+class Helm:
+    """Helm as the administrator of one control plane, with folders of its own."""
+
+    control_plane: ControlPlane
+    home: Path
+
+    def try_run(self, *arguments: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+        command = [tools.binary("helm"), f"--kubeconfig={self.control_plane.kubeconfig}", *arguments]
+        if values is not None:
+            command += ["--values", "-"]
+        folders = {f"HELM_{kind}_HOME": str(self.home / kind) for kind in ("CACHE", "CONFIG", "DATA")}
+        return subprocess.run(
+            command, input=yaml.safe_dump(values or {}), env=os.environ | folders, capture_output=True, text=True
+        )
+
+    def run(self, *arguments: str, values: dict[str, Any] | None = None) -> str:
+        done = self.try_run(*arguments, values=values)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def template(self, values: dict[str, Any]) -> list[dict[str, Any]]:
+        options = (f"--namespace={SYSTEM}", "--kube-version=1.34.4")
+        text = self.run("template", RELEASE, str(CHART), *options, values=values)
+        return [document for document in yaml.safe_load_all(text) if document]
+
+
+@pytest.fixture(scope="session")
+def chart_cluster() -> Iterator[ControlPlane]:
+    """One of its own: the chart owns the CRD, and deletes it in a test."""
+    with ControlPlane(controllers=True) as running:
+        for namespace in (SYSTEM, "shop", "billing", "other"):
+            running.kubectl("create", "namespace", namespace)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def helm(chart_cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    return Helm(chart_cluster, tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture
+def install(helm: Helm) -> Iterator[Install]:
+    """Installs the chart with values; whatever is left afterwards is removed, the CRD too."""
+
+    def do(values: dict[str, Any]) -> str:
+        return helm.run("install", RELEASE, str(CHART), f"--namespace={SYSTEM}", values=values)
+
+    yield do
+    helm.try_run("uninstall", RELEASE, f"--namespace={SYSTEM}", "--ignore-not-found")
+    helm.control_plane.kubectl("delete", "crd", CRD, "--ignore-not-found")
