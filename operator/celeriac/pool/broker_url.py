@@ -9,6 +9,7 @@ SENTINEL: Final = "sentinel"
 MAX_LENGTH: Final = 1024
 
 _CLUSTER = re.compile(r"[a-z+-]*cluster[a-z+-]*")
+_SEPARATOR: Final = ";"  # of a list of URLs; kombu splits before it reads one, so a password cannot hold it
 
 
 def scheme_of(url: str) -> str:
@@ -30,7 +31,7 @@ def broker_url_problem(url: str) -> str | None:
     if re.search(r"\s", url):
         return "must not hold spaces or line ends: remove them (in a password write a space as %20)"
     if scheme == SENTINEL:
-        return _sentinel_problem(url.split(";"))
+        return _sentinel_problem(url.split(_SEPARATOR))
     if scheme == "redis+socket":
         return _socket_problem(url)
     return _redis_problem(url, "redis://HOST:PORT/DB")
@@ -49,14 +50,14 @@ def _sentinel_problem(urls: list[str]) -> str | None:
 
 
 def _redis_problem(url: str, example: str) -> str | None:
+    if _SEPARATOR in url:
+        return "must name one Redis: several hosts, parted by ; are for sentinel:// only (in a password write ; as %3B)"
     parts = _split(url)
     if parts is None:
         return (
             f"cannot be taken apart: write {example} with a number for the port, and in a password"
             " % as %25, / as %2F, ? as %3F, # as %23, @ as %40, [ as %5B and ] as %5D"
         )
-    if ";" in url:
-        return "must name one Redis: several hosts, parted by ; are for sentinel:// only (in a password write ; as %3B)"
     if not parts.hostname:
         return f"names no host: write {example}"
     return _database_problem(parts.path.removeprefix("/"), example)

@@ -1,0 +1,88 @@
+"""broker_url_problem: what kombu can use and we can read is accepted, everything else is answered with a cure."""
+
+import pytest
+from celeriac.pool.broker_url import broker_url_names_credentials, broker_url_problem
+from kombu.utils.url import url_to_parts
+
+pytestmark = pytest.mark.unit
+
+PASSWORD = "hunter2"
+
+GOOD = [
+    "redis://redis",
+    "redis://redis:6379",
+    "redis://redis:6379/",
+    "redis://redis:6379/15",
+    "redis://[::1]:6379/0",
+    "redis://redis:6379/0\n",
+    f"redis://:{PASSWORD}@redis:6379/0",
+    f"redis://user:{PASSWORD}@redis:6379/0",
+    f"redis://:{PASSWORD}%2F%40%23@redis:6379/0",
+    f"rediss://:{PASSWORD}@redis:6380/0?ssl_cert_reqs=required",
+    "sentinel://a:26379",
+    f"sentinel://:{PASSWORD}@a:26379/1;sentinel://:{PASSWORD}@b:26379/1",
+    "redis+socket:///run/redis.sock",
+    "redis+socket:///run/redis.sock?virtual_host=2",
+    f"redis+socket://:{PASSWORD}@/run/redis.sock",
+    "redis://my-redis-cluster.svc:6379/0",
+]
+
+BAD = [
+    ("", "redis://"),
+    ("redis", "redis://"),
+    ("redis:6379/0", "redis://"),
+    (f"amqp://guest:{PASSWORD}@rabbit//", "redis://"),
+    ("REDIS://redis", "redis://"),
+    (f"redis-cluster://:{PASSWORD}@redis:6379", "Redis Cluster"),
+    ("rediss+cluster://redis:6379", "Redis Cluster"),
+    ("rediscluster://redis:6379", "Redis Cluster"),
+    ("redis://", "HOST"),
+    (f"redis://:{PASSWORD}@/0", "HOST"),
+    (f"redis://:{PASSWORD}@redis:port/0", "number for the port"),
+    (f"redis://:{PASSWORD}@redis:70000/0", "number for the port"),
+    (f"redis://:{PASSWORD}/x@redis:6379/0", "%2F"),
+    (f"redis://:{PASSWORD}#x@redis:6379/0", "%23"),
+    (f"redis://:{PASSWORD}?x@redis:6379/0", "%3F"),
+    (f"redis://:{PASSWORD}[x@redis:6379/0", "%5B"),
+    (f"redis://:{PASSWORD} x@redis:6379/0", "%20"),
+    ("redis://redis:6379/prod", "database by its number"),
+    (f"redis://:{PASSWORD}@a;redis://:{PASSWORD}@b", "one Redis"),
+    (f"sentinel://:{PASSWORD}@a:26379;b:26379", "sentinel:// before each host"),
+    ("sentinel://a:26379;redis://b:26379", "sentinel:// before each host"),
+    ("sentinel://a:26379;sentinel://", "HOST"),
+    ("sentinel://a:26379/x;sentinel://b", "database by its number"),
+    ("redis+socket://run/redis.sock", "absolute path"),
+    ("redis+socket://", "absolute path"),
+    ("redis+socket:///run/redis.sock?virtual_host=x", "database by its number"),
+    ("redis://" + "x" * 2000, "1024"),
+]
+
+
+@pytest.mark.parametrize("url", GOOD)
+def test_a_good_url_is_accepted(url: str) -> None:
+    assert broker_url_problem(url) is None
+
+
+@pytest.mark.parametrize(("url", "cure"), BAD)
+def test_a_bad_url_is_answered_with_a_cure_and_never_repeated(url: str, cure: str) -> None:
+    problem = broker_url_problem(url)
+    assert problem is not None
+    assert cure in problem
+    assert PASSWORD not in problem
+
+
+@pytest.mark.parametrize("url", [url for url in GOOD if url.startswith("redis") and "+" not in url])
+def test_kombu_reads_a_host_and_a_database_out_of_what_is_accepted(url: str) -> None:
+    parts = url_to_parts(url)
+    assert parts.hostname
+    assert int(parts.path or 0) >= 0
+    assert parts.password is None or parts.password.startswith(PASSWORD)
+
+
+@pytest.mark.parametrize("url", GOOD)
+def test_a_user_or_a_password_is_noticed(url: str) -> None:
+    assert broker_url_names_credentials(url) == (PASSWORD in url)
+
+
+def test_a_password_in_the_query_is_noticed() -> None:
+    assert broker_url_names_credentials(f"redis://redis/0?db=1&password={PASSWORD}")
