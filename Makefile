@@ -2,7 +2,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-UV_RUN := uv run --frozen
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/celeriac
+UV := $(or $(shell command -v uv),$(CACHE)/uv/bin/uv)
+UV_RUN := $(UV) run --frozen
 NAME ?= dev
 
 .PHONY: help setup test unit integration e2e lint format demo cluster cluster-down bench
@@ -12,8 +14,8 @@ help: ## List the targets
 
 setup: ## Install what is missing: Debian packages (as root), uv, the locked Python environment, the Kubernetes binaries
 	tests/cluster/install-packages
-	command -v uv >/dev/null || python3 -m pip install --quiet "uv==$$(cat .uv-version)"
-	uv sync --frozen --quiet
+	test -x $(UV) || { python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet "uv==$$(cat .uv-version)"; }
+	$(UV) sync --frozen --quiet
 	$(UV_RUN) python -m tests.cluster build
 
 test: lint unit integration e2e ## Everything: lint, unit, integration and e2e tests

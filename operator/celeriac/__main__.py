@@ -50,10 +50,11 @@ class Operator:
         self.lease = Lease(api, settings.lease_namespace, settings.lease_name, settings.identity)
         self.store = Store(changed=self.queue.add)
         self.access = BrokerAccess(api, connect, resolved=self.queue.add)
-        events = EventRecorder(api)
+        api.connection.fence = self.lease.is_holder
+        self.events = EventRecorder(api, settings.identity)
         self.reporter = Reporter(
             api=api,
-            events=events,
+            events=self.events,
             metrics=self.metrics,
             budget=Budget(settings.status_writes_per_second),
             status_seconds=settings.status_seconds,
@@ -111,11 +112,20 @@ class Operator:
         finally:
             log.info("stopping")
             await _cancel(writing)
-            await asyncio.wait_for(asyncio.shield(self.autoscaler.settle()), FLUSH_SECONDS)
+            await self._flush()
             await _cancel([leasing, stop])
             await self.lease.release()
             await _cancel(reading)
             await self.access.close()
+
+    async def _flush(self) -> None:
+        """Let writes that are under way end; the Lease is released after them."""
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self.autoscaler.settle()
+                await self.events.settle()
+        except TimeoutError:
+            log.warning("writes still under way after %.0f s are given up", FLUSH_SECONDS)
 
     def _failed(self, key: PoolKey, error: Exception) -> None:
         if isinstance(error, ApiError):

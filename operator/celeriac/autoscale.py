@@ -44,6 +44,15 @@ Announce = Callable[[KnownPool, int, int, str], None]
 """Tells of a performed change: the pool, replicas before and after, and the decision's sentence."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A change of the replicas that was planned when they were `before`."""
+
+    before: int
+    after: int
+    message: str
+
+
 @dataclass(slots=True)
 class _PoolState:
     """What the tick remembers of one pool; `doubt_since` is the first failed reading in a row."""
@@ -192,7 +201,7 @@ class Autoscaler:
             self._changed(pool.key)
         if todo.replicas is not None and not state.acting:
             state.acting = True
-            self._spawn(self._act(known, state, todo.replicas, deployment.spec_replicas))
+            self._spawn(self._act(known, state, _Change(demand.current_replicas, todo.replicas, todo.message)))
 
     def _note_doubt(self, state: _PoolState, reading: PoolReading | BrokerDoubt, now: float) -> None:
         """Remember since when the broker is in doubt, and tell when the reason is another one than before."""
@@ -225,31 +234,31 @@ class Autoscaler:
         seconds = (datetime.now(UTC) - parse_timestamp(idle_since)).total_seconds()
         return fresh_history(replicas, now, now - max(seconds, 0.0))
 
-    async def _act(self, known: KnownPool, state: _PoolState, replicas: int, assumed: int) -> None:
+    async def _act(self, known: KnownPool, state: _PoolState, change: _Change) -> None:
         """Write the replicas through /scale; where they are not what the decision assumed, the next tick decides."""
         key = known.key
-        message = state.outcome.message if state.outcome else ""
         try:
             scale = await self._scaler.read_scale(key)
-            if scale.replicas != assumed:
+            if scale.replicas != change.before:
                 self._store.note_replicas(key, scale.replicas)
                 return
             if not self._may_act():
                 return
-            await self._scaler.patch_scale(key, replicas, resource_version=scale.resource_version)
+            await self._scaler.patch_scale(key, change.after, resource_version=scale.resource_version)
         except Conflict:
             log.debug("pool %s: the Deployment changed under the scaling; the next tick decides again", key)
             return
         except ApiError as error:
-            log.warning("pool %s: could not be scaled to %d: %s", key, replicas, error)
+            log.warning("pool %s: could not be scaled to %d: %s", key, change.after, error)
             return
         finally:
             state.acting = False
-        self._store.note_replicas(key, replicas)
-        state.history = record_change(state.history, self._clock(), replicas - assumed)
-        self._metrics.scale(key, Direction.UP if replicas > assumed else Direction.DOWN, abs(replicas - assumed))
-        self._announce(known, assumed, replicas, message)
+        self._store.note_replicas(key, change.after)
+        pods = change.after - change.before
+        state.history = record_change(state.history, self._clock(), pods)
+        self._metrics.scale(key, Direction.UP if pods > 0 else Direction.DOWN, abs(pods))
         self._changed(key)
+        self._announce(known, change.before, change.after, change.message)
 
     def _measure(self, pool: WorkerPool, deployment: DeploymentRecord, outcome: Outcome) -> None:
         reading = outcome.reading

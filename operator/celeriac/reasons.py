@@ -29,6 +29,8 @@ DESIRED_WITHIN_RANGE: Final = "DesiredWithinRange"
 ROLLOUT_IN_PROGRESS: Final = "RolloutInProgress"
 TASKS_IN_FLIGHT: Final = "TasksInFlight"
 SCALED: Final = "Scaled"
+SCALED_UP: Final = "ScaledUp"
+SCALED_DOWN: Final = "ScaledDown"
 SCALING: Final = "ScalingFromQueues"
 NO_CHANGE: Final = "NoChange"
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from celeriac import reasons
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import Conflict, NotFound
 from celeriac.cluster.events import EventRecorder
@@ -14,10 +15,8 @@ from celeriac.resources.labels import POOL_LABEL
 from celeriac.status import Status, View, build_status, urgent
 from celeriac.store import KnownPool
 
-NORMAL, WARNING = "Normal", "Warning"
-
-EVENTFUL = {"Ready", "BrokerReachable"}
-"""Conditions whose loss is worth an event of type Warning, and whose return one of type Normal."""
+ACTIONS = {"Ready": "Reconcile", "BrokerReachable": "ReadQueues"}
+"""Conditions whose loss is worth an event of type Warning and whose return one of type Normal, with what was tried."""
 
 
 class Budget:
@@ -94,17 +93,28 @@ class Reporter:
         self._tell(view.known, previous, status)
 
     def scaled(self, known: KnownPool, before: int, after: int, message: str) -> None:
-        """Tell of a performed change of the replicas."""
-        reason = "ScaledUp" if after > before else "ScaledDown"
-        self._events.emit(known.reference, NORMAL, reason, f"from {before} to {after} replicas: {message}")
+        """Tell of a performed change of the replicas; each pair of counts is a series of its own."""
+        reason = reasons.SCALED_UP if after > before else reasons.SCALED_DOWN
+        dedupe = f"{before}-{after}"
+        self._events.emit(known.reference, "Normal", reason, message, "Scale", dedupe=dedupe)
 
     def _tell(self, known: KnownPool, previous: Mapping[str, Any], status: Status) -> None:
         before = {condition["type"]: condition for condition in previous.get("conditions") or ()}
         for condition in status["conditions"]:
             last = before.get(condition["type"], {})
-            if condition["type"] not in EVENTFUL or last.get("reason") == condition["reason"]:
+            if condition["type"] not in ACTIONS or last.get("reason") == condition["reason"]:
                 continue
-            if condition["status"] == "False" and condition["reason"] != last.get("reason"):
-                self._events.emit(known.reference, WARNING, condition["reason"], condition["message"])
-            elif condition["status"] == "True" and last.get("status") == "False":
-                self._events.emit(known.reference, NORMAL, condition["reason"], condition["message"])
+            lost = condition["status"] == "False" and condition["reason"] != reasons.PODS_STARTING
+            if lost or (condition["status"] == "True" and _was_lost(last)):
+                self._events.emit(
+                    known.reference,
+                    "Warning" if lost else "Normal",
+                    condition["reason"],
+                    condition["message"],
+                    ACTIONS[condition["type"]],
+                    dedupe=condition["type"],
+                )
+
+
+def _was_lost(condition: Mapping[str, Any]) -> bool:
+    return condition.get("status") == "False" and condition.get("reason") != reasons.PODS_STARTING

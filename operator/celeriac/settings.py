@@ -1,5 +1,6 @@
 """Settings of the operator's process; every one is a flag of `python -m celeriac` and an environment variable."""
 
+import secrets
 import socket
 from dataclasses import dataclass, field
 
@@ -9,6 +10,8 @@ class Settings:
     """How the operator runs.
 
     watch_namespaces   empty: the whole cluster
+    identity           of this process in the Lease. The name of its Pod is right: a container that restarts there takes
+                       its own Lease back at once, and its predecessor is certainly gone
     tick_seconds       between two readings of the brokers
     resync_seconds     between two full lists of the objects, which find what a watch has missed
     status_seconds     after which changed counts alone are worth a write of the status
@@ -19,7 +22,7 @@ class Settings:
     tick_seconds: float = 0.5
     lease_namespace: str = "default"
     lease_name: str = "celeriac"
-    identity: str = field(default_factory=socket.gethostname)
+    identity: str = field(default_factory=lambda: f"{socket.gethostname()}-{secrets.token_hex(4)}")
     metrics_host: str = "0.0.0.0"
     metrics_port: int = 8080
     log_level: str = "INFO"
