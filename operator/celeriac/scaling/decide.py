@@ -5,6 +5,7 @@ stabilization, rate, bounds; then the rule for zero, which the HPA does not have
 sentence, so that the count that acts and the sentence that explains it cannot differ.
 """
 
+import math
 from dataclasses import dataclass
 
 from celeriac import reasons
@@ -166,12 +167,12 @@ def _rule_for_zero(step: _Step, policy: Policy, demand: Demand, history: History
     if never or history.idle_since is None or demand.current_replicas == 0 or step.replicas > 1:
         return step
     idle = now - history.idle_since
-    left = policy.scale_to_zero_after_seconds - idle
+    quiet = f"nothing waiting, running or scheduled since {int(idle)} s"
+    left = math.ceil(policy.scale_to_zero_after_seconds - idle)
     if left > 0:
-        return _Step(1, f"0 in {left:.0f} s: nothing waiting, running or scheduled since {idle:.0f} s")
-    if step.replicas == 0:
-        return _Step(0, f"0: nothing waiting, running or scheduled since {idle:.0f} s")
-    return step
+        kept = "" if demand.current_replicas == 1 else "1 kept warm, "
+        return _Step(1, f"{kept}0 in {left} s: {quiet}")
+    return _Step(0, f"0: {quiet}") if step.replicas == 0 else step
 
 
 def _reason(step: _Step, demand: Demand, wanted: int) -> str:

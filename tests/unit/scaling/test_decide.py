@@ -166,6 +166,12 @@ class TestZero:
             pool.wait(0.5)
         assert seen == [5] * 120 + [1] * 480 + [0] * 20, "60 s, then 300 s since the first idle reading"
 
+    def test_the_step_to_one_in_words(self) -> None:
+        history = replace(fresh_history(5, NOW - 61), idle_since=NOW - 61)
+        decision = decide(Policy(slots=1), demand(replicas=5), history, NOW)
+        assert (decision.replicas, decision.reason) == (1, reasons.DEMAND_FELL)
+        assert decision.message == "1 kept warm, 0 in 239 s: nothing waiting, running or scheduled since 61 s"
+
     def test_the_wait_for_zero_in_words(self) -> None:
         history = replace(fresh_history(1, NOW - 86), idle_since=NOW - 86)
         pending = decide(Policy(slots=1), demand(replicas=1), history, NOW)

@@ -1,8 +1,10 @@
 """The two targets: the worked examples of docs/scaling.md, and the sentences that explain them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from celeriac.scaling.target import replicas_needed
 from celeriac.scaling.types import Demand, Policy, QueueWaitTarget, TasksPerSlotTarget
 
@@ -32,23 +34,22 @@ def demand(
     )
 
 
-@pytest.mark.parametrize(
-    ("running", "waiting", "rate", "runtime", "slots", "replicas", "expected"),
-    [
-        pytest.param(0, 20, 0.33, 600, 1, 0, 20, id="long tasks get a slot each"),
-        pytest.param(0, 10_000, 0, 0.01, 8, 0, 3, id="many short tasks need few pods"),
-        pytest.param(10, 5, 50, 0.2, 4, 3, 3, id="a steady flow is kept up with"),
-        pytest.param(20, 5, 0, 20, 1, 20, 20, id="a slot that comes free in time is not doubled"),
-        pytest.param(20, 5, 0, 600, 1, 20, 25, id="a slot that does not come free in time is"),
-        pytest.param(0, 37, 0, None, 8, 0, 5, id="an unknown runtime means a slot per task"),
-        pytest.param(3, 0, 0, 30, 4, 5, 1, id="what runs keeps its slots, no more"),
-    ],
-)
-def test_the_worked_examples_of_the_queue_wait_target(
-    running: int, waiting: int, rate: float, runtime: float | None, slots: int, replicas: int, expected: int
+def worked_examples() -> list[ParameterSet]:
+    """The table of docs/scaling.md: a, q, lambda, R, S, p, n, why."""
+    page = (Path(__file__).parents[3] / "docs" / "scaling.md").read_text()
+    table = page.split("| a | q | lambda | R | S | p | n | why |\n", 1)[1].split("\n\n", 1)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[1:]]
+    return [pytest.param(*row[:7], id=row[7]) for row in rows]
+
+
+@pytest.mark.parametrize(("a", "q", "rate", "runtime", "slots", "p", "n"), worked_examples())
+def test_the_worked_examples_of_the_documentation(
+    a: str, q: str, rate: str, runtime: str, slots: str, p: str, n: str
 ) -> None:
-    policy = Policy(slots=slots, target=QueueWaitTarget(10))
-    assert replicas_needed(policy, demand(running, waiting, rate, runtime, replicas)).replicas == expected
+    """W = 10 s and C = 4 s, as the page says."""
+    known = None if runtime == "unknown" else float(runtime)
+    policy = Policy(slots=int(slots), target=QueueWaitTarget(10))
+    assert replicas_needed(policy, demand(int(a), int(q), float(rate), known, int(p))).replicas == int(n)
 
 
 def test_new_pods_are_sized_for_the_time_that_is_left_once_they_have_started() -> None:
