@@ -1,0 +1,114 @@
+"""What can be known to be wrong, or to surprise, from a pool's manifest alone."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from celeriac.cli.documents import Document
+from celeriac.pool.model import BrokerSpec, InvalidPool, PoolType, WorkerOptions, WorkerPool
+from celeriac.pool.parse import parse_pool
+
+SHUTDOWN_SECONDS = 40
+"""What a prefork worker may need beyond its longest task to end in good order (measured: up to 31 s)."""
+
+GREEN_POOLS = (PoolType.GEVENT, PoolType.EVENTLET)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One message; an error is one that the operator refuses the pool for."""
+
+    place: str
+    is_error: bool
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {'error' if self.is_error else 'warning'}: {self.message}"
+
+
+def lint(documents: Iterable[Document]) -> list[Finding]:
+    """All findings, in the order of the documents, then those that concern several pools."""
+    findings: list[Finding] = []
+    pools: list[tuple[Document, WorkerPool]] = []
+    for document in documents:
+        try:
+            pool = parse_pool(document.body)
+        except InvalidPool as error:
+            findings.append(Finding(document.place, True, str(error)))
+            continue
+        pools.append((document, pool))
+        findings += [Finding(document.place, True, message) for message in ignored_options(pool)]
+        findings += [Finding(document.place, False, message) for message in warnings(pool)]
+    return findings + list(_shared_queues(pools))
+
+
+def ignored_options(pool: WorkerPool) -> Iterator[str]:
+    """Options that Celery would ignore with this type of pool; the CRD refuses them."""
+    for name, (value, pool_types) in _limited_options(pool.worker).items():
+        if value is not None and pool.pool_type not in pool_types:
+            usable = " or ".join(pool_type.value for pool_type in pool_types)
+            yield (
+                f"spec.worker.{name}: Celery ignores it with pool: {pool.pool_type.value}, and the API server refuses "
+                f"it: drop it, or use {usable}"
+            )
+
+
+def _limited_options(worker: WorkerOptions) -> dict[str, tuple[int | None, tuple[PoolType, ...]]]:
+    """Each option that not every pool heeds: its value, and the pools that do."""
+    prefork, gevent, custom = PoolType.PREFORK, PoolType.GEVENT, PoolType.CUSTOM
+    return {
+        "maxTasksPerChild": (worker.max_tasks_per_child, (prefork,)),
+        "maxMemoryPerChildKiB": (worker.max_memory_per_child_kib, (prefork,)),
+        "softTimeLimitSeconds": (worker.soft_time_limit_seconds, (prefork, custom)),
+        "timeLimitSeconds": (worker.time_limit_seconds, (prefork, gevent, custom)),
+    }
+
+
+def warnings(pool: WorkerPool) -> Iterator[str]:
+    """What may surprise the owner of one pool, each with its cure."""
+    yield from _grace(pool)
+    if pool.pool_type is PoolType.SOLO and (pool.worker.prefetch_multiplier or 1) > 1:
+        yield (
+            f"spec.worker.prefetchMultiplier: a solo worker holds {pool.worker.prefetch_multiplier} messages and runs "
+            "one; the others wait behind it while other pods are idle: set 1"
+        )
+    if pool.pool_type in GREEN_POOLS:
+        yield (
+            f"spec.pool: {pool.pool_type.value} workers never restore messages that a dead worker held: let a pool of "
+            "another type use the same Redis database"
+        )
+    if "--without-mingle" in pool.worker.extra_args:
+        yield "spec.worker.extraArgs: a worker that starts with --without-mingle runs tasks that were revoked: drop it"
+    if pool.policy.pinned_replicas is not None:
+        yield (
+            f"spec.replicas: pins the pool to {pool.policy.pinned_replicas} each time this file is applied, and "
+            "nothing scales it: drop it, and use kubectl celery pin for a while"
+        )
+
+
+def _grace(pool: WorkerPool) -> Iterator[str]:
+    limit = pool.worker.time_limit_seconds
+    if limit is None:
+        return
+    needed = limit + SHUTDOWN_SECONDS
+    if pool.drain_timeout_seconds < needed:
+        yield (
+            f"spec.drain.timeoutSeconds: {pool.drain_timeout_seconds} s are too few for a task of up to {limit} s "
+            f"(spec.worker.timeLimitSeconds): a stopping worker would be killed amid it: set at least {needed}"
+        )
+
+
+def _shared_queues(pools: Iterable[tuple[Document, WorkerPool]]) -> Iterator[Finding]:
+    """Pools that consume one queue of one broker: right for some, a slip of copy and paste for others."""
+    consumers: dict[tuple[str, BrokerSpec, str], list[Document]] = defaultdict(list)
+    for document, pool in pools:
+        for queue in pool.queues:
+            consumers[pool.key.namespace, pool.broker, queue].append(document)
+    for (_namespace, _broker, queue), sharing in consumers.items():
+        for first, second in pairwise(sharing):
+            other = first.body["metadata"]["name"]
+            message = (
+                f"spec.queues: {queue!r} is also a queue of {other}: each of the two scales for all that waits in it"
+            )
+            yield Finding(second.place, False, message)

@@ -1,0 +1,82 @@
+"""`celeriac`: look at CeleryWorkerPool manifests without a cluster. (The operator itself is `python -m celeriac`.)"""
+
+import sys
+from typing import Any
+
+import click
+
+from celeriac import __version__
+from celeriac.cli.documents import Document, read_pools
+from celeriac.cli.lint import lint as find
+from celeriac.cli.yaml_text import to_yaml
+from celeriac.pool.model import InvalidPool
+from celeriac.pool.parse import parse_pool
+from celeriac.resources import build_deployment
+
+FILE_HELP = "A file with one or more CeleryWorkerPools; - is standard input. May be given several times."
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="celeriac")
+def main() -> None:
+    """Look at CeleryWorkerPool manifests without a cluster.
+
+    \b
+    Pools of a running cluster:  kubectl celery --help
+    The operator itself:         python -m celeriac --help
+    """
+
+
+@main.command()
+@click.option("-f", "--file", "files", required=True, multiple=True, metavar="FILE", help=FILE_HELP)
+@click.option(
+    "--url-has-query", is_flag=True, help="The broker URL in the Secret has a query (matters with broker.tls)."
+)
+def render(files: tuple[str, ...], url_has_query: bool) -> None:
+    """Print the Deployment that the operator would make of a CeleryWorkerPool.
+
+    A pool in a file has no uid yet, so the owner reference is left out. The replicas are left out as the operator
+    leaves them out: they are set by scaling.
+
+    \b
+    Examples:
+      celeriac render -f pool.yaml
+      celeriac render -f pool.yaml | kubectl apply --dry-run=server -f -
+      kubectl get cwp ml -o yaml | celeriac render -f -
+    """
+    documents = [document for file in files for document in read_pools(file)]
+    click.echo("---\n".join(to_yaml(_deployment(document, url_has_query)) for document in documents), nl=False)
+
+
+@main.command()
+@click.option("-f", "--file", "files", required=True, multiple=True, metavar="FILE", help=FILE_HELP)
+@click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
+def lint(files: tuple[str, ...], strict: bool) -> None:
+    """Say what is wrong with CeleryWorkerPools, and what may surprise.
+
+    An error is what the operator refuses; a warning is what Celery or Kubernetes does with it that few expect. Exits
+    with 1 when there is an error.
+
+    \b
+    Examples:
+      celeriac lint -f pool.yaml
+      celeriac lint --strict -f ml.yaml -f batch.yaml      in CI, with the pools of one Redis together
+    """
+    documents = [document for file in files for document in read_pools(file)]
+    findings = find(documents)
+    for finding in findings:
+        click.echo(str(finding))
+    errors = sum(finding.is_error for finding in findings)
+    click.echo(f"{len(documents)} pool(s): {errors} error(s), {len(findings) - errors} warning(s)", err=True)
+    sys.exit(1 if errors or (strict and findings) else 0)
+
+
+def _deployment(document: Document, url_has_query: bool) -> dict[str, Any]:
+    try:
+        pool = parse_pool(document.body)
+    except InvalidPool as error:
+        raise click.ClickException(f"{document.place}: {error}") from error
+    manifest = build_deployment(pool, url_has_query=url_has_query)
+    if not pool.uid:
+        del manifest["metadata"]["ownerReferences"]
+    return manifest

@@ -1,0 +1,116 @@
+"""The CeleryWorkerPools of a cluster, for the kubectl plugin; every failure is a message with its cure."""
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import click
+from kubernetes import config
+from kubernetes.client import ApiException, CustomObjectsApi
+from kubernetes.config import ConfigException
+from urllib3.exceptions import HTTPError
+
+GROUP, VERSION, PLURAL = "celeriac.dev", "v1alpha1", "celeryworkerpools"
+MERGE_PATCH = "application/merge-patch+json"
+FIELD_MANAGER = "kubectl-celery"
+TIMEOUT_SECONDS = 15
+
+Body = dict[str, Any]
+
+# Without types in the library.
+_contexts: Any = config.list_kube_config_contexts
+_load_incluster_config: Any = config.load_incluster_config
+_client_from_config: Any = config.new_client_from_config
+
+
+class Pools:
+    """Reads and patches CeleryWorkerPools where kubectl would: KUBECONFIG, its context, that context's namespace."""
+
+    def __init__(self, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
+        try:
+            self._api, self.namespace = _connect(kubeconfig, context)
+        except (ConfigException, OSError) as error:
+            cure = "name a kubeconfig with --kubeconfig or KUBECONFIG, and one of its contexts with --context"
+            raise click.ClickException(f"no cluster to ask: {error}: {cure}") from error
+        self.namespace = namespace or self.namespace
+
+    def list(self, *, all_namespaces: bool) -> list[Body]:
+        """All pools of the namespace, or of the cluster."""
+        path = {"group": GROUP, "version": VERSION, "plural": PLURAL}
+        if all_namespaces:
+            answer = _ask(lambda: self._api.list_cluster_custom_object(**path, _request_timeout=TIMEOUT_SECONDS))
+        else:
+            answer = _ask(
+                lambda: self._api.list_namespaced_custom_object(
+                    **path, namespace=self.namespace, _request_timeout=TIMEOUT_SECONDS
+                )
+            )
+        pools: list[Body] = answer["items"]
+        return pools
+
+    def get(self, name: str) -> Body:
+        """One pool."""
+        return _ask(lambda: self._api.get_namespaced_custom_object(**self._path(name)))
+
+    def patch(self, name: str, spec: Body) -> Body:
+        """Change fields of a pool's spec; None removes one (JSON merge patch). Returns the changed pool."""
+        return _ask(
+            lambda: self._api.patch_namespaced_custom_object(
+                **self._path(name), body={"spec": spec}, field_manager=FIELD_MANAGER, _content_type=MERGE_PATCH
+            )
+        )
+
+    def _path(self, name: str) -> dict[str, Any]:
+        return {
+            "group": GROUP,
+            "version": VERSION,
+            "plural": PLURAL,
+            "namespace": self.namespace,
+            "name": name,
+            "_request_timeout": TIMEOUT_SECONDS,
+        }
+
+
+def _connect(kubeconfig: str | None, context: str | None) -> tuple[Any, str]:
+    """A client, and the namespace of the context. Without any kubeconfig: the service account of this Pod."""
+    try:
+        contexts, active = _contexts(kubeconfig)
+    except ConfigException:
+        if kubeconfig or context:
+            raise
+        _load_incluster_config()
+        return CustomObjectsApi(), "default"
+    chosen = next((entry for entry in contexts if entry["name"] == context), active)
+    client = _client_from_config(kubeconfig, context, persist_config=False)
+    return CustomObjectsApi(client), chosen["context"].get("namespace") or "default"
+
+
+def _ask(call: Callable[[], Any]) -> Body:
+    try:
+        answer: Body = call()
+    except ApiException as error:
+        raise click.ClickException(_message(error.status or 0, error.body)) from error
+    except (HTTPError, OSError) as error:
+        raise click.ClickException(f"the API server does not answer: {error}: is the cluster up?") from error
+    return answer
+
+
+def _message(status: int, body: str | bytes | None) -> str:
+    """What a refusal means here. A 404 that is no Status, or names no object, is about the kind itself."""
+    try:
+        answer = json.loads(body or "")
+    except ValueError:
+        answer = {}
+    words = answer.get("message") or HTTPStatus(status).phrase
+    if status == HTTPStatus.NOT_FOUND and (answer.get("details") or {}).get("name"):
+        return f"{words}: see `kubectl celery list -A`"
+    if status == HTTPStatus.NOT_FOUND:
+        return (
+            "this cluster knows no CeleryWorkerPool: install Celeriac's chart, or only its CRD (kubectl apply -f crds/)"
+        )
+    if status == HTTPStatus.FORBIDDEN:
+        return f"{words}: ask for a Role with get, list and patch on {PLURAL}.{GROUP}"
+    if status == HTTPStatus.UNAUTHORIZED:
+        return f"the API server refuses your credentials ({words}): log in again"
+    return f"the API server refuses: {words}"

@@ -1,0 +1,115 @@
+"""A CeleryWorkerPool in words, from its own spec and status; pure."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.table import Table
+
+UNKNOWN = "-"
+UNSEEN = "the operator has not looked at it yet: is it running, and does it watch this namespace?"
+
+# Conditions that ought to hold; the others only inform.
+WANTED = ("Ready", "BrokerReachable", "ScalingActive")
+
+MODES = {
+    "DryRun": "DryRun: decisions are reported here and not acted upon (spec.scaling.mode)",
+    "Paused": "Paused: the replicas are left alone (kubectl celery unpause {name})",
+}
+
+
+def pools_table(pools: list[dict[str, Any]], *, with_namespace: bool) -> Table:
+    """One line for each pool, like a kubectl table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in (*(("NAMESPACE",) if with_namespace else ()), "NAME", "POOL"):
+        table.add_column(column, no_wrap=True)
+    for column in ("WAITING", "RUNNING", "READY/DESIRED"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("WHY", overflow="fold")
+    for pool in sorted(pools, key=lambda body: (body["metadata"]["namespace"], body["metadata"]["name"])):
+        metadata, status = pool["metadata"], pool.get("status") or {}
+        namespace = (metadata["namespace"],) if with_namespace else ()
+        counts = (_count(status, "waiting"), _count(status, "running"), _replicas(status))
+        table.add_row(*namespace, metadata["name"], pool["spec"]["pool"], *counts, why(pool))
+    return table
+
+
+def why(pool: Mapping[str, Any]) -> str:
+    """One sentence: what is wrong if something is, else the last decision."""
+    status = pool.get("status") or {}
+    ready = next((item for item in status.get("conditions") or () if item["type"] == "Ready"), None)
+    decision = status.get("decision")
+    if ready is not None and ready["status"] == "False" and not (decision and ready["reason"] == "PodsStarting"):
+        return f"{ready['reason']}: {ready['message']}"
+    if decision:
+        return str(decision["message"])
+    return str(ready["message"]) if ready else UNSEEN
+
+
+def explanation(pool: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    """Why a pool has the replicas that it has, line by line."""
+    spec, status, name = pool["spec"], pool.get("status") or {}, pool["metadata"]["name"]
+    slots = 1 if spec["pool"] == "solo" else spec.get("concurrency", 4)
+    yield f"{name} in namespace {pool['metadata']['namespace']}: {_replicas(status)} replicas (ready/desired)"
+    yield f"  {spec['pool']} with {slots} task(s) per pod, queues {', '.join(spec.get('queues', ()))}"
+    if not status:
+        yield f"  {UNSEEN}"
+        return
+    counts = ", ".join(f"{_count(status, field)} {field}" for field in ("waiting", "running", "scheduled"))
+    yield f"  tasks: {counts}"
+    if status.get("observedGeneration") != pool["metadata"].get("generation"):
+        yield "  the operator has not seen the latest change of the spec yet"
+    yield ""
+    yield from _decision(status, now)
+    yield from _hand(pool, name)
+    yield ""
+    yield "Conditions"
+    for condition in status.get("conditions") or ():
+        yield _condition(condition, now)
+
+
+def ago(moment: str | None, now: datetime) -> str:
+    """A metav1.Time as `3 min ago`."""
+    if not moment:
+        return "at an unknown time"
+    seconds = max(0, int((now - datetime.fromisoformat(moment)).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def _decision(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    decision = status.get("decision")
+    if not decision:
+        yield "No decision yet"
+        return
+    yield f"Decision: {decision['reason']}, first {ago(decision.get('time'), now)}"
+    yield f"  {decision['message']}"
+    if status.get("idleSince"):
+        yield f"  nothing to do since {status['idleSince']} ({ago(status['idleSince'], now)})"
+
+
+def _hand(pool: Mapping[str, Any], name: str) -> Iterator[str]:
+    """What somebody has set by hand."""
+    pinned, mode = pool["spec"].get("replicas"), (pool["spec"].get("scaling") or {}).get("mode", "Auto")
+    if pinned is not None:
+        yield f"  pinned to {pinned} by spec.replicas; min and max do not apply (kubectl celery resume {name})"
+    if mode in MODES:
+        yield f"  {MODES[mode].format(name=name)}"
+
+
+def _condition(condition: Mapping[str, Any], now: datetime) -> str:
+    mark = "  "
+    if condition["type"] in WANTED and condition["status"] != "True":
+        mark = "! " if condition["status"] == "False" else "? "
+    since = ago(condition.get("lastTransitionTime"), now)
+    return f"{mark}{condition['type']} {condition['status']}, {condition['reason']} ({since}): {condition['message']}"
+
+
+def _replicas(status: Mapping[str, Any]) -> str:
+    return f"{_count(status, 'readyReplicas')}/{_count(status, 'desiredReplicas')}"
+
+
+def _count(status: Mapping[str, Any], field: str) -> str:
+    return str(status.get(field, UNKNOWN))
