@@ -249,8 +249,12 @@ class Metrics:
         self._operator.reconcile.labels(outcome).observe(seconds)
 
     def leader(self, leads: bool) -> None:
-        """Say whether this replica holds the Lease."""
+        """Say whether this replica holds the Lease. One that does not says nothing of pools."""
         self._operator.leader.set(leads)
+        if not leads:
+            self._queues.clear()
+            for metric in self._pools.all:
+                metric.clear()
 
     def workqueue(self, depth: int) -> None:
         """Say how many pools wait to be reconciled."""

@@ -91,6 +91,17 @@ def test_a_deleted_pool_leaves_no_series_and_its_neighbour_keeps_all() -> None:
     assert after.count('pool="mail"') == before
 
 
+def test_a_replica_that_loses_the_lease_stops_speaking_of_pools() -> None:
+    metrics = Metrics()
+    metrics.leader(True)
+    fill(metrics, ML)
+    metrics.leader(False)
+    assert 'pool="ml"' not in generate_latest(metrics.registry).decode()
+    fill(metrics, ML)
+    metrics.queues(ML, {})
+    assert value(metrics, "queue_waiting_tasks", ML, queue="fast") is None
+
+
 def test_forgetting_a_pool_that_was_never_seen_is_no_error() -> None:
     Metrics().forget(ML)
 
