@@ -69,7 +69,6 @@ def _for_queue_wait(wait: float, slots: int, demand: Demand) -> Need:
     if replicas > demand.current_replicas:
         busy, sentence = _slots_within(max(wait - demand.cold_start_seconds, wait / 2), slots, demand)
         replicas = _whole(busy / slots)
-    replicas = max(replicas, 1)
     return Need(replicas, load, f"{sentence}: {count(replicas, 'replica')}{_remark(demand)}")
 
 
@@ -102,4 +101,5 @@ def _per(slots: int) -> str:
 
 
 def _whole(replicas: float) -> int:
-    return math.ceil(replicas - DUST * max(1.0, replicas))
+    """Round up, but not for dust; any task at all needs one replica, be it ever so short."""
+    return max(1, math.ceil(replicas - DUST * max(1.0, replicas)))

@@ -240,6 +240,14 @@ class TestZero:
         assert (decision.replicas, decision.reason) == (1, reasons.DEMAND_FELL)
         assert decision.message.endswith("limited to 1: behavior.scaleDown is Disabled")
 
+    @pytest.mark.parametrize("replicas", [1, 4])
+    def test_zero_is_not_promised_where_scale_down_is_disabled(self, replicas: int) -> None:
+        never = Policy(slots=1, behavior=Behavior(scale_down=rules(select=SelectPolicy.DISABLED)))
+        history = fresh_history(replicas, NOW - 100, idle_since=NOW - 100)
+        decision = decide(never, demand(replicas=replicas), history, NOW)
+        assert decision.replicas == replicas
+        assert decision.message.endswith(f"limited to {replicas}: behavior.scaleDown is Disabled")
+
 
 class TestOwnersWord:
     @pytest.mark.parametrize("pin", [0, 1, 50])

@@ -122,6 +122,25 @@ def test_hpa_changes_of_the_other_direction_count_towards_the_start_of_the_perio
     assert pool.wait(5).recommend(50).replicas == 12
 
 
+def test_hpa_a_rate_that_is_used_up_holds_and_never_turns_a_change_round() -> None:
+    pool = DrivenPool(one_task_per_replica(up=rules(pods(10, 60)), down=rules(pods(10, 60))), replicas=0)
+    assert pool.recommend(10).replicas == 10
+    pool.policy = one_task_per_replica(up=rules(pods(4, 60)), down=rules(pods(4, 60)))
+    assert pool.wait(5).recommend(20).replicas == 10, "4 from the start of the period would be 4: not less, though"
+    pool.wait(60).policy = one_task_per_replica(down=rules(pods(8, 60)))
+    assert pool.recommend(1).replicas == 2
+    pool.policy = one_task_per_replica(down=rules(pods(4, 60)))
+    assert pool.wait(5).recommend(1).replicas == 2, "4 from the start of the period would be 6: not more, though"
+
+
+def test_what_others_did_to_the_replicas_does_not_leave_a_debt() -> None:
+    """10 were added by us and removed by someone else: the period then starts at 0, not at -10."""
+    pool = DrivenPool(one_task_per_replica(up=rules(pods(10, 60))), replicas=0)
+    assert pool.recommend(10).replicas == 10
+    pool.replicas = 0
+    assert pool.wait(5).recommend(7).replicas == 7
+
+
 def test_hpa_percentages_leave_no_dust() -> None:
     """In floating point 100 x 1.1 rounds up to 111, and 100 x (1 - 0.9) rounds down to 9."""
     up = DrivenPool(one_task_per_replica(up=rules(percent(10, 60))), replicas=100)

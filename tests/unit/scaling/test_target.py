@@ -80,6 +80,12 @@ def test_dust_of_floating_point_starts_no_pod() -> None:
     assert replicas_needed(policy, demand(0, 22)).replicas == 32, "what is more than dust still counts: 31.43"
 
 
+@pytest.mark.parametrize("target", [QueueWaitTarget(10), TasksPerSlotTarget(100_000)])
+def test_one_task_needs_one_replica_be_it_ever_so_short(target: QueueWaitTarget | TasksPerSlotTarget) -> None:
+    seen = demand(0, 1, rate=0.001, runtime=0.0)
+    assert replicas_needed(Policy(slots=100_000, target=target), seen).replicas == 1
+
+
 def test_tasks_held_for_an_eta_are_no_load_but_keep_one_replica() -> None:
     need = replicas_needed(Policy(slots=1), demand(0, 0, scheduled=500, replicas=1))
     assert (need.replicas, need.load) == (1, 0.0)
