@@ -54,6 +54,7 @@ def explanation(pool: Mapping[str, Any], now: datetime) -> Iterator[str]:
     yield f"  {spec['pool']} with {slots} task(s) per pod, queues {', '.join(spec.get('queues', ()))}"
     if not status:
         yield f"  {UNSEEN}"
+        yield from _hand(pool, name)
         return
     counts = ", ".join(f"{_count(status, field)} {field}" for field in ("waiting", "running", "scheduled"))
     yield f"  tasks: {counts}"
