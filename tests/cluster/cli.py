@@ -1,9 +1,14 @@
-"""The commands: up, down, status, build, images."""
+"""The commands of ``python -m tests.cluster``."""
+
+from pathlib import Path
 
 import click
 
-from tests.cluster.cluster import Cluster
+from tests.cluster import images, paths, tools
+from tests.cluster.choose import by_name
 from tests.cluster.errors import ClusterError
+from tests.cluster.progress import console
+from tests.cluster.target import KindCluster, docker_answers
 
 
 class Commands(click.Group):
@@ -17,25 +22,101 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-name_option = click.option("--name", default="celeriac", show_default=True, help="Which cluster.")
+name_option = click.option(
+    "--name", default="dev", show_default=True, help="Which cluster; several run beside each other."
+)
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """One-node Kubernetes clusters on this machine, without Docker."""
+    """Kubernetes clusters on this machine, for tests and for trying things out.
+
+    With Docker running it is a kind cluster, otherwise a one-node cluster of our own (Linux, root): API server,
+    scheduler, kubelet, kube-proxy and CoreDNS are built once into the cache and run in namespaces of their own.
+
+    \b
+    First steps:
+      eval "$(python -m tests.cluster up)"       start one and point kubectl at it
+      export PATH="$(python -m tests.cluster build --directory):$PATH"   kubectl, if you have none
+      kubectl get nodes
+      python -m tests.cluster load redis:7       bring an image; there is no registry to pull from
+      kubectl run redis --image=redis:7
+      python -m tests.cluster down
+    """
 
 
 @main.command()
 @name_option
 def up(name: str) -> None:
-    """Start a cluster and leave it running."""
-    cluster = Cluster(name)
-    cluster.up(detached=True)
+    """Start a cluster and leave it running.
+
+    Prints the line that points kubectl at it; everything else goes to standard error.
+    """
+    cluster = by_name(name)
+    if not cluster.running():
+        cluster.up(detached=True)
     click.echo(f"export KUBECONFIG={cluster.kubeconfig}")
 
 
 @main.command()
 @name_option
 def down(name: str) -> None:
-    """End a cluster and remove everything of it."""
-    Cluster(name).down()
+    """End a cluster and remove everything of it, also after a crash."""
+    if not (paths.state() / name).exists():
+        console.print(f"  there is no cluster {name}")
+        return
+    by_name(name).down()
+    console.print(f"  the cluster {name} is gone")
+
+
+@main.command()
+def status() -> None:
+    """List the clusters of this user."""
+    directories = sorted(paths.state().iterdir()) if paths.state().exists() else []
+    for directory in directories:
+        cluster = by_name(directory.name)
+        kind = "kind" if isinstance(cluster, KindCluster) else "own"
+        state = "running" if cluster.running() else "dead: `down` removes what is left"
+        click.echo(f"{directory.name}  {kind}  {state}  KUBECONFIG={cluster.kubeconfig}")
+    if not directories:
+        console.print("  no cluster; start one with `up`")
+
+
+@main.command()
+@click.argument("programs", nargs=-1, metavar="[PROGRAM]...")
+@click.option("--directory", is_flag=True, help="Print only the folder of kubectl and its kin.")
+def build(programs: tuple[str, ...], directory: bool) -> None:
+    """Build programs into the cache: all that the tests need, or only those named.
+
+    \b
+    Programs: kube-apiserver, kube-controller-manager, kubectl, kube-scheduler, kubelet, kube-proxy,
+              coredns, helm, kwok, kind. Cold on two cores: about eight minutes for all; nothing when they are there.
+    """
+    if directory:
+        click.echo(tools.binary("kubectl").parent)
+        return
+    needed = (*tools.CONTROL_PLANE, "helm", "kind") if docker_answers() else (*tools.CONTROL_PLANE, *tools.NODE)
+    for name, path in tools.binaries(programs or needed).items():
+        click.echo(f"{name}  {path}")
+
+
+@main.command(name="images")
+def make_images() -> None:
+    """Make the base images (python:3.11-slim, redis:7) and list the archives in the cache."""
+    for name in images.PUBLIC:
+        images.base(name)
+    for archive in images.archives():
+        click.echo(f"{archive.stat().st_size / 2**20:7.0f} MiB  {archive}")
+
+
+@main.command()
+@name_option
+@click.argument("tag")
+@click.option("--file", "dockerfile", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Build this.")
+@click.option("--context", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Default: its folder.")
+def load(name: str, tag: str, dockerfile: Path | None, context: Path | None) -> None:
+    """Bring the image TAG to a running cluster: redis:7 and python:3.11-slim by name, any other from its Dockerfile."""
+    cluster = by_name(name)
+    if not cluster.running():
+        raise ClusterError(f"the cluster {name} is not running; start it with `up --name {name}`")
+    cluster.provide(images.Image(tag, dockerfile, context))

@@ -28,6 +28,19 @@ from tests.cluster.sandbox import Sandbox, Slot
 
 CONFIG = Path(__file__).with_name("config")
 CNI_PROGRAMS = ("/usr/lib/cni", "/opt/cni/bin")  # Debian's place, everybody else's
+PROGRAMS = (
+    "containerd",
+    "ctr",
+    "runc",
+    "buildah",
+    "mmdebstrap",
+    "catatonit",
+    "etcd",
+    "nft",
+    "ip",
+    "nsenter",
+    "openssl",
+)
 NODE = "node"
 READY_SECONDS = 60.0
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -50,6 +63,11 @@ class Cluster:
         self._sandbox = Sandbox(self.name, self.directory)
 
     @property
+    def description(self) -> str:
+        """Which cluster this is, in words."""
+        return f"the one-node cluster {self.name}"
+
+    @property
     def kubeconfig(self) -> Path:
         """The administrator's."""
         return self.directory / "control-plane" / "admin.kubeconfig"
@@ -61,8 +79,13 @@ class Cluster:
             self.directory / "control-plane",
             controllers=True,
             launcher=self._sandbox,
-            addresses=_addresses(self._sandbox.slot()),
+            addresses=_addresses(self.slot),
         )
+
+    @property
+    def slot(self) -> Slot:
+        """Its addresses: node, pods, services, and this machine as pods see it."""
+        return self._sandbox.slot()
 
     def running(self) -> bool:
         """Whether its first process runs."""
@@ -227,25 +250,15 @@ def _dns_address(slot: Slot) -> str:
     return str(slot.services.network_address + 10)
 
 
+def missing_programs() -> list[str]:
+    """What this machine lacks to be a node; tests/cluster/install-packages brings it."""
+    missing = [name for name in PROGRAMS if not shutil.which(name)]
+    return missing if any(Path(path, "ptp").exists() for path in CNI_PROGRAMS) else [*missing, "CNI plugins"]
+
+
 def _check_machine() -> None:
     """Raises ClusterError when this machine cannot be a node, with what to do about it."""
-    if sys.platform != "linux":
-        raise ClusterError("a node of our own needs Linux; start Docker and install kind, or set CELERIAC_KUBECONFIG")
-    if os.geteuid() != 0:
-        raise ClusterError("a node of our own needs root; run it with sudo, start Docker, or set CELERIAC_KUBECONFIG")
-    needed = (
-        "containerd",
-        "ctr",
-        "runc",
-        "buildah",
-        "mmdebstrap",
-        "catatonit",
-        "etcd",
-        "nft",
-        "ip",
-        "nsenter",
-        "openssl",
-    )
-    missing = [name for name in needed if not shutil.which(name)]
-    if missing or not any(Path(path, "ptp").exists() for path in CNI_PROGRAMS):
-        raise ClusterError(f"missing: {', '.join(missing) or 'CNI plugins'}; run tests/cluster/install-packages")
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise ClusterError("a node of our own needs Linux and root; elsewhere start Docker or set CELERIAC_KUBECONFIG")
+    if missing := missing_programs():
+        raise ClusterError(f"missing: {', '.join(missing)}; run tests/cluster/install-packages")

@@ -25,6 +25,8 @@ BASES = Path(__file__).with_name("bases")
 SUITE = "bookworm"  # its Python is 3.11, its Redis 7.0
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP_CONFIGURATION = Path("/etc/pip.conf")
+KEPT_VERSIONS = 3  # archives of one image; older ones go when a new one is made
+STORAGE_LIMIT_KIB = 10 * 2**20  # of buildah's layers; above it they are dropped, at the price of slower builds
 RECIPE = "1"  # part of every hash: raise it when the way of building changes
 
 
@@ -95,6 +97,7 @@ def build(dockerfile: Path, context: Path, tag: str, build_args: Mapping[str, st
     with locked(_directory() / "lock"):
         if not archive.path.exists():
             with step(f"build image {tag}"):
+                _limit_storage()
                 for parent in bases:
                     _ensure_stored(parent)
                 _buildah_build(dockerfile, context, archive, arguments)
@@ -117,6 +120,11 @@ def base(name: str) -> ImageArchive:
                 run(["mmdebstrap", "--quiet", "--variant=minbase", packages, SUITE, context / "rootfs.tar"])
                 _buildah_build(context / "Dockerfile", context, archive, {})
     return archive
+
+
+def archives() -> list[Path]:
+    """All archives in the cache."""
+    return sorted(_directory().glob("*.tar"))
 
 
 def pause() -> ImageArchive:
@@ -172,6 +180,7 @@ def _buildah_build(dockerfile: Path, context: Path, archive: ImageArchive, build
             options.append(f"--ignorefile={ignore}")
         _buildah(
             "bud",
+            "--layers",
             "--isolation=chroot",
             "--pull=never",
             *options,
@@ -183,6 +192,8 @@ def _buildah_build(dockerfile: Path, context: Path, archive: ImageArchive, build
         _buildah("push", archive.name, f"docker-archive:{part}:{archive.name}")
         part.replace(archive.path)
     _mark_stored(archive)
+    for old in sorted(_directory().glob(f"{archive.stem}-*.tar"), key=_modified)[:-KEPT_VERSIONS]:
+        old.unlink()
 
 
 def _trust(directory: Path) -> list[str]:
@@ -222,6 +233,17 @@ def _buildah(*arguments: str | Path) -> str:
     """Runs buildah with a storage of its own, in a mount namespace that takes the storage's mounts with it."""
     storage = ["--storage-driver=overlay", f"--root={_directory()}/storage", f"--runroot={_directory()}/run"]
     return run(["unshare", "--mount", "buildah", *storage, *arguments])
+
+
+def _limit_storage() -> None:
+    storage = _directory() / "storage"
+    if storage.exists() and int(run(["du", "--summarize", "--block-size=1K", storage]).split()[0]) > STORAGE_LIMIT_KIB:
+        shutil.rmtree(storage)
+        shutil.rmtree(_directory() / "stored", ignore_errors=True)
+
+
+def _modified(file: Path) -> float:
+    return file.stat().st_mtime
 
 
 def _archive(name: str, key: str) -> ImageArchive:

@@ -227,7 +227,10 @@ def _routes() -> list[IPv4Network]:
 
 
 def _cgroup_parents() -> list[Path]:
-    """The roots in which a cluster has a group: one of each controller (version 1), or the only one (version 2)."""
+    """The roots in which a cluster has a group: the only one (version 2), or one of each controller (version 1).
+
+    "unified" is version 2 mounted beside version 1: it has no controllers, but runc makes its groups there too.
+    """
     if (CGROUPS / "cgroup.controllers").exists():
         return [CGROUPS]
-    return [path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink() and path.name != "unified"]
+    return [path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink()]

@@ -27,7 +27,7 @@ CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kubectl")
 NODE = ("kube-scheduler", "kubelet", "kube-proxy", "coredns", "helm")
 FOLDERS = {
     **dict.fromkeys((*CONTROL_PLANE, "kube-scheduler", "kubelet", "kube-proxy"), "kubernetes"),
-    **{name: name for name in ("helm", "kwok", "coredns")},
+    **{name: name for name in ("helm", "kwok", "coredns", "kind")},
 }
 
 
