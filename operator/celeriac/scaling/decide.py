@@ -121,14 +121,14 @@ def _stabilize(step: _Step, policy: Policy, demand: Demand, history: History, no
         replicas = max(replicas, 1)
     if replicas == step.replicas:
         return step
-    verb = "holding at" if replicas == current else "going to"
+    rules, reason, which, extreme = policy.behavior.scale_down, reasons.SCALE_DOWN_STABILIZED, "highest", highest
     if step.replicas > current:
-        seconds = policy.behavior.scale_up.stabilization_window_seconds
-        why = f"{verb} {replicas}: the lowest recommendation of the last {seconds} s"
-        return _Step(replicas, f"{why}; {step.message}", Limit(reasons.SCALE_UP_STABILIZED, why))
-    seconds = policy.behavior.scale_down.stabilization_window_seconds
-    why = f"{verb} {replicas}: the highest recommendation of the last {seconds} s"
-    return _Step(replicas, f"{why}; {step.message}", Limit(reasons.SCALE_DOWN_STABILIZED, why))
+        rules, reason, which, extreme = policy.behavior.scale_up, reasons.SCALE_UP_STABILIZED, "lowest", lowest
+    verb = "holding at" if replicas == current else "going to"
+    differs = "" if extreme == replicas else f" is {extreme}"
+    seconds = rules.stabilization_window_seconds
+    why = f"{verb} {replicas}: the {which} recommendation of the last {seconds} s{differs}"
+    return _Step(replicas, f"{why}; {step.message}", Limit(reason, why))
 
 
 def _limit_rate(step: _Step, policy: Policy, demand: Demand, history: History, now: float) -> _Step:

@@ -127,6 +127,13 @@ class TestScaleDown:
             "0 waiting + 3 running over 4 slots per replica: 1 replica (runtime not yet known)"
         )
 
+    def test_a_recommendation_above_the_bounds_is_told_as_it_was(self) -> None:
+        pool = DrivenPool(one_task_per_replica(down=rules(window=60), max_replicas=5), replicas=5)
+        pool.recommend(8)
+        decision = pool.wait(30).recommend(2)
+        assert decision.replicas == 5
+        assert decision.message.startswith("holding at 5: the highest recommendation of the last 60 s is 8; ")
+
     def test_it_goes_to_the_highest_recommendation_not_to_the_latest(self) -> None:
         pool = DrivenPool(one_task_per_replica(down=rules(window=60)), replicas=9)
         for recommended in (9, 6, 4):
