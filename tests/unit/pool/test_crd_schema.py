@@ -48,9 +48,10 @@ def every(kind: str | None) -> list[tuple[str, Schema]]:
     return [(path, schema) for path, schema in walk(root(), "") if schema.get("type") == kind]
 
 
-def test_every_field_is_described() -> None:
-    bare = [path for path, schema in walk(root(), "") if path != "metadata" and not schema.get("description")]
-    assert bare == []
+def test_every_field_is_described_in_whole_sentences() -> None:
+    """A full stop at the end: YAML cuts a description at an unquoted comma between braces."""
+    bare = [path for path, schema in walk(root(), "") if not str(schema.get("description", "")).endswith(".")]
+    assert bare == ["metadata"]
 
 
 def test_every_string_is_bounded() -> None:
