@@ -22,6 +22,7 @@ from celeriac.brokers.types import BrokerDoubt, PoolReading, QueueReading, Queue
 READING_SECONDS: Final = 4.0
 FIRST_RETRY_SECONDS: Final = 0.5
 LONGEST_RETRY_SECONDS: Final = 5.0
+FOLLOW_MASTER_SECONDS: Final = 5.0
 
 _IDENTITY: Final = (Ask(("INFO", "server")), Ask(("INFO", "replication")), Ask(("TIME",)))
 
@@ -50,6 +51,7 @@ class RedisBroker:
         self._doubt: BrokerDoubt | None = None
         self._retry_at = float("-inf")
         self._retry_seconds = FIRST_RETRY_SECONDS
+        self._follow_at = clock() + FOLLOW_MASTER_SECONDS
 
     async def read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
         """Read all pools: see Broker.read. Takes READING_SECONDS at most."""
@@ -91,6 +93,7 @@ class RedisBroker:
         await self._client.disconnect()
 
     async def _read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
+        await self._follow_master()
         plan = self._plan_for(pools)
         shares = [self._shares[share] for share in plan.shares]
         first: list[Query] = [*_IDENTITY, *plan.counts, *(share.tags_query() for share in shares)]
@@ -102,6 +105,11 @@ class RedisBroker:
         await self._follow_up(shares, replies[len(plan.counts) :], counts)
         holdings = {share: self._shares[share].holdings(now) for share in plan.shares}
         return [self._assemble(pool, counts, holdings, now) for pool in plan.pools]
+
+    async def _follow_master(self) -> None:
+        if self._clock() >= self._follow_at:
+            self._follow_at = self._clock() + FOLLOW_MASTER_SECONDS
+            await self._client.follow_master()
 
     def _plan_for(self, pools: Sequence[QueueSet]) -> Plan:
         """Return the plan of these pools; what is remembered of queues that nobody reads any more is dropped."""

@@ -1,13 +1,16 @@
 """A redis-py client for a RedisTarget: short timeouts, no retries of its own, TLS from texts in memory."""
 
+import asyncio
 import os
 import ssl
+from contextlib import suppress
 from typing import Any, Final
 
 from redis.asyncio import ConnectionPool, Redis, Sentinel, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from celeriac import reasons
 from celeriac.brokers.redis.url import RedisTarget
@@ -15,6 +18,7 @@ from celeriac.brokers.types import BrokerDoubt, TlsMaterial
 
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 2.0
+SENTINEL_SECONDS: Final = 1.0
 
 
 class _TlsConnection(SSLConnection):
@@ -56,6 +60,19 @@ class RedisClient:
             host, port = target.nodes[0]
             options |= {"host": host, "port": port} | ({"connection_class": _TlsConnection} if context else {})
         self.redis = Redis.from_pool(ConnectionPool(**options))
+
+    async def follow_master(self) -> None:
+        """Ask Sentinel who is the master, and leave the connection to one that no longer is.
+
+        After a failover the old master goes on as a master for some ten seconds, longer if it is cut off. Sentinels
+        that do not answer are no reason to leave a master that does.
+        """
+        if self._sentinel is None:
+            return
+        with suppress(RedisError, TimeoutError):
+            async with asyncio.timeout(SENTINEL_SECONDS):
+                # Not in redis-py's stubs for the general pool: a Sentinel's pool has it, and disconnects by itself.
+                await self.redis.connection_pool.get_master_address()  # type: ignore[attr-defined]
 
     async def disconnect(self) -> None:
         """Drop the connections; the next command makes new ones (and asks DNS or Sentinel again)."""

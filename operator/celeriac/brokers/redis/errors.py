@@ -24,6 +24,11 @@ def doubt_of(error: BaseException, where: str) -> BrokerDoubt:
     if isinstance(error, redis_errors.ConnectionError):
         return _connection_doubt(error, where)
     answer = answer_of(error)
+    if "DB index" in answer:
+        return BrokerDoubt(
+            reasons.BROKER_URL_INVALID,
+            f"{where} has no database of the number in the broker URL: correct it, or raise `databases` in redis.conf",
+        )
     if answer.startswith("BUSY"):
         return BrokerDoubt(
             reasons.BROKER_BUSY, f"{where} is busy with a script of somebody: wait, or end it with SCRIPT KILL"
@@ -73,8 +78,8 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, 
     (
         (redis_errors.TimeoutError, TimeoutError),
         reasons.BROKER_TIMEOUT,
-        "{where} did not answer in time: check that it is not overloaded, and that a network policy lets the"
-        " operator in",
+        "{where} did not answer in time: check that it is not overloaded, that a network policy lets the operator in,"
+        " and that rediss:// names a port with TLS (a plain one stays silent), redis:// one without",
     ),
     (
         (redis_errors.NoPermissionError, redis_errors.AuthorizationError),
@@ -102,11 +107,6 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, 
 
 
 def _connection_doubt(error: redis_errors.ConnectionError, where: str) -> BrokerDoubt:
-    if "Invalid Database" in str(error):
-        return BrokerDoubt(
-            reasons.BROKER_URL_INVALID,
-            f"{where} has no database of the number in the broker URL: correct it, or raise `databases` in redis.conf",
-        )
     if any(isinstance(cause, socket.gaierror) for cause in _chain(error)):
         return BrokerDoubt(
             reasons.BROKER_CONNECTION_FAILED,
