@@ -79,7 +79,10 @@ def _connect(kubeconfig: str | None, context: str | None) -> tuple[Any, str]:
     except ConfigException:
         if kubeconfig or context:
             raise
-        _load_incluster_config()
+        try:
+            _load_incluster_config()
+        except ConfigException:
+            raise ConfigException("there is no kubeconfig") from None
         return CustomObjectsApi(), "default"
     chosen = next((entry for entry in contexts if entry["name"] == context), active)
     client = _client_from_config(kubeconfig, context, persist_config=False)
@@ -92,7 +95,9 @@ def _ask(call: Callable[[], Any]) -> Body:
     except ApiException as error:
         raise click.ClickException(_message(error.status or 0, error.body)) from error
     except (HTTPError, OSError) as error:
-        raise click.ClickException(f"the API server does not answer: {error}: is the cluster up?") from error
+        raise click.ClickException(
+            f"the API server does not answer: {getattr(error, 'reason', error)}: is it up?"
+        ) from error
     return answer
 
 

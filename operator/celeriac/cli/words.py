@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 UNKNOWN = "-"
 UNSEEN = "the operator has not looked at it yet: is it running, and does it watch this namespace?"
@@ -30,7 +31,7 @@ def pools_table(pools: list[dict[str, Any]], *, with_namespace: bool) -> Table:
         metadata, status = pool["metadata"], pool.get("status") or {}
         namespace = (metadata["namespace"],) if with_namespace else ()
         counts = (_count(status, "waiting"), _count(status, "running"), _replicas(status))
-        table.add_row(*namespace, metadata["name"], pool["spec"]["pool"], *counts, why(pool))
+        table.add_row(*namespace, metadata["name"], pool["spec"]["pool"], *counts, Text(why(pool)))
     return table
 
 

@@ -64,6 +64,11 @@ def test_the_list_has_a_line_for_each_pool_in_order() -> None:
     assert " ".join(second[6:]) == "30 wait and 24 run: 4 pods"
 
 
+def test_square_brackets_in_a_message_are_shown_and_not_taken_for_markup() -> None:
+    refused = condition("Ready", "False", "PodRefused", "volumes[0] [/bold] is unknown")
+    assert "volumes[0] [/bold] is unknown" in " ".join(lines_of(a_pool(refused))[1])
+
+
 def test_what_is_broken_comes_before_the_decision() -> None:
     broken = condition("Ready", "False", "ImagePullFailed", "2 pod(s): no such image")
     assert why(a_pool(broken, decision=BUSY["status"]["decision"])) == "ImagePullFailed: 2 pod(s): no such image"
