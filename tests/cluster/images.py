@@ -159,7 +159,7 @@ def context_files(context: Path, dockerfile: Path) -> Iterator[Path]:
     own = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
     ignore = own if own.exists() else context / ".dockerignore"
     lines = ignore.read_text().splitlines() if ignore.exists() else []
-    spec = PathSpec.from_lines("gitwildmatch", [_rooted(line) for line in lines])
+    spec = PathSpec.from_lines("gitignore", [_rooted(line) for line in lines])
     return (p for p in context.rglob("*") if p.is_file() and not spec.match_file(str(p.relative_to(context))))
 
 

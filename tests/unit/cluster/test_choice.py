@@ -1,0 +1,104 @@
+"""Which cluster the demo and the e2e tests run on."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import choose as module
+from tests.cluster.choose import Choice, Machine, choose, target
+from tests.cluster.errors import ClusterError
+from tests.cluster.images import REDIS, Image
+from tests.cluster.target import KIND_CONFIG, KindCluster
+
+pytestmark = pytest.mark.unit
+
+
+def test_a_cluster_that_the_user_names_comes_before_everything() -> None:
+    assert choose(Machine(named=Path("/k"), docker=True)) is Choice.NAMED
+
+
+def test_kind_comes_before_a_node_of_our_own() -> None:
+    assert choose(Machine(docker=True)) is Choice.KIND
+
+
+def test_without_docker_root_on_linux_gets_a_node_of_our_own() -> None:
+    assert choose(Machine()) is Choice.OWN
+
+
+def test_a_mac_without_docker_is_told_to_start_docker_and_not_to_become_root() -> None:
+    with pytest.raises(ClusterError, match="start Docker") as refused:
+        choose(Machine(linux=False, root=False))
+    assert "CELERIAC_KUBECONFIG" in str(refused.value)
+    assert "root" not in str(refused.value)
+
+
+def test_an_ordinary_user_on_linux_is_told_every_cure() -> None:
+    with pytest.raises(ClusterError) as refused:
+        choose(Machine(root=False, missing=("containerd", "runc")))
+    message = str(refused.value)
+    assert "as root" in message
+    assert "install-packages" in message
+    assert "containerd, runc" in message
+
+
+def test_kubeconfig_alone_names_no_cluster_for_it_may_be_one_that_people_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/production")
+    monkeypatch.delenv(module.VARIABLE, raising=False)
+    assert Machine.this().named is None
+    monkeypatch.setenv(module.VARIABLE, "/mine")
+    assert Machine.this().named == Path("/mine")
+    assert Machine.this(Path("/from-the-option")).named == Path("/from-the-option")
+
+
+def test_a_named_cluster_is_used_as_it_is_and_told_which_images_it_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch()
+    with target(kubeconfig=kubeconfig) as cluster:
+        cluster.provide(Image("worker:1", tmp_path / "Dockerfile"))
+        assert cluster.kubeconfig == kubeconfig
+    assert "must have the image worker:1" in capsys.readouterr().err
+
+
+def test_a_kubeconfig_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"nowhere.*CELERIAC_KUBECONFIG"), target(kubeconfig=tmp_path / "nowhere"):
+        pass
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Programs named docker and kind that write down how they are called; kind knows no cluster."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    record = tmp_path / "calls"
+    for name in ("docker", "kind"):
+        script = 'import json, sys; print(json.dumps(sys.argv[2:]), file=open(sys.argv[1], "a"))'
+        program = programs / name
+        program.write_text(f"#!/bin/sh\nexec {sys.executable} -ISc '{script}' {record} {name} \"$@\"\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv(module.VARIABLE, raising=False)
+    return record
+
+
+def test_kind_is_made_from_the_config_builds_with_docker_and_goes_again(calls: Path, tmp_path: Path) -> None:
+    dockerfile = tmp_path / "Dockerfile"
+    with target("shop") as cluster:
+        assert isinstance(cluster, KindCluster)
+        cluster.provide(Image("worker:1", dockerfile, tmp_path, {"EXTRA": "gevent"}))
+        cluster.provide(REDIS)
+        kubeconfig = f"--kubeconfig={cluster.kubeconfig}"
+    assert list(map(json.loads, calls.read_text().splitlines())) == [
+        ["docker", "info"],
+        ["docker", "info"],
+        ["kind", "get", "clusters"],
+        ["kind", "create", "cluster", "--name=shop", f"--config={KIND_CONFIG}", kubeconfig, "--wait=180s"],
+        ["docker", "build", "--tag=worker:1", f"--file={dockerfile}", "--build-arg=EXTRA=gevent", str(tmp_path)],
+        ["kind", "load", "docker-image", "worker:1", "--name=shop"],
+        ["kind", "delete", "cluster", "--name=shop", kubeconfig],
+    ]
+    assert not cluster.directory.exists()
