@@ -24,6 +24,7 @@ from celeriac.cluster.errors import ApiError, BadConfiguration, NotHolder, Unava
 
 JSON: Final = "application/json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
+JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
 _METHODS: Final = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "apply": "PATCH"}
@@ -32,6 +33,7 @@ _READS: Final = frozenset({"get", "list"})
 _load_incluster_config: Final[Any] = load_incluster_config  # untyped
 _load_kube_config: Final[Any] = load_kube_config
 
+Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 OnRequest = Callable[[str, str, int, float], None]
 """Called after each request with its verb, its resource (deployments, deployments/scale), the HTTP status (0: no
 answer) and the seconds it took."""
@@ -76,7 +78,7 @@ class Connection:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Body | None = None,
         content_type: str = JSON,
         timeout_seconds: float | None = None,
     ) -> dict[str, Any]:
@@ -108,7 +110,7 @@ class Connection:
         method: str,
         path: str,
         query: Sequence[tuple[str, str]],
-        body: Mapping[str, Any] | None,
+        body: Body | None,
         content_type: str,
         timeout_seconds: float,
     ) -> tuple[int, bytes]:

@@ -14,13 +14,15 @@ class ApiError(Exception):
     status   HTTP status; 0 where no answer came
     reason   CamelCase, the server's own (metav1.Status.reason) where it answered
     message  the server's own words
+    fields   paths of the fields that it complains of (spec.replicas), where it names any
     """
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(self, status: int, reason: str, message: str, fields: tuple[str, ...] = ()) -> None:
         super().__init__(f"{reason}: {message}")
         self.status = status
         self.reason = reason
         self.message = message
+        self.fields = fields
 
 
 class NotFound(ApiError):
@@ -86,7 +88,9 @@ def error_from_response(status: int, body: bytes) -> ApiError:
     if not isinstance(answer, dict):
         answer = {"message": body[:512].decode("utf-8", "replace").strip()}
     kind = _BY_STATUS.get(status, Unavailable if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ApiError)
-    return kind(status, answer.get("reason") or _phrase(status), answer.get("message") or "(no message)")
+    causes = (answer.get("details") or {}).get("causes") or ()
+    fields = tuple(cause["field"] for cause in causes if cause.get("field"))
+    return kind(status, answer.get("reason") or _phrase(status), answer.get("message") or "(no message)", fields)
 
 
 def _phrase(status: int) -> str:

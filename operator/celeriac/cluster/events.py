@@ -6,6 +6,7 @@ has a token bucket. An event is a courtesy: where it cannot be written, the oper
 
 import asyncio
 import logging
+import secrets
 import socket
 import time
 from collections import OrderedDict
@@ -17,12 +18,13 @@ from typing import Any, Final, TypeVar
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError, NotFound
 from celeriac.cluster.paths import EVENTS
-from celeriac.cluster.text import bounded
+from celeriac.cluster.text import bounded_bytes
 
 log = logging.getLogger(__name__)
 
 REPORTING_CONTROLLER: Final = "celeriac.dev/operator"
-NOTE_LENGTH: Final = 1024  # characters, by the API's validation
+NOTE_SIZE: Final = 1024  # bytes, by the API's validation
+NAME_LENGTH: Final = 230  # characters of the object's name in the event's, which may have 253
 WINDOW_SECONDS: Final = 600.0  # client-go's aggregation interval
 BURST: Final = 25  # events on one object at once; client-go's
 REFILL_SECONDS: Final = 300.0  # per further event; client-go's
@@ -94,7 +96,7 @@ class EventRecorder:
             log.debug("event dropped, too many on %s %s: %s", regarding["kind"], regarding["name"], message)
             return
         _remember(self._series, key, series)
-        event = {"type": type, "reason": reason, "action": action, "note": bounded(message, NOTE_LENGTH)}
+        event = {"type": type, "reason": reason, "action": action, "note": bounded_bytes(message, NOTE_SIZE)}
         task = asyncio.get_running_loop().create_task(self._tell(key, series, dict(regarding), event))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
@@ -132,7 +134,7 @@ class EventRecorder:
         body: Body = {
             "apiVersion": EVENTS.api_version,
             "kind": "Event",
-            "metadata": {"generateName": f"{regarding['name']}.", "namespace": namespace},
+            "metadata": {"name": f"{regarding['name'][:NAME_LENGTH]}.{secrets.token_hex(8)}", "namespace": namespace},
             "regarding": regarding,
             **event,
             "eventTime": observed,

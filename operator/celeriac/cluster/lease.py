@@ -176,7 +176,7 @@ class Lease:
             self._expiry.cancel()
             self._expiry = None
         if self.acquired.is_set():
-            log.warning("lease %s lost: %s", self, why)
+            log.log(logging.INFO if self._stopped.is_set() else logging.WARNING, "lease %s lost: %s", self, why)
             self.acquired.clear()
             self.lost.set()
 

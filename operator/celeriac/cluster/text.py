@@ -9,3 +9,10 @@ def bounded(text: str, length: int = MESSAGE_LENGTH) -> str:
     """The text on one line, cut to `length` characters, with an ellipsis where something is missing."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def bounded_bytes(text: str, size: int) -> str:
+    """The text on one line, cut to `size` bytes of UTF-8: the API server counts the length of some fields so."""
+    line = " ".join(text.split())
+    encoded = line.encode()
+    return line if len(encoded) <= size else encoded[: size - len("…".encode())].decode(errors="ignore") + "…"

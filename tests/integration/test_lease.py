@@ -1,0 +1,234 @@
+"""Of several operators on a real API server exactly one acts."""
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celeriac.cluster.client import Api
+from celeriac.cluster.lease import Lease
+from celeriac.cluster.paths import LEASES
+
+from tests.cluster.control_plane import ControlPlane
+
+pytestmark = pytest.mark.integration
+
+DURATION, RENEW_DEADLINE, RETRY, TIMEOUT = 3, 2.0, 0.2, 0.8  # seconds
+PATIENCE = 20.0  # seconds for what should happen within a few
+
+
+class Wire:
+    """A TCP forwarder in front of the API server that can be cut: nothing passes any more, no connection is refused."""
+
+    def __init__(self, control_plane: ControlPlane) -> None:
+        host, port = control_plane.url.removeprefix("https://").split(":")
+        self._target = (host, int(port))
+        self._whole = asyncio.Event()
+        self._whole.set()
+
+    def cut(self) -> None:
+        self._whole.clear()
+
+    def mend(self) -> None:
+        self._whole.set()
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward_reader, onward_writer = await asyncio.open_connection(*self._target)
+        try:
+            await asyncio.gather(self._pump(reader, onward_writer), self._pump(onward_reader, writer))
+        finally:
+            onward_writer.close()
+            writer.close()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            await self._whole.wait()
+            writer.write(data)
+        writer.close()
+
+
+class Contender:
+    """One operator: a client of its own, and the task that holds its Lease."""
+
+    def __init__(self, api: Api, lease: Lease, requests: list[tuple[str, str, int]]) -> None:
+        self.api = api
+        self.lease = lease
+        self.requests = requests
+        self.running = asyncio.create_task(lease.run())
+
+    async def stop_renewing(self) -> None:
+        """As in a process that hangs: it neither renews nor releases."""
+        self.running.cancel()
+        await asyncio.wait([self.running])
+
+    async def acquires(self) -> None:
+        await asyncio.wait_for(self.lease.acquired.wait(), PATIENCE)
+
+
+Enter = Callable[..., Awaitable[Contender]]
+
+
+@pytest.fixture
+async def enter(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Enter]:
+    """Let an operator contend for the Lease `celeriac` of this test's namespace."""
+    numbers = itertools.count(1)
+    async with AsyncExitStack() as stack:
+
+        async def contend(kubeconfig: Path = control_plane.kubeconfig, name: str = "celeriac") -> Contender:
+            requests: list[tuple[str, str, int]] = []
+
+            def note(verb: str, resource: str, status: int, seconds: float) -> None:
+                requests.append((verb, resource, status))
+
+            api = await Api.connect(str(kubeconfig), timeout_seconds=TIMEOUT, on_request=note)
+            await stack.enter_async_context(api)
+            lease = Lease(api, namespace, name, f"operator-{next(numbers)}", DURATION, RENEW_DEADLINE, RETRY)
+            contender = Contender(api, lease, requests)
+            stack.push_async_callback(contender.stop_renewing)
+            return contender
+
+        yield contend
+
+
+@asynccontextmanager
+async def cuttable(control_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[tuple[Wire, Path]]:
+    """A wire to the API server, and the kubeconfig that uses it."""
+    wire = Wire(control_plane)
+    server = await asyncio.start_server(wire.carry, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(control_plane.kubeconfig.read_text().replace(control_plane.url, url))
+    try:
+        yield wire, kubeconfig
+    finally:
+        wire.mend()
+        server.close()
+
+
+async def spec_of(contender: Contender, namespace: str) -> dict[str, Any]:
+    lease = await contender.api.read(LEASES, namespace, "celeriac")
+    return dict(lease["spec"])
+
+
+async def moment_of(event: asyncio.Event) -> float:
+    """When the event was set, on the clock that Leases use."""
+    await asyncio.wait_for(event.wait(), PATIENCE)
+    return time.monotonic()
+
+
+async def test_of_two_operators_that_start_together_exactly_one_holds(enter: Enter, namespace: str) -> None:
+    both = [await enter(), await enter()]
+    acquiring = [asyncio.create_task(one.lease.acquired.wait()) for one in both]
+    (won,), (waiting,) = await asyncio.wait(acquiring, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    assert won.result()
+    for _ in range(10):
+        assert [one.lease.is_holder() for one in both].count(True) == 1
+        await asyncio.sleep(RETRY)
+    assert not waiting.done()
+    waiting.cancel()
+    assert (await spec_of(both[0], namespace))["leaseTransitions"] == 0
+
+
+async def test_a_holder_that_hangs_stops_holding_before_another_takes_over(enter: Enter, namespace: str) -> None:
+    first = await enter()
+    await first.acquires()
+    second = await enter()
+    await first.stop_renewing()
+    lost, taken = await asyncio.gather(moment_of(first.lease.lost), moment_of(second.lease.acquired))
+    assert lost < taken
+    assert not first.lease.is_holder()
+    assert second.lease.is_holder()
+    spec = await spec_of(second, namespace)
+    assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("operator-2", 1)
+
+
+async def test_a_holder_that_shuts_down_hands_over_at_once(enter: Enter, namespace: str) -> None:
+    first = await enter()
+    await first.acquires()
+    second = await enter()
+    released_at = time.monotonic()
+    await first.lease.release()
+    assert not first.lease.is_holder()
+    assert await moment_of(second.lease.acquired) - released_at < RENEW_DEADLINE
+    await asyncio.wait_for(first.running, PATIENCE)
+    assert (await spec_of(second, namespace))["leaseTransitions"] == 1
+
+
+async def test_an_operator_that_holds_nothing_releases_nothing(enter: Enter, namespace: str) -> None:
+    first = await enter()
+    await first.acquires()
+    second = await enter()
+    await second.lease.release()
+    assert (await spec_of(first, namespace))["holderIdentity"] == "operator-1"
+
+
+async def test_a_holder_cut_off_from_the_api_server_stops_in_time_and_holds_again_when_it_is_back(
+    enter: Enter, control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    async with cuttable(control_plane, tmp_path) as (wire, kubeconfig):
+        alone = await enter(kubeconfig)
+        await alone.acquires()
+        wire.cut()
+        cut_at = time.monotonic()
+        assert await moment_of(alone.lease.lost) - cut_at < DURATION  # nobody else can hold it earlier
+        assert not alone.lease.is_holder()
+        wire.mend()
+        await alone.acquires()
+
+
+async def test_a_holder_whose_lease_was_taken_notices_at_its_next_renewal(enter: Enter, namespace: str) -> None:
+    first = await enter()
+    await first.acquires()
+    usurped = {"spec": {"holderIdentity": "somebody-else"}}
+    usurped_at = time.monotonic()
+    await first.api.merge_patch(LEASES, namespace, "celeriac", usurped, manager="test")
+    assert await moment_of(first.lease.lost) - usurped_at < RENEW_DEADLINE
+    await first.acquires()  # the usurper never renews
+
+
+async def test_a_lease_that_somebody_deletes_is_made_anew(
+    enter: Enter, control_plane: ControlPlane, namespace: str
+) -> None:
+    first = await enter()
+    await first.acquires()
+    control_plane.kubectl(f"--namespace={namespace}", "delete", "lease", "celeriac")
+    wait = (f"--namespace={namespace}", "wait", "--for=create", "lease/celeriac", "--timeout=20s")
+    await asyncio.to_thread(control_plane.kubectl, *wait)
+    assert (await spec_of(first, namespace))["holderIdentity"] == "operator-1"
+    assert first.lease.is_holder()
+
+
+@pytest.mark.parametrize("year", [2001, 2099])
+async def test_a_dead_holder_whose_clock_was_wrong_is_waited_for_no_less_and_no_more(
+    enter: Enter, control_plane: ControlPlane, namespace: str, year: int
+) -> None:
+    spec = {"holderIdentity": "dead", "leaseDurationSeconds": DURATION, "renewTime": f"{year}-01-01T00:00:00.000000Z"}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "celeriac"}, "spec": spec}
+    control_plane.kubectl(f"--namespace={namespace}", "create", "-f", "-", stdin=json.dumps(lease))
+    started = time.monotonic()
+    heir = await enter()
+    waited = await moment_of(heir.lease.acquired) - started
+    assert DURATION <= waited < DURATION + RENEW_DEADLINE
+
+
+async def test_a_steady_holder_writes_once_per_period_and_reads_nothing(enter: Enter) -> None:
+    first = await enter()
+    await first.acquires()
+    before, started = len(first.requests), time.monotonic()
+    await asyncio.sleep(10 * RETRY)
+    steady, periods = first.requests[before:], (time.monotonic() - started) / RETRY
+    assert set(steady) == {("update", "leases", 200)}
+    assert periods / 2 <= len(steady) <= periods + 1
+
+
+async def test_periods_that_would_let_two_operators_act_are_refused(control_plane: ControlPlane) -> None:
+    async with await Api.connect(str(control_plane.kubeconfig), timeout_seconds=5) as api:
+        with pytest.raises(ValueError, match=r"request timeout \(5 s\) must be less"):
+            Lease(api, "default", "celeriac", "me", 15, 10, 2)
+        with pytest.raises(ValueError, match="renew deadline"):
+            Lease(api, "default", "celeriac", "me", 15, 15, 2)
