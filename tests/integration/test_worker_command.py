@@ -23,7 +23,7 @@ from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 
-WAIT_SECONDS = 30
+WAIT_SECONDS = 60
 
 # An application that knows better: each of its settings is one that the pool's must win over.
 SHOP = """\
