@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +11,15 @@ from kubernetes import client, config
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
+from tests.cluster.process import wait_until
+from tests.integration.crds import CRDS, install_crds, wait_established
 from tests.unit.pool.bodies import Body, minimal, variants
+from tests.unit.pool.test_broker_url import BAD as BAD_URLS
+from tests.unit.pool.test_broker_url import GOOD as GOOD_URLS
 
 pytestmark = pytest.mark.integration
 
-CRD = Path(__file__).parents[2] / "crds" / "celeryworkerpools.yaml"
+CRD = CRDS / "celeryworkerpools.yaml"
 GROUP, VERSION, PLURAL = "celeriac.dev", "v1alpha1", "celeryworkerpools"
 PASSWORD = "hunter2"
 UNPIN = '{"spec":{"replicas":null}}'
@@ -47,8 +50,7 @@ STATUS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def crd(control_plane: ControlPlane) -> None:
-    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD.parent))
-    control_plane.kubectl("wait", "--for=condition=Established", f"crd/{PLURAL}.{GROUP}", "--timeout=30s")
+    install_crds(control_plane)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def test_it_applies_to_a_cluster_that_never_saw_it(control_plane: ControlPlane, 
     crd["spec"]["group"] = group
     try:
         control_plane.kubectl("apply", *options, "-f", "-", stdin=yaml.safe_dump(crd))
-        control_plane.kubectl("wait", "--for=condition=Established", f"crd/{PLURAL}.{group}", "--timeout=30s")
+        wait_established(control_plane, f"{PLURAL}.{group}")
         again = control_plane.kubectl("apply", *options, "-f", "-", stdin=yaml.safe_dump(crd))
         stored = json.loads(control_plane.kubectl("get", "crd", f"{PLURAL}.{group}", "-ojson"))
     finally:
@@ -204,12 +206,21 @@ def test_the_whole_status_is_stored(pools: Pools) -> None:
 
 
 def test_kubectl_explain_teaches(control_plane: ControlPlane) -> None:
+    wait_until(lambda: published(control_plane), "the OpenAPI document of the group", seconds=30)
     text = " ".join(control_plane.kubectl("explain", "cwp.spec.scaling").split())
     assert "Seconds without any task, waiting or running, before the last pod goes." in text
     assert "enum: Auto, DryRun, Paused" in text
     assert "pinned" in control_plane.kubectl("explain", "cwp.spec.replicas")
     everything = control_plane.kubectl("explain", "cwp", "--recursive")
     assert "stabilizationWindowSeconds" in everything
+
+
+def published(control_plane: ControlPlane) -> bool:
+    """Whether the API server has the schema in its OpenAPI document, a moment after it serves the API."""
+    try:
+        return "CeleryWorkerPool" in control_plane.kubectl("get", "--raw", f"/openapi/v3/apis/{GROUP}/{VERSION}")
+    except ClusterError:
+        return False
 
 
 def test_a_field_that_is_not_offered_is_named(pools: Pools) -> None:
@@ -392,14 +403,33 @@ def test_a_name_too_long_for_a_label_is_refused(api: client.CustomObjectsApi) ->
     assert "choose a shorter one" in refusal(api, minimal(), name="x" * 64)
 
 
-def refusal(api: client.CustomObjectsApi, body: Body, name: str = "ml") -> str:
-    """What the API server says to a pool that it does not take."""
+def url_only(url: str) -> Body:
+    return minimal(**broker(url=url, **({"sentinelMaster": "mymaster"} if url.startswith("sentinel:") else {})))
+
+
+@pytest.mark.parametrize("url", [url for url in GOOD_URLS if "@" not in url and url == url.strip()])
+def test_a_broker_url_that_the_operator_can_use_is_taken(api: client.CustomObjectsApi, url: str) -> None:
+    propose(api, url_only(url))
+
+
+@pytest.mark.parametrize("url", [url for url, _ in BAD_URLS])
+def test_a_broker_url_that_the_operator_cannot_use_is_refused(api: client.CustomObjectsApi, url: str) -> None:
+    assert "broker.url" in refusal(api, url_only(url))
+
+
+def propose(api: client.CustomObjectsApi, body: Body, name: str = "ml") -> None:
+    """Offer a pool to the API server, which checks it as ever and stores nothing."""
     spec = {key: value for key, value in body["spec"].items() if value is not None}
     manifest = {**body, "metadata": {"name": name}, "spec": spec}
+    api.create_namespaced_custom_object(
+        GROUP, VERSION, "default", PLURAL, manifest, dry_run="All", field_validation="Strict"
+    )
+
+
+def refusal(api: client.CustomObjectsApi, body: Body, name: str = "ml") -> str:
+    """What the API server says to a pool that it does not take."""
     with pytest.raises(client.ApiException) as caught:
-        api.create_namespaced_custom_object(
-            GROUP, VERSION, "default", PLURAL, manifest, dry_run="All", field_validation="Strict"
-        )
+        propose(api, body, name)
     assert caught.value.status == 422
     message = str(json.loads(caught.value.body or "{}")["message"])
     assert PASSWORD not in message
