@@ -20,7 +20,7 @@ from celery import Celery
 
 from tests.integration.redis_server import RedisServer
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 APP = """\
 import os
@@ -70,11 +70,11 @@ async def read_one(broker: Broker, *queues: str) -> PoolReading:
     return readings(await broker.read([QueueSet(queues)]))[0]
 
 
-async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = WAIT_SECONDS) -> None:
+async def eventually(check: Callable[[], Awaitable[Any]]) -> None:
     """Wait until `check` gives something true; fails with its last value."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + WAIT_SECONDS
     while not (last := await check()):
-        assert time.monotonic() < deadline, f"still {last!r} after {seconds:.0f} s"
+        assert time.monotonic() < deadline, f"still {last!r} after {WAIT_SECONDS:.0f} s"
         await asyncio.sleep(0.05)
 
 

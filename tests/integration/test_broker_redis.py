@@ -18,7 +18,7 @@ from celeriac.pool.model import QueueLayout
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 
-from tests.integration.brokers import broker_of, eventually, producer, read_one, readings, worker
+from tests.integration.brokers import WAIT_SECONDS, broker_of, eventually, producer, read_one, readings, worker
 from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
@@ -117,7 +117,11 @@ async def test_a_running_early_ack_task_of_a_solo_worker_is_held(
     producer(server).send_task("early", queue="ml")
     async with broker_of(address) as broker:
         with worker(server, tmp_path, "-P", "solo", "-Q", "ml"), server.client() as client:
-            assert client.blpop(["running"], timeout=20)
+
+            async def task_runs() -> bool:
+                return bool(client.llen("running"))
+
+            await eventually(task_runs)
             assert (await read_one(broker, "ml")).queues["ml"] == QueueReading(waiting=0, held=1)
             client.rpush("release", 1)
 
@@ -141,7 +145,7 @@ async def test_eta_tasks_that_a_stopping_worker_puts_back_do_not_wait(
 
             await eventually(all_taken)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(WAIT_SECONDS) == 0
         reading = await read_one(broker, "mail")
         assert reading.queues["mail"] == QueueReading(waiting=0, deferred=20)
         app.send_task("late", queue="mail")
@@ -158,7 +162,7 @@ async def test_an_eta_task_at_rest_wakes_the_pool_when_its_time_comes(
         async def due() -> bool:
             return (await read_one(broker, "mail")).queues["mail"] == QueueReading(waiting=1)
 
-        await eventually(due, seconds=5)
+        await eventually(due)
 
 
 async def test_in_a_long_queue_eta_tasks_count_as_waiting(server: RedisServer, address: BrokerAddress) -> None:

@@ -130,7 +130,7 @@ def in_background(client: redis.Redis, *command: str) -> Iterator[None]:
     thread = threading.Thread(target=run)
     thread.start()
     yield
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -160,7 +160,7 @@ async def test_a_redis_that_loads_its_data_is_told() -> None:
 
 
 async def test_redis_cluster_is_refused_with_a_message() -> None:
-    with RedisServer(config=["cluster-enabled yes"]) as server:
+    with RedisServer(config=["cluster-enabled yes", f"cluster-port {free_port()}"]) as server:
         async with broker_of(address_of(server)) as broker:
             with pytest.raises(BrokerDoubt, match="Redis Cluster") as raised:
                 await broker.read([QueueSet(("mail",))])
