@@ -47,11 +47,12 @@ def lease(verb: str, name: str = RELEASE, namespace: str = SYSTEM) -> Access:
 NEEDED = [
     *pools("get", "list", "watch"),
     *pools("patch", subresource="status"),
+    *pools("update", subresource="finalizers"),
     *(Access(verb, "deployments", group="apps") for verb in ("get", "list", "watch", "create", "patch")),
     *(Access(verb, "deployments", group="apps", subresource="scale") for verb in ("get", "patch")),
     *(Access(verb, "pods") for verb in ("list", "watch")),
     Access("get", "secrets", name="broker"),
-    *(Access(verb, "events", group=group) for verb in ("create", "patch") for group in ("", "events.k8s.io")),
+    *(Access(verb, "events", group="events.k8s.io") for verb in ("create", "patch")),
 ]
 LEASE = [lease("get"), lease("update"), lease("create", name="")]
 NEVER = [
@@ -61,6 +62,7 @@ NEVER = [
     *(Access(verb, "pods") for verb in ("create", "delete", "update")),
     Access("create", "pods", subresource="exec"),
     *(Access(verb, "secrets") for verb in ("list", "watch", "create", "update", "patch", "delete")),
+    Access("create", "events"),
     Access("create", "serviceaccounts", subresource="token"),
     Access("list", "customresourcedefinitions", namespace="", group="apiextensions.k8s.io"),
     Access("list", "namespaces", namespace=""),
