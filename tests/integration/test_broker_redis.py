@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio
 from celeriac import reasons
+from celeriac.brokers.redis.queries import Count, Entries, Peek, Query, Tags
 from celeriac.brokers.redis.resting import LOOK_THROUGH
 from celeriac.brokers.redis.unacked import EXACT_UP_TO, SAMPLE
 from celeriac.brokers.types import BrokerAddress, BrokerDoubt, QueueReading, QueueSet
@@ -173,6 +175,36 @@ async def test_in_a_long_queue_eta_tasks_count_as_waiting(server: RedisServer, a
         assert (await read_one(broker, "mail")).queues["mail"] == QueueReading(waiting=LOOK_THROUGH + 1)
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        Count(("mail", "ml", "nobody", "text", "nobody", "nobody"), steps=2),
+        Tags("unacked", bound=10, sample=5),
+        Tags("nobody", bound=10, sample=5),
+        Tags("text", bound=10, sample=5),
+        Entries("unacked", (b"tag", b"gone")),
+        Peek(("mail", "ml"), members=10, size=1000),
+        Peek(("mail", "ml"), members=2, size=1000),
+        Peek(("mail", "text"), members=10, size=1000),
+    ],
+    ids=lambda query: type(query).__name__,
+)
+async def test_a_script_answers_what_the_plain_commands_answer(server: RedisServer, query: Query) -> None:
+    later = '{"body": "", "headers": {"eta": "2999-01-01T00:00:00+00:00"}}'
+    with server.client() as client:
+        client.lpush("mail", "{}", later)
+        client.lpush("ml", later)
+        client.hset("unacked", "tag", '[{"body": "", "headers": {}}, "", "mail"]')
+        client.set("text", "no list and no hash")
+    async with redis.asyncio.Redis(port=server.port, protocol=2) as connection:
+        pipeline = connection.pipeline(transaction=False)
+        assert query.script
+        for command in [("EVAL", query.script.text, *query.arguments()), *query.plain()]:
+            pipeline.execute_command(*command)
+        as_script, *plain = await pipeline.execute(raise_on_error=False)
+    assert repr(as_script) == repr(query.join(plain))
+
+
 def hold_one(channel: Any, exchange: Exchange, queue: Queue, routing_key: str) -> None:
     """Publish a message and take it without acknowledging, as a worker with prefetch does."""
     bound = queue(channel)
@@ -181,16 +213,18 @@ def hold_one(channel: Any, exchange: Exchange, queue: Queue, routing_key: str) -
     assert bound.get() is not None
 
 
+@pytest.mark.parametrize("layout", [QueueLayout(), QueueLayout("shop:", separator="|")], ids=["usual", "prefixed"])
 async def test_messages_of_topic_and_direct_exchanges_are_attributed_by_their_bindings(
-    server: RedisServer, address: BrokerAddress
+    server: RedisServer, address: BrokerAddress, layout: QueueLayout
 ) -> None:
     topic, direct = Exchange("mail", type="topic"), Exchange("jobs", type="direct")
-    with Connection(server.celery_url) as connection:
+    options = {"global_keyprefix": layout.key_prefix, "sep": layout.separator}
+    with Connection(server.celery_url, transport_options=options) as connection:
         channel = connection.channel()
         hold_one(channel, topic, Queue("mail_eu", topic, routing_key="mail.eu.#"), "mail.eu.send.now")
         hold_one(channel, direct, Queue("batch", direct, routing_key="nightly"), "nightly")
         async with broker_of(address) as broker:
-            reading = await read_one(broker, "mail_eu", "batch", "nightly")
+            reading = readings(await broker.read([QueueSet(("mail_eu", "batch", "nightly"), layout)]))[0]
         held = {name: queue.held for name, queue in reading.queues.items()}
         assert (held, reading.exact) == ({"mail_eu": 1, "batch": 1, "nightly": 0}, True)
 

@@ -45,7 +45,7 @@ def queue_doubt(error: BaseException, key: str, kind: str, where: str) -> Broker
             f"key {key!r} in {where} is no {kind}, so something else uses this name: rename the queue, or give"
             " Celery a key prefix (global_keyprefix, spec.broker.keyPrefix)",
         )
-    if isinstance(error, redis_errors.NoPermissionError) or "can't" in answer or "NOPERM" in answer:
+    if isinstance(error, redis_errors.NoPermissionError) or "can't" in answer or "permission" in answer:
         return BrokerDoubt(
             reasons.BROKER_PERMISSION_DENIED,
             f"{where} does not let this user read key {key!r}: grant the ACL user the pattern ~{key}* and +@read",

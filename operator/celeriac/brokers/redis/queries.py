@@ -155,10 +155,14 @@ end
 """
 
 ENTRIES: Final = Script(f"""{_WITHOUT_BODY}
-local longest = 65536
+local longest, longest_with_body = 65536, 1048576
 local entries = {{}}
 for i, tag in ipairs(ARGV) do
-  local entry = redis.pcall('HGET', KEYS[1], tag)
+  local entry = redis.pcall('HSTRLEN', KEYS[1], tag)
+  if type(entry) == 'number' then
+    -- What is too long to be copied around counts as not understood.
+    if entry > longest_with_body then entry = '' else entry = redis.pcall('HGET', KEYS[1], tag) end
+  end
   if type(entry) == 'string' then
     entry = without_body(entry)
     if #entry > longest then entry = '' end
@@ -171,7 +175,10 @@ return entries
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The entries of some delivery tags: JSON [message, exchange, routing_key], None for one that is gone."""
+    """The entries of some delivery tags: JSON [message, exchange, routing_key], None for one that is gone.
+
+    One of more than a MiB, or 64 KiB without its body, comes as an empty text.
+    """
 
     key: str
     tags: tuple[bytes, ...]

@@ -19,7 +19,7 @@ from celeriac.brokers.redis.queries import Entries, Tags
 EXACT_UP_TO: Final = 5000
 SAMPLE: Final = 500
 SAMPLE_SECONDS: Final = 2.0
-SLICE: Final = 250
+SLICE: Final = 100
 
 Route = tuple[str, str]
 
