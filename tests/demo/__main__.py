@@ -1,0 +1,86 @@
+"""The command: `python -m tests.demo --help`."""
+
+import subprocess
+import sys
+import time
+import uuid
+
+import click
+from rich.console import Console
+
+from tests.cluster import choose
+from tests.cluster.errors import ClusterError
+from tests.cluster.progress import step
+from tests.cluster.target import Target
+from tests.demo import setup, summary
+from tests.demo.live import Screen
+from tests.demo.pools import LOADS, POOLS
+from tests.demo.watch import Observer
+
+CLUSTER = "demo"
+LIMIT_SECONDS = 240.0
+REDRAW_SECONDS = 0.5
+
+console = Console()
+
+
+def send(target: Target, run: str) -> None:
+    """Send all loads, one after the other, from within the cluster."""
+    for load in LOADS:
+        with step(f"send {load.story}"):
+            command = ("python", "-m", "celery_app.send", "--run", run, *load.arguments.split())
+            sent = subprocess.run(setup.client_command(target, *command), capture_output=True, text=True, check=False)
+            if sent.returncode:
+                raise ClusterError(f"sending failed:\n{sent.stderr.strip()}")
+
+
+def show(target: Target, run: str) -> list[summary.Line]:
+    """Send tasks, show the pools until nothing more can be expected or LIMIT_SECONDS are over, and judge."""
+    ledger = setup.client_command(target, "python", "-m", "celery_app.report", run, "--json")
+    with Observer(target.kubeconfig, setup.NAMESPACE, POOLS, ledger) as observer:
+        send(target, run)
+        deadline = time.monotonic() + LIMIT_SECONDS
+        with Screen(console) as screen:
+            while time.monotonic() < deadline:
+                observer.wait(REDRAW_SECONDS)
+                now = observer.snapshot()
+                screen.show(now)
+                if summary.settled(POOLS, now.accounts, now.states):
+                    break
+        return summary.judge(POOLS, now.accounts, now.states)
+
+
+def conclude(lines: list[summary.Line]) -> int:
+    """Print the summary; the exit code: 0 when every task is accounted for and every pool did what was decided."""
+    console.print(summary.table(lines))
+    for sentence in summary.words(lines):
+        console.print(f"  {sentence}", highlight=False, soft_wrap=True)
+    problems = [problem for line in lines for problem in line.problems]
+    for problem in problems:
+        console.print(f"[red]✗[/] {problem}", highlight=False, soft_wrap=True)
+    if not problems:
+        told = "every task that was sent succeeded, none ran twice; every pool is back at zero"
+        console.print(f"[green]✓[/] {told}", soft_wrap=True)
+    return 1 if problems else 0
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave everything up, and print what to try next.")
+def main(keep: bool) -> None:
+    """Show Celeriac at work: a cluster, Redis, the operator, four pools, and real tasks for all of them.
+
+    The pools go from zero to what their queues need, and back. At the end every task is accounted for; the exit code is
+    0 only when each succeeded once, and each pool had as many ready replicas as the operator had decided.
+    """
+    try:
+        with choose.target(CLUSTER, keep=keep) as target, setup.system(target, keep=keep):
+            code = conclude(show(target, f"demo-{uuid.uuid4().hex[:6]}"))
+            if keep:
+                console.print(setup.what_next(target), highlight=False, soft_wrap=True)
+    except ClusterError as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
