@@ -8,6 +8,7 @@ import pytest
 
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.helm import chart_cluster, helm, install  # noqa: F401 (fixtures)
+from tests.integration.live_pool import api, pool, pools  # noqa: F401 (fixtures)
 
 _numbers = itertools.count(1)
 

@@ -203,17 +203,21 @@ async def test_a_lease_that_somebody_deletes_is_made_anew(
     assert first.lease.is_holder()
 
 
-@pytest.mark.parametrize("year", [2001, 2099])
 async def test_a_dead_holder_whose_clock_was_wrong_is_waited_for_no_less_and_no_more(
-    enter: Enter, control_plane: ControlPlane, namespace: str, year: int
+    enter: Enter, control_plane: ControlPlane, namespace: str
 ) -> None:
-    spec = {"holderIdentity": "dead", "leaseDurationSeconds": DURATION, "renewTime": f"{year}-01-01T00:00:00.000000Z"}
-    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "celeriac"}, "spec": spec}
-    control_plane.kubectl(f"--namespace={namespace}", "create", "-f", "-", stdin=json.dumps(lease))
-    started = time.monotonic()
-    heir = await enter()
-    waited = await moment_of(heir.lease.acquired) - started
-    assert DURATION <= waited < DURATION + RENEW_DEADLINE
+    async def wait_for_the_dead(name: str, renewed: str) -> float:
+        """Seconds until an operator takes over a Lease last renewed at that time of some other clock."""
+        spec = {"holderIdentity": "dead", "leaseDurationSeconds": DURATION, "renewTime": renewed}
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": spec}
+        control_plane.kubectl(f"--namespace={namespace}", "create", "-f", "-", stdin=json.dumps(lease))
+        started = time.monotonic()
+        heir = await enter(name=name)
+        return await moment_of(heir.lease.acquired) - started
+
+    slow, fast = ("slow", "2001-01-01T00:00:00.000000Z"), ("fast", "2099-01-01T00:00:00.000000Z")
+    for waited in await asyncio.gather(wait_for_the_dead(*slow), wait_for_the_dead(*fast)):
+        assert DURATION <= waited < DURATION + RENEW_DEADLINE
 
 
 async def test_a_steady_holder_writes_once_per_period_and_reads_nothing(enter: Enter) -> None:

@@ -1,0 +1,161 @@
+"""A pool's Deployment and status on a real API server, while real controllers and other people act on them."""
+
+import json
+from typing import Any
+
+import pytest
+from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
+from celeriac.cluster.deployments import create_deployment_at_zero, ensure_deployment
+from celeriac.cluster.errors import Conflict, Invalid, NameTaken, NotFound
+
+from tests.integration.live_pool import LivePool
+
+pytestmark = pytest.mark.integration
+
+
+def owners_of_replicas(deployment: dict[str, Any]) -> set[str]:
+    entries = deployment["metadata"]["managedFields"]
+    return {entry["manager"] for entry in entries if "f:replicas" in entry["fieldsV1"].get("f:spec", {})}
+
+
+# Deployments
+
+
+async def test_a_pool_created_at_zero_never_has_a_pod(api: Api, pool: LivePool) -> None:
+    created = await ensure_deployment(api, pool.uid, pool.manifest())
+    assert created["spec"]["replicas"] == 0
+    record = await pool.settled(api)
+    assert (record.spec_replicas, record.replicas, record.controller_uid) == (0, 0, pool.uid)
+    assert not record.rollout_in_progress
+    assert owners_of_replicas(created) == {SCALE_MANAGER}
+    assert await pool.never_had_a_pod(api)
+
+
+class Killed(BaseException):
+    """The operator ends here, as by SIGKILL: its request has reached the API server, nothing follows."""
+
+
+async def die_after_write(pool: LivePool, number: int) -> None:
+    """Create the Deployment with an operator that is killed after the given write."""
+    writes = 0
+
+    def count(verb: str, resource: str, status: int, seconds: float) -> None:
+        nonlocal writes
+        writes += verb == "apply"
+        if writes == number:
+            raise Killed
+
+    async with await Api.connect(str(pool.control_plane.kubeconfig), on_request=count) as doomed:
+        with pytest.raises(Killed):
+            await ensure_deployment(doomed, pool.uid, pool.manifest())
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3])
+async def test_an_operator_killed_while_it_creates_a_pool_goes_on_where_it_was(
+    api: Api, pool: LivePool, writes: int
+) -> None:
+    await die_after_write(pool, writes)
+    resumed = await ensure_deployment(api, pool.uid, pool.manifest())
+    assert resumed["spec"]["replicas"] == 0
+    assert owners_of_replicas(resumed) == {SCALE_MANAGER}
+    await pool.settled(api)
+    assert await pool.never_had_a_pod(api)
+
+
+@pytest.mark.parametrize("writes", [1, 2])
+async def test_a_half_made_deployment_that_somebody_scaled_keeps_its_scale(
+    api: Api, pool: LivePool, writes: int
+) -> None:
+    await die_after_write(pool, writes)
+    pool.kubectl("scale", "deployment/ml", "--replicas=3")
+    resumed = await ensure_deployment(api, pool.uid, pool.manifest())
+    assert resumed["spec"]["replicas"] == 3
+    assert MANAGER not in owners_of_replicas(resumed)
+
+
+async def test_a_scale_in_the_middle_of_the_creation_wins(api: Api, pool: LivePool) -> None:
+    def scale_after_the_first_write(verb: str, resource: str, status: int, seconds: float) -> None:
+        if (verb, status) == ("apply", 201):
+            pool.kubectl("scale", "deployment/ml", "--replicas=3")
+
+    kubeconfig = str(pool.control_plane.kubeconfig)
+    async with await Api.connect(kubeconfig, on_request=scale_after_the_first_write) as disturbed:
+        with pytest.raises(Conflict):
+            await ensure_deployment(disturbed, pool.uid, pool.manifest())
+    assert (await ensure_deployment(api, pool.uid, pool.manifest()))["spec"]["replicas"] == 3
+
+
+async def test_a_pool_scaled_to_7_keeps_7_while_it_gets_a_new_image(api: Api, pool: LivePool) -> None:
+    await ensure_deployment(api, pool.uid, pool.manifest())
+    await pool.settled(api)
+    scale = await api.read_scale(pool.key)
+    assert (await api.patch_scale(pool.key, 7, resource_version=scale.resource_version)).replicas == 7
+    changed = await ensure_deployment(api, pool.uid, pool.manifest("app:2"))
+    assert changed["spec"]["replicas"] == 7
+    assert changed["spec"]["template"]["spec"]["containers"][0]["image"] == "app:2"
+    record = await pool.settled(api)
+    assert (record.spec_replicas, record.rollout_in_progress) == (7, True)
+
+
+async def test_a_deployment_of_somebody_else_is_not_adopted(api: Api, pool: LivePool) -> None:
+    pool.kubectl("create", "deployment", "ml", "--image=nginx", "--replicas=0")
+    await pool.settled(api)
+    with pytest.raises(NameTaken, match="give the pool another name"):
+        await ensure_deployment(api, pool.uid, pool.manifest())
+    with pytest.raises((Conflict, Invalid)):  # it appeared after we had looked
+        await create_deployment_at_zero(api, pool.manifest())
+    foreign = await api.read_deployment(pool.key)
+    assert "ownerReferences" not in foreign["metadata"]
+    assert foreign["spec"]["template"]["spec"]["containers"][0]["image"] == "nginx"
+
+
+async def test_an_apply_that_names_a_uid_never_creates_nor_touches_another_object(api: Api, pool: LivePool) -> None:
+    manifest = pool.manifest()
+    manifest["metadata"]["uid"] = (await ensure_deployment(api, pool.uid, pool.manifest()))["metadata"]["uid"]
+    pool.kubectl("delete", "deployment", "ml")
+    with pytest.raises(Conflict):
+        await api.apply(manifest, manager=MANAGER)
+    with pytest.raises(NotFound):
+        await api.read_deployment(pool.key)
+    pool.kubectl("create", "deployment", "ml", "--image=nginx", "--replicas=0")
+    with pytest.raises(Conflict):
+        await api.apply(manifest, manager=MANAGER)
+
+
+async def test_a_stale_decision_does_not_scale(api: Api, pool: LivePool) -> None:
+    await ensure_deployment(api, pool.uid, pool.manifest())
+    await pool.settled(api)
+    seen = await api.read_scale(pool.key)
+    pool.kubectl("scale", "deployment/ml", "--replicas=2")
+    with pytest.raises(Conflict):
+        await api.patch_scale(pool.key, 9, resource_version=seen.resource_version)
+    assert (await api.read_scale(pool.key)).replicas == 2
+
+
+# Status
+
+
+async def test_the_status_of_a_deleted_pool_is_not_resurrected(api: Api, pool: LivePool) -> None:
+    await api.apply_pool_status(pool.key, pool.uid, {"replicas": 12})
+    assert pool.kubectl("get", "cwp", "ml", "-o", "jsonpath={.status.replicas}") == "12"
+    pool.kubectl("delete", "cwp", "ml")
+    with pytest.raises((NotFound, Conflict)):
+        await api.apply_pool_status(pool.key, pool.uid, {"replicas": 13})
+    assert await api.list_pools(pool.key.namespace) == []
+    pool.create()
+    with pytest.raises(Conflict):
+        await api.apply_pool_status(pool.key, pool.uid, {"replicas": 14})
+    (made_anew,) = await api.list_pools(pool.key.namespace)
+    assert "replicas" not in made_anew.get("status", {})
+
+
+async def test_a_status_that_the_schema_refuses_names_the_field(api: Api, pool: LivePool) -> None:
+    with pytest.raises(Invalid) as refused:
+        await api.apply_pool_status(pool.key, pool.uid, {"replicas": "many"})
+    assert "status.replicas" in refused.value.fields
+
+
+async def test_a_figure_that_is_no_longer_reported_leaves_the_status(api: Api, pool: LivePool) -> None:
+    await api.apply_pool_status(pool.key, pool.uid, {"replicas": 12, "idleSince": "2026-01-01T00:00:00Z"})
+    await api.apply_pool_status(pool.key, pool.uid, {"replicas": 0})
+    assert json.loads(pool.kubectl("get", "cwp", "ml", "-o", "jsonpath={.status}")) == {"replicas": 0}
