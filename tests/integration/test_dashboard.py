@@ -1,4 +1,4 @@
-"""Every query of the Grafana dashboard against a real Prometheus that scrapes two replicas of the operator.
+"""Every query of the Grafana dashboard and of the docs against a real Prometheus that scrapes two replicas.
 
 The replicas are the operator's own HTTP server with metrics that tell a story: a burst to one pool, a broker that fails
 under another, a pod that comes late. One replica leads, the other stands by.
@@ -26,7 +26,9 @@ from tests.integration.prometheus_server import SCRAPE_SECONDS, Prometheus, even
 
 pytestmark = pytest.mark.integration
 
-DASHBOARDS = Path(__file__).parents[2] / "charts" / "celeriac" / "dashboards"
+ROOT = Path(__file__).parents[2]
+DASHBOARDS = ROOT / "charts" / "celeriac" / "dashboards"
+DOCS = ROOT / "docs" / "metrics.md"
 ML = PoolKey("shop", "ml")
 BATCH = PoolKey("billing", "batch")
 GOOD_BROKER = "redis://:secret@redis.shop:6379/0"
@@ -128,9 +130,15 @@ def expressions() -> list[tuple[str, str]]:
     return found
 
 
-async def test_every_query_of_every_dashboard_finds_something() -> None:
-    queries = expressions()
-    assert len(queries) > 30
+def examples() -> list[tuple[str, str]]:
+    """The queries that docs/metrics.md gives to users."""
+    return [("docs", block) for block in re.findall(r"```promql\n(.*?)```", DOCS.read_text(), re.DOTALL)]
+
+
+async def test_every_query_of_the_dashboards_and_of_the_docs_finds_something() -> None:
+    queries = expressions() + examples()
+    assert len(expressions()) > 30
+    assert len(examples()) > 5
     async with scraped() as prometheus:
         empty = [(title, query) for title, query in queries if not await prometheus.query(substituted(query))]
     assert empty == []
