@@ -103,15 +103,16 @@ class Cluster:
     def up(self, *, detached: bool = False) -> None:
         """Starts everything and waits until pods can run; raises ClusterError with the end of a log otherwise."""
         _check_machine()
-        if self.running():
-            raise ClusterError(f"the cluster {self.name} runs already; take another name, or end it with down")
         programs = tools.binaries([*tools.CONTROL_PLANE, *tools.NODE])
         pause = images.pause()
-        self.down()
-        try:
+        with paths.locked(paths.state()):
+            if self.running():
+                raise ClusterError(f"the cluster {self.name} runs already; take another name, or end it with down")
+            self._sandbox.destroy()
             with step(f"make the namespaces of cluster {self.name}"):
                 slot = self._sandbox.create(detached=detached)
-                self._write_configuration(slot)
+        try:
+            self._write_configuration(slot)
             with ThreadPoolExecutor() as pool:
                 node = pool.submit(self._start_containerd, pause)
                 self.control_plane.start()
@@ -121,10 +122,14 @@ class Cluster:
             self.down()
             raise
 
-    def down(self) -> None:
-        """Ends it and removes everything; also after a crash, and safe to repeat."""
-        if self.directory.exists():
-            self._sandbox.destroy()
+    def down(self, *, generation: str | None = None) -> None:
+        """Ends it and removes everything; also after a crash, and safe to repeat.
+
+        ``generation``: only if it is that run of the cluster still, and not the next one of the same name.
+        """
+        with paths.locked(paths.state()):
+            if generation is None or self._sandbox.is_generation(generation):
+                self._sandbox.destroy()
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Runs kubectl as the administrator and returns its output; raises ClusterError with what it said."""

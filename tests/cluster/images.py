@@ -17,9 +17,9 @@ from pathspec import PathSpec
 from tests.cluster import paths
 from tests.cluster.dockerfile import base_images, full_name
 from tests.cluster.errors import ClusterError
+from tests.cluster.paths import locked
 from tests.cluster.process import run
 from tests.cluster.progress import step
-from tests.cluster.tools import locked
 
 BASES = Path(__file__).with_name("bases")
 SUITE = "bookworm"  # its Python is 3.11, its Redis 7.0
@@ -94,7 +94,7 @@ def build(dockerfile: Path, context: Path, tag: str, build_args: Mapping[str, st
     name = full_name(tag)
     parts = [name, text, *(f"{key}={value}" for key, value in sorted(arguments.items())), *(b.path.name for b in bases)]
     archive = _archive(name, context_hash(context, dockerfile, parts))
-    with locked(_directory() / "lock"):
+    with locked(_directory()):
         if not archive.path.exists():
             with step(f"build image {tag}"):
                 _limit_storage()
@@ -112,7 +112,7 @@ def base(name: str) -> ImageArchive:
         raise ClusterError(f"without a registry there is no image {name}; start from one of {known}")
     folder = BASES / public.folder
     archive = _archive(name, context_hash(folder, folder / "Dockerfile", [name, SUITE, *public.packages]))
-    with locked(_directory() / "lock"):
+    with locked(_directory()):
         if not archive.path.exists():
             with step(f"make image {name} from Debian {SUITE}"), _scratch() as context:
                 shutil.copytree(folder, context, dirs_exist_ok=True)

