@@ -30,7 +30,7 @@ class Helm:
     home: Path
 
     def try_run(self, *arguments: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-        command = [tools.binary("helm"), f"--kubeconfig={self.control_plane.kubeconfig}", *arguments]
+        command = [str(tools.binary("helm")), f"--kubeconfig={self.control_plane.kubeconfig}", *arguments]
         if values is not None:
             command += ["--values", "-"]
         folders = {f"HELM_{kind}_HOME": str(self.home / kind) for kind in ("CACHE", "CONFIG", "DATA")}
