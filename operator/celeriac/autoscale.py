@@ -55,11 +55,15 @@ class _Change:
 
 @dataclass(slots=True)
 class _PoolState:
-    """What the tick remembers of one pool; `doubt_since` is the first failed reading in a row."""
+    """What the tick remembers of one pool.
+
+    history      None until its Deployment is known: windows that began at zero would shrink a pool that runs
+    doubt_since  the first failed reading in a row
+    """
 
     key: PoolKey
     uid: str
-    history: History
+    history: History | None = None
     doubt_since: float | None = None
     doubt: BrokerDoubt | None = None
     outcome: Outcome | None = None
@@ -171,18 +175,18 @@ class Autoscaler:
 
     def _decide(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt) -> None:
         """Decide for one pool, and act on it in the background."""
-        deployment = self._store.deployments.get(pool.key)
         known = self._store.pools.get(pool.key)
         if not self._may_act() or known is None or known.uid != pool.uid:
             return
         now = self._clock()
-        state = self._states.get(pool.key)
-        if state is None:
-            replicas = deployment.spec_replicas if deployment else 0
-            state = self._states[pool.key] = _PoolState(pool.key, pool.uid, self._first_history(known, replicas, now))
+        state = self._states.setdefault(pool.key, _PoolState(pool.key, pool.uid))
         self._note_doubt(state, reading, now)
+        deployment = self._store.deployments.get(pool.key)
         if deployment is None or deployment.controller_uid != pool.uid:
+            state.history = None
             return
+        if state.history is None:
+            state.history = self._first_history(known, deployment.spec_replicas, now)
         demand = self._demand(state, reading, deployment.spec_replicas)
         decision = decide(pool.policy, demand, state.history, now)
         state.history = decision.history
@@ -255,7 +259,8 @@ class Autoscaler:
             state.acting = False
         self._store.note_replicas(key, change.after)
         pods = change.after - change.before
-        state.history = record_change(state.history, self._clock(), pods)
+        if state.history is not None:
+            state.history = record_change(state.history, self._clock(), pods)
         self._metrics.scale(key, Direction.UP if pods > 0 else Direction.DOWN, abs(pods))
         self._changed(key)
         self._announce(known, change.before, change.after, change.message)

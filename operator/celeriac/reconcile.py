@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from celeriac import reasons
@@ -13,7 +14,7 @@ from celeriac.broker_access import BrokerAccess
 from celeriac.brokers.types import BrokerAddress, BrokerDoubt
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment
-from celeriac.cluster.errors import ApiError, Forbidden, Invalid, NameTaken
+from celeriac.cluster.errors import ApiError, Forbidden, NameTaken
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.metrics import Metrics
 from celeriac.pool.model import PoolKey, WorkerPool
@@ -25,6 +26,8 @@ from celeriac.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
+REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY}
+"""Answers about the manifest itself (a 400 is a field of the wrong type): trying again at once changes nothing."""
 REFUSED_RETRY_SECONDS = 15.0
 """A refused Deployment is offered again after this long: a quota or a policy may have been mended meanwhile."""
 
@@ -130,7 +133,9 @@ class Reconciler:
             return None
         try:
             body = await ensure_deployment(self._api, pool.uid, manifest)
-        except (NameTaken, Invalid, Forbidden) as error:
+        except ApiError as error:
+            if not isinstance(error, NameTaken) and error.status not in REFUSALS:
+                raise
             self._queue.add_after(pool.key, REFUSED_RETRY_SECONDS)
             return _refusal(error)
         self._store.deployment_event(body, deleted=False)
@@ -145,6 +150,6 @@ def _digest(manifest: dict[str, Any]) -> str:
 def _refusal(error: ApiError) -> Condition:
     if isinstance(error, NameTaken):
         return Condition.of("Ready", False, reasons.NAME_TAKEN, error.message)
-    cure = "correct spec.template" if isinstance(error, Invalid) else "mend what forbids it"
+    cure = "mend what forbids it" if isinstance(error, Forbidden) else "correct spec.template"
     message = f"the API server refused the Deployment: {error.message}; {cure}"
     return Condition.of("Ready", False, reasons.APPLY_FAILED, message)

@@ -12,8 +12,11 @@ from celeriac.cluster.events import EventRecorder
 from celeriac.metrics import Metrics
 from celeriac.pool.model import PoolKey
 from celeriac.resources.labels import POOL_LABEL
-from celeriac.status import Status, View, build_status, urgent
+from celeriac.status import Status, View, build_status, noteworthy, urgent
 from celeriac.store import KnownPool
+
+NOTEWORTHY_SECONDS = 10.0
+"""A reason that changed without a change of the replicas waits so long since the last write."""
 
 ACTIONS = {"Ready": "Reconcile", "BrokerReachable": "ReadQueues"}
 """Conditions whose loss is worth an event of type Warning and whose return one of type Normal, with what was tried."""
@@ -79,9 +82,9 @@ class Reporter:
         for condition in status["conditions"]:
             self._metrics.condition(key, condition["type"], condition["status"])
         now = time.monotonic()
-        if status == previous or (urgent(status) == urgent(previous) and now < written_at + self._status_seconds):
+        if status == previous:
             return
-        pause = self._budget.take()
+        pause = max(0.0, written_at + self._patience(status, previous) - now) or self._budget.take()
         if pause:
             self._again(key, pause)
             return
@@ -91,6 +94,12 @@ class Reporter:
             return  # deleted, or made anew under the same name: its own event brings it back
         self._written[key] = (view.known.uid, status, now)
         self._tell(view.known, previous, status)
+
+    def _patience(self, status: Status, previous: Mapping[str, Any]) -> float:
+        """Seconds since the last write after which what has changed is worth the next one."""
+        if urgent(status) != urgent(previous):
+            return 0.0
+        return NOTEWORTHY_SECONDS if noteworthy(status) != noteworthy(previous) else self._status_seconds
 
     def scaled(self, known: KnownPool, before: int, after: int, message: str) -> None:
         """Tell of a performed change of the replicas; each pair of counts is a series of its own."""

@@ -4,7 +4,7 @@
 sentences ride along, because live numbers are metrics.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from celeriac.store import KnownPool
 Status = dict[str, Any]
 
 MESSAGE_LIMIT = 1024
+SCALING_LIMITED = "ScalingLimited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +99,24 @@ def build_status(view: View, previous: Mapping[str, Any], now: datetime, selecto
 
 def urgent(status: Mapping[str, Any]) -> tuple[Any, ...]:
     """The part of a status whose change is written at once."""
-    decision = status.get("decision") or {}
     return (
         status.get("observedGeneration"),
         status.get("replicas"),
         status.get("readyReplicas"),
         status.get("desiredReplicas"),
-        decision.get("reason"),
-        tuple(sorted((c["type"], c["status"], c["reason"]) for c in status.get("conditions") or ())),
+        _reasons(status, lambda type_: type_ != SCALING_LIMITED),
     )
+
+
+def noteworthy(status: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The part whose change can wait some seconds: near the edge of a window it goes to and fro with every tick."""
+    decision = status.get("decision") or {}
+    return decision.get("reason"), _reasons(status, lambda type_: type_ == SCALING_LIMITED)
+
+
+def _reasons(status: Mapping[str, Any], wanted: Callable[[str], bool]) -> tuple[tuple[str, str, str], ...]:
+    conditions = status.get("conditions") or ()
+    return tuple(sorted((c["type"], c["status"], c["reason"]) for c in conditions if wanted(c["type"])))
 
 
 def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:
@@ -208,9 +218,9 @@ def _scaling_limited(view: View) -> Condition:
     limit = view.outcome.decision.limit if view.outcome else None
     if limit is None:
         return Condition.of(
-            "ScalingLimited", False, reasons.DESIRED_WITHIN_RANGE, "the desired count is within the acceptable range"
+            SCALING_LIMITED, False, reasons.DESIRED_WITHIN_RANGE, "the desired count is within the acceptable range"
         )
-    return Condition.of("ScalingLimited", True, limit.reason, limit.message)
+    return Condition.of(SCALING_LIMITED, True, limit.reason, limit.message)
 
 
 def _timed(

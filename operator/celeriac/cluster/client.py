@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from celeriac.cluster.connection import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Connection, OnRequest
-from celeriac.cluster.errors import ApiError, Conflict, Invalid, NotFound, SecretKeyMissing
+from celeriac.cluster.errors import ApiError, Conflict, Invalid, NotFound, SecretKeyMissing, Unavailable
 from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, PODS, SECRETS, Resource, resource_of
 from celeriac.pool.model import PoolKey
 
@@ -24,6 +24,7 @@ REQUEST_TIMEOUT_SECONDS: Final = 4.0
 """Less than the Lease's duration (15 s) minus its renew deadline (10 s): what a holder sent before it lost its Lease
 has ended before the next one holds it."""
 
+_WRONG_TYPE: Final = "failed to create typed patch object"
 _LIST_TIMEOUT_SECONDS: Final = 30.0
 _PAGE_SIZE: Final = 500  # objects; client-go's own default for paged lists
 
@@ -129,8 +130,13 @@ class Api:
                 content_type=APPLY_PATCH,
             )
         except Invalid as error:
-            if "uid" in metadata and "metadata.uid" in error.fields:
+            if "uid" in metadata and "metadata.uid" in error.message:
                 raise Conflict(HTTPStatus.CONFLICT, "Conflict", error.message) from error
+            raise
+        except Unavailable as error:
+            # The API server calls a field of the wrong type or name its own internal error (seen on 1.34).
+            if _WRONG_TYPE in error.message:
+                raise Invalid(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", error.message) from error
             raise
 
     async def read_deployment(self, key: PoolKey) -> dict[str, Any]:
