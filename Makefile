@@ -7,7 +7,7 @@ UV := $(or $(shell command -v uv),$(CACHE)/uv/bin/uv)
 UV_RUN := $(UV) run --frozen
 NAME ?= dev
 
-.PHONY: help setup test unit integration e2e lint format demo cluster cluster-down bench
+.PHONY: help setup test unit integration e2e lint format demo cluster cluster-down bench generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,13 +21,13 @@ setup: ## Install what is missing: Debian packages (as root), uv, the locked Pyt
 test: lint unit integration e2e ## Everything: lint, unit, integration and e2e tests
 
 unit: ## Unit tests, in seconds
-	$(UV_RUN) pytest -m unit
+	$(UV_RUN) pytest tests/unit -m unit
 
 integration: ## Against a real API server and a real Redis; no node
-	$(UV_RUN) pytest -m integration
+	$(UV_RUN) pytest tests/integration -m integration
 
 e2e: ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here (root, Linux)
-	$(UV_RUN) pytest -m e2e
+	$(UV_RUN) pytest tests/e2e -m e2e
 
 lint: ## ruff, mypy --strict, import-linter
 	$(UV_RUN) ruff check .
@@ -50,3 +50,7 @@ cluster-down: ## Remove the cluster NAME=dev
 
 bench: ## Measure: seconds from LPUSH to the desired count, and the cost of reading Redis
 	$(UV_RUN) python -m tests.bench
+
+generate: ## Write anew what tests hold identical to its source: the chart's CRD, the golden manifests (read the diff!)
+	cp crds/*.yaml charts/celeriac/files/
+	UPDATE_GOLDEN=1 $(UV_RUN) pytest -q tests/unit/resources -s

@@ -49,7 +49,9 @@ class Operator:
         self.queue: WorkQueue[PoolKey] = WorkQueue()
         self.lease = Lease(api, settings.lease_namespace, settings.lease_name, settings.identity)
         self.store = Store(changed=self.queue.add)
-        self.access = BrokerAccess(api, connect, resolved=self.queue.add)
+        self.access = BrokerAccess(
+            api, connect, resolved=self.queue.add, closed=lambda address: metrics.forget_broker(address.url)
+        )
         api.connection.fence = self.lease.is_holder
         self.events = EventRecorder(api, settings.identity)
         self.reporter = Reporter(

@@ -10,6 +10,7 @@ from typing import Protocol
 from celeriac import reasons
 from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, TlsMaterial
 from celeriac.cluster.errors import ApiError, SecretKeyMissing
+from celeriac.pool.broker_url import scheme_of
 from celeriac.pool.model import PoolKey, SecretKey, WorkerPool
 
 log = logging.getLogger(__name__)
@@ -43,11 +44,13 @@ class BrokerAccess:
         secrets: SecretReader,
         connect: Callable[[BrokerAddress], Broker],
         resolved: Callable[[PoolKey], None],
+        closed: Callable[[BrokerAddress], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._secrets = secrets
         self._connect = connect
         self._resolved = resolved
+        self._closed = closed
         self._clock = clock
         self._entries: dict[PoolKey, _Entry] = {}
         self._brokers: dict[BrokerAddress, Broker] = {}
@@ -80,6 +83,7 @@ class BrokerAccess:
         used = {entry.address for entry in self._entries.values()}
         for address in [address for address in self._brokers if address not in used]:
             await self._brokers.pop(address).close()
+            self._closed(address)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -113,7 +117,13 @@ class BrokerAccess:
         if broker.tls is not None:
             parts = (broker.tls.ca, broker.tls.certificate, broker.tls.private_key)
             tls = TlsMaterial(*[None if part is None else await self._secret(pool, part) for part in parts])
-        return BrokerAddress(url=(url or "").strip(), tls=tls, sentinel_master=broker.sentinel_master)
+        url = (url or "").strip()
+        if tls is not None and scheme_of(url) != "rediss":
+            raise BrokerDoubt(
+                reasons.BROKER_URL_INVALID,
+                "spec.broker.tls goes with a rediss:// URL only: write one in the Secret, or remove spec.broker.tls",
+            )
+        return BrokerAddress(url=url, tls=tls, sentinel_master=broker.sentinel_master)
 
     async def _secret(self, pool: WorkerPool, wanted: SecretKey) -> str:
         namespace = pool.key.namespace

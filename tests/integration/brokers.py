@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from celery import Celery
+
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.url import parse
 from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, PoolReading, QueueSet
-from celery import Celery
-
 from tests.integration.redis_server import RedisServer
 
 WAIT_SECONDS = 60.0

@@ -27,9 +27,11 @@ Body = dict[str, Any]
 class Kube:
     """One namespace of a real API server, seen as an administrator. Objects are plain dicts, as in their YAML."""
 
-    def __init__(self, kubeconfig: Path, namespace: str) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, patience: float = WAIT_SECONDS) -> None:
+        """`patience`: seconds that each wait lasts which names no other."""
         client = kubernetes.config.new_client_from_config(str(kubeconfig))
         self.namespace = namespace
+        self.patience = patience
         self.core = kubernetes.client.CoreV1Api(client)
         self._objects: Any = kubernetes.client.CustomObjectsApi(client)
 
@@ -85,16 +87,16 @@ class Kube:
         return replicas
 
     def wait_for(
-        self, kind: dict[str, str], name: str, holds: Callable[[Body], bool], seconds: float = WAIT_SECONDS
+        self, kind: dict[str, str], name: str, holds: Callable[[Body], bool], seconds: float | None = None
     ) -> Body:
         """The first state of the object for which `holds`; AssertionError with the last state otherwise."""
         last: Body | None = None
         for last in self._states(kind, f"metadata.name={name}", seconds):
             if last is not None and holds(last):
                 return last
-        raise AssertionError(f"not reached within {seconds} s; last seen: {last}")
+        raise AssertionError(f"not reached within {seconds or self.patience} s; last seen: {last}")
 
-    def wait_for_pool(self, name: str, holds: Callable[[Body], bool], seconds: float = WAIT_SECONDS) -> Body:
+    def wait_for_pool(self, name: str, holds: Callable[[Body], bool], seconds: float | None = None) -> Body:
         """The first state of the pool for which `holds`."""
         return self.wait_for(POOLS, name, holds, seconds)
 
@@ -104,21 +106,21 @@ class Kube:
         found = self.wait_for_pool(name, lambda pool: _condition(pool, type).items() >= wanted.items())
         return _condition(found, type)
 
-    def wait_for_replicas(self, name: str, replicas: int, seconds: float = WAIT_SECONDS) -> None:
+    def wait_for_replicas(self, name: str, replicas: int, seconds: float | None = None) -> None:
         """Wait until the Deployment wants so many."""
         self.wait_for(DEPLOYMENTS, name, lambda found: bool(found["spec"]["replicas"] == replicas), seconds)
 
-    def wait_until_gone(self, kind: dict[str, str], name: str, seconds: float = WAIT_SECONDS) -> None:
+    def wait_until_gone(self, kind: dict[str, str], name: str, seconds: float | None = None) -> None:
         """Until the object is no more."""
         if not any(state is None for state in self._states(kind, f"metadata.name={name}", seconds)):
-            raise AssertionError(f"{kind['plural']} {name} is still there after {seconds} s")
+            raise AssertionError(f"{kind['plural']} {name} is still there after {seconds or self.patience} s")
 
     def wait_for_lease_renewal(self) -> None:
         """Until the operator of this namespace has renewed its Lease once more."""
         before = self.get(LEASES, "celeriac")["spec"]["renewTime"]
         self.wait_for(LEASES, "celeriac", lambda lease: bool(lease["spec"]["renewTime"] != before))
 
-    def wait_for_event(self, name: str, reason: str, seconds: float = WAIT_SECONDS) -> Body:
+    def wait_for_event(self, name: str, reason: str, seconds: float | None = None) -> Body:
         """The first event of this reason on an object of the name."""
         selector = f"regarding.name={name},reason={reason}"
         for event in self._states(EVENTS, selector, seconds):

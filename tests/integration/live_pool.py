@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from celeriac.cluster.client import Api
 from celeriac.cluster.paths import PODS, Resource
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.pool.model import PoolKey
-
 from tests.cluster.control_plane import ControlPlane
 
 CRDS = Path(__file__).parents[2] / "crds"

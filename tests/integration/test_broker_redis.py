@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
+
 from celeriac import reasons
 from celeriac.brokers.redis.queries import Count, Entries, Peek, Query, Tags
 from celeriac.brokers.redis.resting import LOOK_THROUGH
 from celeriac.brokers.redis.unacked import EXACT_UP_TO, SAMPLE
 from celeriac.brokers.types import BrokerAddress, BrokerDoubt, QueueReading, QueueSet
 from celeriac.pool.model import QueueLayout
-from kombu.connection import Connection
-from kombu.entity import Exchange, Queue
-
 from tests.integration.brokers import WAIT_SECONDS, broker_of, eventually, producer, read_one, readings, worker
 from tests.integration.redis_server import RedisServer
 

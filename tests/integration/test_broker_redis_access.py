@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import redis
+
 from celeriac import reasons
 from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, QueueReading, QueueSet, TlsMaterial
-
 from tests.integration.brokers import Clock, broker_of, eventually, read_one, readings
 from tests.integration.redis_server import HOST, RedisServer, free_port
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import pytest
 import redis
+
 from celeriac import reasons
 from celeriac.brokers.redis.broker import LONGEST_RETRY_SECONDS, READING_SECONDS
 from celeriac.brokers.redis.identity import RESTART_HOLD_SECONDS
 from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, QueueSet
-
 from tests.integration.brokers import Clock, broker_of, eventually, read_one
 from tests.integration.redis_server import HOST, RedisServer, free_port
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment
 from celeriac.cluster.errors import (
@@ -22,7 +23,6 @@ from celeriac.cluster.errors import (
 from celeriac.cluster.events import BURST, EventRecorder
 from celeriac.cluster.paths import CONFIG_MAPS, EVENTS
 from celeriac.pool.model import PoolKey
-
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.live_pool import LivePool
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
-from celeriac.pool.parse import parse_pool
 from kubernetes import client, config
 
+from celeriac.pool.parse import parse_pool
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
 from tests.cluster.process import wait_until

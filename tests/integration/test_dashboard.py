@@ -16,12 +16,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from celeriac import reasons
 from celeriac.brokers.types import QueueReading
 from celeriac.http import serving
 from celeriac.metrics import Direction, Metrics
 from celeriac.pool.model import PoolKey
-
 from tests.integration.prometheus_server import SCRAPE_SECONDS, Prometheus, eventually, running_prometheus
 
 pytestmark = pytest.mark.integration

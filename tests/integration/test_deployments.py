@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
+
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
 from celeriac.cluster.deployments import create_deployment_at_zero, ensure_deployment
 from celeriac.cluster.errors import Conflict, Invalid, NameTaken, NotFound
-
 from tests.integration.live_pool import LivePool
 
 pytestmark = pytest.mark.integration

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celeriac.cli import pools_api
-from celeriac.cli.kubectl import celery
 from click.testing import CliRunner, Result
 
+from celeriac.cli import pools_api
+from celeriac.cli.kubectl import celery
 from tests.cluster import tools
 from tests.cluster.control_plane import ControlPlane
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from celeriac.cluster.client import Api
 from celeriac.cluster.lease import Lease
 from celeriac.cluster.paths import LEASES
-
 from tests.cluster.control_plane import ControlPlane
 
 pytestmark = pytest.mark.integration

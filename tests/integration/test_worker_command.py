@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
+
 from celeriac.pool.model import BrokerSpec, PoolKey, PoolType, SecretKey, TlsSecrets, WorkerPool
 from celeriac.resources import build_deployment
 from celeriac.resources.environment import TLS_DIR
 from celeriac.scaling.types import Policy
-from celery import Celery
-
 from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from celeriac.pool.model import PodSecurity, PoolKey, WorkerPool
 from celeriac.resources import build_deployment
-
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
 from tests.unit.resources.pools import POOLS, RESTRICTED_TEMPLATE, SOLO, TLS

@@ -130,7 +130,7 @@ class Api:
                 content_type=APPLY_PATCH,
             )
         except Invalid as error:
-            if "uid" in metadata and "metadata.uid" in error.message:
+            if "uid" in metadata and "metadata.uid" in error.fields:
                 raise Conflict(HTTPStatus.CONFLICT, "Conflict", error.message) from error
             raise
         except Unavailable as error:

@@ -5,6 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from kombu.transport.redis import Channel
+from kombu.transport.virtual.exchange import TopicExchange
+
 from celeriac.brokers.redis.plan import Queue
 from celeriac.brokers.redis.resting import LOOK_AGAIN_SECONDS, LOOK_THROUGH, RestingEtas
 from celeriac.brokers.redis.unacked import (
@@ -20,8 +23,6 @@ from celeriac.brokers.redis.unacked import (
     queues_bound,
 )
 from celeriac.pool.model import QueueLayout
-from kombu.transport.redis import Channel
-from kombu.transport.virtual.exchange import TopicExchange
 
 pytestmark = pytest.mark.unit
 

@@ -4,12 +4,13 @@ import ssl
 from typing import Any
 
 import pytest
+from kombu.connection import Connection
+from kombu.transport.redis import Channel, SentinelTransport, Transport
+
 from celeriac import reasons
 from celeriac.brokers.connect import connect
 from celeriac.brokers.redis.url import RedisTarget, parse
 from celeriac.brokers.types import BrokerAddress, BrokerDoubt, TlsMaterial
-from kombu.connection import Connection
-from kombu.transport.redis import Channel, SentinelTransport, Transport
 
 pytestmark = pytest.mark.unit
 

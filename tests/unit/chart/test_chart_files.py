@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from celeriac import __version__
 
 pytestmark = pytest.mark.unit

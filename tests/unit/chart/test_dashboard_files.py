@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from celeriac.metrics import Metrics
 
 pytestmark = pytest.mark.unit

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
-from celeriac.cli.main import main
 from click.testing import CliRunner, Result
+
+from celeriac.cli.main import main
 
 pytestmark = pytest.mark.unit
 

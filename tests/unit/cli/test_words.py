@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from celeriac.cli.words import UNSEEN, ago, explanation, pools_table, why
 from rich.console import Console
+
+from celeriac.cli.words import UNSEEN, ago, explanation, pools_table, why
 
 pytestmark = pytest.mark.unit
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from celeriac import reasons
 from celeriac.cluster.records import PodRecord
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import PoolKey
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
+
 from celeriac.broker_access import RETRY_SECONDS, SECRET_SECONDS, BrokerAccess
 from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, PoolReading, QueueSet
 from celeriac.cluster.errors import SecretKeyMissing, Unavailable
-from celeriac.pool.model import BrokerSpec, PoolKey, SecretKey, WorkerPool
+from celeriac.pool.model import BrokerSpec, PoolKey, SecretKey, TlsSecrets, WorkerPool
 from celeriac.scaling.types import Policy
 
 pytestmark = pytest.mark.unit
@@ -71,7 +73,8 @@ class Bench:
         self.secrets, self.clock = Secrets(), Clock()
         self.resolved: list[PoolKey] = []
         self.made: list[SilentBroker] = []
-        self.access = BrokerAccess(self.secrets, self._connect, self.resolved.append, self.clock)
+        self.closed: list[BrokerAddress] = []
+        self.access = BrokerAccess(self.secrets, self._connect, self.resolved.append, self.closed.append, self.clock)
 
     def _connect(self, address: BrokerAddress) -> Broker:
         self.made.append(SilentBroker(address))
@@ -138,3 +141,14 @@ async def test_the_connection_of_the_last_pool_is_closed_and_its_password_is_nev
     bench.access.broker(address)
     await bench.access.retain(set())
     assert bench.made[0].closed
+    assert bench.closed == [address]
+
+
+async def test_a_tls_section_beside_a_url_without_tls_is_told_instead_of_ignored() -> None:
+    bench = Bench()
+    bench.secrets["team", "broker", "url"] = "sentinel://redis:26379/0"
+    bench.secrets["team", "broker", "ca"] = "a certificate"
+    tls = TlsSecrets(ca=SecretKey("broker", "ca"))
+    doubt = await bench.lookup(replace(pool("one"), broker=BrokerSpec(url_from=SecretKey("broker", "url"), tls=tls)))
+    assert isinstance(doubt, BrokerDoubt)
+    assert "rediss://" in str(doubt)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from celeriac.pool.model import InvalidPool, PoolKey, WorkerPool
 from celeriac.store import Cache, Store
 

@@ -1,14 +1,18 @@
 """The work queue: nothing twice at a time, nothing forgotten, failures come back later and later."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
+
 from celeriac.workqueue import WorkQueue
 
 pytestmark = pytest.mark.unit
 
 
-async def run_until_idle(queue: WorkQueue[str], work, workers: int = 2) -> list[tuple[str, Exception]]:
+async def run_until_idle(
+    queue: WorkQueue[str], work: Callable[[str], Awaitable[None]], workers: int = 2
+) -> list[tuple[str, Exception]]:
     failures: list[tuple[str, Exception]] = []
     tasks = [asyncio.create_task(queue.run(work, lambda k, e: failures.append((k, e)))) for _ in range(workers)]
     for _ in range(50):

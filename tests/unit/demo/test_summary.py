@@ -80,6 +80,6 @@ def test_a_pool_that_is_not_back_at_zero_is_a_problem_and_worth_waiting_for(stat
 def test_the_summary_shows_the_figures_and_the_decision_in_words() -> None:
     lines = judge([ML], TWO_PODS, {"ml": GOOD})
     assert [list(column.cells) for column in table(lines).columns] == [
-        [cell] for cell in ("ml", "2", "2", "0", "0", "2", "2", "2", "2", "0")
+        [cell] for cell in ("ml", "2", "2", "0", "0", "2", "2", "2", "0")
     ]
     assert words(lines) == ["ml decided 2: 2 of 2"]

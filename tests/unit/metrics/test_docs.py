@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from celeriac.metrics import Metrics
 
 pytestmark = pytest.mark.unit

@@ -1,5 +1,6 @@
 import aiohttp
 import pytest
+
 from celeriac.http import serving
 from celeriac.metrics import Metrics
 

@@ -1,9 +1,10 @@
 import pytest
+from prometheus_client.exposition import generate_latest
+
 from celeriac import reasons
 from celeriac.brokers.types import QueueReading
 from celeriac.metrics import UNREADABLE_BROKER, Direction, Metrics, broker_label
 from celeriac.pool.model import PoolKey
-from prometheus_client.exposition import generate_latest
 
 pytestmark = pytest.mark.unit
 

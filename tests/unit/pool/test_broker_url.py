@@ -1,8 +1,9 @@
 """broker_url_problem: what kombu can use and we can read is accepted, everything else is answered with a cure."""
 
 import pytest
-from celeriac.pool.broker_url import broker_url_names_credentials, broker_url_problem
 from kombu.utils.url import url_to_parts
+
+from celeriac.pool.broker_url import broker_url_names_credentials, broker_url_problem
 
 pytestmark = pytest.mark.unit
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+
 from celeriac.pool.model import InvalidPool
 from celeriac.pool.parse import parse_pool
 from celeriac.pool.template import POD_FIELDS
-
 from tests.unit.pool.bodies import Body, dotted, minimal, nodes, replaced, variants
 
 pytestmark = pytest.mark.unit

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from celeriac.pool.model import (
     BrokerSpec,
     InvalidPool,
@@ -30,7 +31,6 @@ from celeriac.scaling.types import (
     SelectPolicy,
     TasksPerSlotTarget,
 )
-
 from tests.unit.pool.bodies import Body, Path, dotted, full, minimal, nodes, replaced, variants
 
 pytestmark = pytest.mark.unit

@@ -6,10 +6,10 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+
 from celeriac.pool.model import BrokerSpec, PodTemplate, PoolType, WorkerPool
 from celeriac.resources import build_deployment, selector
 from celeriac.scaling.types import Policy
-
 from tests.unit.resources.pools import BASELINE_TEMPLATE, POOLS, PREFORK, SOLO, TLS, TLS_BROKER
 
 pytestmark = pytest.mark.unit

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
+
 from celeriac.cli.yaml_text import to_yaml
 from celeriac.resources import build_deployment
-
 from tests.unit.resources.pools import POOLS
 
 pytestmark = pytest.mark.unit

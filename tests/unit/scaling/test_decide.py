@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+
 from celeriac import reasons
 from celeriac.scaling.decide import decide, fresh_history
 from celeriac.scaling.types import Behavior, Demand, Doubt, Fallback, Mode, Policy, ScalingRules, SelectPolicy
-
 from tests.unit.scaling.virtual_time import DrivenPool, one_task_per_replica, percent, rules
 
 pytestmark = pytest.mark.unit

@@ -7,9 +7,9 @@ an example is about a rate, its window is set to 0, for the window would only de
 from itertools import pairwise
 
 import pytest
+
 from celeriac import reasons
 from celeriac.scaling.types import SelectPolicy
-
 from tests.unit.scaling.virtual_time import DrivenPool, one_task_per_replica, percent, pods, rules
 
 pytestmark = pytest.mark.unit

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from celeriac import reasons
 from celeriac.scaling.plan import plan
 from celeriac.scaling.types import Decision, Demand, Doubt, Mode, Plan, Policy, Workload

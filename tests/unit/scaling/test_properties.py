@@ -3,6 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from celeriac.scaling.decide import decide, fresh_history
 from celeriac.scaling.history import WINDOW_STEPS
 from celeriac.scaling.plan import plan
@@ -21,9 +24,6 @@ from celeriac.scaling.types import (
     TasksPerSlotTarget,
     Workload,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.unit.scaling.virtual_time import DrivenPool
 
 pytestmark = pytest.mark.unit

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.mark import ParameterSet
+
 from celeriac.scaling.target import replicas_needed
 from celeriac.scaling.types import Demand, Policy, QueueWaitTarget, TasksPerSlotTarget
 
