@@ -4,13 +4,14 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 from rich.console import Console
 
 from tests.cluster import choose
 from tests.cluster.errors import ClusterError
-from tests.cluster.progress import step
 from tests.cluster.target import Target
 from tests.demo import setup, summary
 from tests.demo.live import Screen
@@ -24,29 +25,34 @@ REDRAW_SECONDS = 0.5
 console = Console()
 
 
-def send(target: Target, run: str) -> None:
-    """Send all loads, one after the other, from within the cluster."""
+def send(target: Target, run: str, say: Callable[[str], None]) -> None:
+    """Send all loads, one after the other, from within the cluster; raises ClusterError with what the sender said."""
     for load in LOADS:
-        with step(f"send {load.story}"):
-            command = ("python", "-m", "celery_app.send", "--run", run, *load.arguments.split())
-            sent = subprocess.run(setup.client_command(target, *command), capture_output=True, text=True, check=False)
-            if sent.returncode:
-                raise ClusterError(f"sending failed:\n{sent.stderr.strip()}")
+        command = ("python", "-m", "celery_app.send", "--run", run, *load.arguments.split())
+        sent = subprocess.run(setup.client_command(target, *command), capture_output=True, text=True, check=False)
+        if sent.returncode:
+            raise ClusterError(f"sending {load.story} failed:\n{sent.stderr.strip()}")
+        say(f"sent {load.story}")
 
 
 def show(target: Target, run: str) -> list[summary.Line]:
     """Send tasks, show the pools until nothing more can be expected or LIMIT_SECONDS are over, and judge."""
     ledger = setup.client_command(target, "python", "-m", "celery_app.report", run, "--json")
-    with Observer(target.kubeconfig, setup.NAMESPACE, POOLS, ledger) as observer:
-        send(target, run)
+    with (
+        Observer(target.kubeconfig, setup.NAMESPACE, POOLS, ledger) as observer,
+        ThreadPoolExecutor(1) as background,
+        Screen(console) as screen,
+    ):
+        sending = background.submit(send, target, run, screen.print)
         deadline = time.monotonic() + LIMIT_SECONDS
-        with Screen(console) as screen:
-            while time.monotonic() < deadline:
-                observer.wait(REDRAW_SECONDS)
-                now = observer.snapshot()
-                screen.show(now)
-                if summary.settled(POOLS, now.accounts, now.states):
-                    break
+        settled = False
+        while not settled and time.monotonic() < deadline:
+            observer.wait(REDRAW_SECONDS)
+            now = observer.snapshot()
+            screen.show(now)
+            if sending.done():
+                sending.result()
+                settled = summary.settled(POOLS, now.accounts, now.states)
         return summary.judge(POOLS, now.accounts, now.states)
 
 
@@ -75,6 +81,8 @@ def main(keep: bool) -> None:
     try:
         with choose.target(CLUSTER, keep=keep) as target, setup.system(target, keep=keep):
             code = conclude(show(target, f"demo-{uuid.uuid4().hex[:6]}"))
+            if code:
+                console.print(setup.diagnosis(target), highlight=False, markup=False, soft_wrap=True)
             if keep:
                 console.print(setup.what_next(target), highlight=False, soft_wrap=True)
     except ClusterError as error:

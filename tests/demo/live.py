@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from celery_app.ledger import QueueAccount
-from rich.console import Console, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
@@ -34,18 +34,25 @@ class Snapshot:
 
 
 def table(snapshot: Snapshot, seconds: float) -> Table:
-    """One row per pool."""
-    view = Table(title=f"Celery pools after {seconds:.0f} s", title_justify="left", expand=True)
+    """The figures, one row per pool."""
+    view = Table(title=f"Celery pools after {seconds:.0f} s", title_justify="left")
     for title in ("pool", "queue"):
         view.add_column(title, no_wrap=True)
     for title in ("length", "running", "done", "desired", "ready"):
         view.add_column(title, justify="right", no_wrap=True)
-    view.add_column("last decision", ratio=1)
     for pool in snapshot.pools:
         length, running, done, sent = snapshot.figures(pool)
         state = snapshot.states[pool.name]
         numbers = (str(length), str(running), f"{done}/{sent}", _or_dash(state.decided), str(state.ready))
-        view.add_row(pool.name, pool.queue, *numbers, state.decision)
+        view.add_row(pool.name, pool.queue, *numbers)
+    return view
+
+
+def decisions(snapshot: Snapshot) -> Table:
+    """The last decision of each pool in the operator's words."""
+    view = Table("pool", "last decision", show_header=False, box=None)
+    for pool in snapshot.pools:
+        view.add_row(pool.name, snapshot.states[pool.name].decision)
     return view
 
 
@@ -88,7 +95,7 @@ class Screen:
         """Redraw the table; without a terminal each new decision, and all pools from time to time."""
         seconds = time.monotonic() - self._began
         if self._live:
-            self._live.update(table(snapshot, seconds), refresh=True)
+            self._live.update(Group(table(snapshot, seconds), decisions(snapshot)), refresh=True)
             return
         for name, state in snapshot.states.items():
             if state.decided != self._decided.get(name):
@@ -98,6 +105,6 @@ class Screen:
             self._next_line = seconds + LINE_EVERY_SECONDS
             self.print(line(snapshot, seconds))
 
-    def print(self, text: RenderableType) -> None:
+    def print(self, text: str) -> None:
         """Write a line that stays, above the table."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)

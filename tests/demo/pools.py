@@ -68,7 +68,7 @@ LOADS = (
         "a chord of 32 parts of 6 s for the prefork pool, its callback on the default queue",
         "--queue batch --chord --count 32 --seconds 6 --cpu-share 0.05",
     ),
-    Load("30 mails that can wait", "--queue email_service --count 30 --seconds 1 --priority 9"),
+    Load("40 mails that can wait", "--queue email_service --count 40 --seconds 2 --priority 9"),
     Load(
         "6 urgent mails, refused once by their server",
         "--queue email_service --count 6 --seconds 0.5 --priority 0 --failures 1",

@@ -32,6 +32,8 @@ def system(target: Target, *, keep: bool) -> Iterator[None]:
     try:
         set_up(target)
         yield
+    except ClusterError as error:
+        raise ClusterError(f"{error}\n\n{diagnosis(target)}") from error
     finally:
         if not keep:
             tear_down(target)
@@ -65,11 +67,27 @@ def set_up(target: Target) -> None:
 def tear_down(target: Target) -> None:
     """Remove all that `set_up` made, the CustomResourceDefinition included; safe to repeat."""
     with step("remove the demo"):
-        _in_demo(target, "delete", "cwp", "--all", "--ignore-not-found")
-        target.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
-        _helm(target, "uninstall", "celeriac", "--ignore-not-found", "--wait")
-        target.kubectl("delete", "crd", CRD, "--ignore-not-found")
-        target.kubectl("delete", "namespace", OPERATOR_NAMESPACE, "--ignore-not-found")
+        _helm(target, "uninstall", "celeriac", "--ignore-not-found")
+        things = (f"crd/{CRD}", f"namespace/{NAMESPACE}", f"namespace/{OPERATOR_NAMESPACE}")
+        target.kubectl("delete", *things, "--ignore-not-found")
+
+
+def diagnosis(target: Target) -> str:
+    """What there is in the cluster and what the operator said last, for a demo that failed."""
+    questions = (
+        ("get", "pods,deployments", "--all-namespaces"),
+        ("get", "cwp", "--all-namespaces", "--output=wide"),
+        ("get", "events", f"--namespace={NAMESPACE}", "--field-selector=type=Warning"),
+        ("logs", f"--namespace={OPERATOR_NAMESPACE}", "deployment/celeriac", "--tail=20"),
+    )
+    return "\n".join(f"$ kubectl {' '.join(question)}\n{_answer(target, question)}" for question in questions)
+
+
+def _answer(target: Target, question: tuple[str, ...]) -> str:
+    try:
+        return target.kubectl(*question)
+    except ClusterError as error:
+        return f"{error}\n"
 
 
 def client_command(target: Target, *command: str) -> list[str]:

@@ -70,11 +70,11 @@ def table(lines: Sequence[Line]) -> Table:
     """The summary for a terminal of 80 columns: tasks, then replicas; lines with a problem are red."""
     view = Table(title="Summary: tasks, and replicas at their peak and now", title_justify="left")
     view.add_column("pool", no_wrap=True)
-    for title in ("sent", "done", "twice", "retried", "at once", "pods", "decided", "ready", "now"):
+    for title in ("sent", "done", "twice", "retried", "pods", "decided", "ready", "now"):
         view.add_column(title, justify="right")
     for line in lines:
         tasks, state = line.account, line.state
-        counts = (tasks.sent, tasks.succeeded, len(tasks.doubled), tasks.retried, tasks.peak) if tasks else (0,) * 5
+        counts = (tasks.sent, tasks.succeeded, len(tasks.doubled), tasks.retried) if tasks else (0,) * 4
         replicas = (len(tasks.pods) if tasks else 0, state.peak_decided, state.peak_ready, state.replicas)
         view.add_row(line.pool.name, *map(str, (*counts, *replicas)), style="red" if line.problems else None)
     return view

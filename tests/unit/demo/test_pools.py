@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tests.demo.live import Snapshot, line, table
+from tests.demo.live import Snapshot, decisions, line, table
 from tests.demo.pools import LOADS, POOLS, DemoPool, merged, samples
 from tests.demo.state import PoolState
 
@@ -62,5 +62,6 @@ def test_table_and_line_tell_the_same_figures() -> None:
     state = PoolState(pool.name, decided=5, decision="5: 20 waiting", ready=3)
     seen = Snapshot([pool], {pool.queue: 20}, {}, {pool.name: state})
     cells = [next(iter(column.cells)) for column in table(seen, 3).columns]
-    assert cells == ["ml", "ml_service", "20", "0", "0/0", "5", "3", "5: 20 waiting"]
+    assert cells == ["ml", "ml_service", "20", "0", "0/0", "5", "3"]
+    assert [next(iter(column.cells)) for column in decisions(seen).columns] == ["ml", "5: 20 waiting"]
     assert line(seen, 3) == "   3 s  ml: 20 queued, 0 running, 0/0 done, 3/5 ready"
