@@ -103,15 +103,21 @@ def urgent(status: Mapping[str, Any]) -> tuple[Any, ...]:
         status.get("observedGeneration"),
         status.get("replicas"),
         status.get("readyReplicas"),
-        status.get("desiredReplicas"),
         _reasons(status, lambda type_: type_ != SCALING_LIMITED),
     )
 
 
 def noteworthy(status: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The part whose change can wait some seconds: near the edge of a window it goes to and fro with every tick."""
+    """The part whose change can wait some seconds: while a scale-down is held it may be another with every tick.
+
+    A desired count that is acted upon changes the replicas, and those are urgent.
+    """
     decision = status.get("decision") or {}
-    return decision.get("reason"), _reasons(status, lambda type_: type_ == SCALING_LIMITED)
+    return (
+        status.get("desiredReplicas"),
+        decision.get("reason"),
+        _reasons(status, lambda type_: type_ == SCALING_LIMITED),
+    )
 
 
 def _reasons(status: Mapping[str, Any], wanted: Callable[[str], bool]) -> tuple[tuple[str, str, str], ...]:
