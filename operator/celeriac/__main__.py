@@ -15,7 +15,7 @@ from celeriac.autoscale import Autoscaler
 from celeriac.broker_access import BrokerAccess
 from celeriac.brokers.connect import connect
 from celeriac.cluster.client import Api
-from celeriac.cluster.errors import ApiError
+from celeriac.cluster.errors import ApiError, NotFound
 from celeriac.cluster.events import EventRecorder
 from celeriac.cluster.lease import Lease
 from celeriac.handlers import watch_registry, watch_settings
@@ -37,6 +37,7 @@ FLUSH_SECONDS = 5.0
 STALE_TICK_SECONDS = 30.0
 """Without a tick for this long the process is stuck, and the liveness probe says so."""
 WATCH_RESTART_SECONDS = 2.0
+POOLS_CRD = "celeryworkerpools.celeriac.dev"
 
 
 class Operator:
@@ -82,7 +83,7 @@ class Operator:
             may_act=self.lease.is_holder,
         )
         self.stopping = asyncio.Event()
-        self._listed = False
+        self._listed = asyncio.Event()
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, or until a part fails; then stop the ticks, flush, release the Lease."""
@@ -93,14 +94,14 @@ class Operator:
         ]
         readers: list[Coroutine[Any, Any, None]] = [
             self._watch(),
-            self._resync(),
+            self._resync_now_and_then(),
             self._follow_lease(),
             serve(
                 self.metrics,
                 settings.metrics_host,
                 settings.metrics_port,
                 healthy=self._healthy,
-                ready=lambda: self._listed,
+                ready=self._listed.is_set,
             ),
         ]
         writing = [asyncio.create_task(part) for part in writers]
@@ -140,23 +141,25 @@ class Operator:
 
     async def _follow_lease(self) -> None:
         """A new leader trusts nothing from before: all pools are reconciled anew."""
-        held = False
         while True:
-            if held != self.lease.is_holder():
-                held = not held
-                self.metrics.leader(held)
-                log.info("this replica %s", "leads" if held else "does not lead")
-                self.reporter.forget_all()
-                for known in self.store.pools.values():
-                    self.queue.add(known.key)
-            self.metrics.workqueue(len(self.queue))
-            await asyncio.sleep(0.2)
+            await self.lease.acquired.wait()
+            self._lead(True)
+            await self.lease.lost.wait()
+            self._lead(False)
+
+    def _lead(self, leads: bool) -> None:
+        log.info("this replica %s", "leads" if leads else "does not lead")
+        self.metrics.leader(leads)
+        self.reporter.forget_all()
+        for known in self.store.pools.values():
+            self.queue.add(known.key)
 
     async def _watch(self) -> None:
         """Run kopf's watches; where kopf gives up (an error that it holds fatal), begin anew."""
         loop = asyncio.get_running_loop()
         namespaces = self.settings.watch_namespaces
         while not self.stopping.is_set():
+            await self._resync()  # kopf watches only kinds that are served when it starts
             ready = asyncio.Event()
             watching = asyncio.create_task(
                 kopf.operator(
@@ -183,16 +186,24 @@ class Operator:
                 started.cancel()
                 watching.cancel()
 
+    async def _resync_now_and_then(self) -> None:
+        """A watch can miss a deletion: list everything again."""
+        while True:
+            await asyncio.sleep(self.settings.resync_seconds)
+            await self._resync()
+
     async def _resync(self) -> None:
-        """List everything now and then: a watch can miss a deletion."""
+        """List everything, as often as it takes."""
         while True:
             try:
                 await self._list()
-                self._listed = True
-                await asyncio.sleep(self.settings.resync_seconds)
+                self._listed.set()
+                return
+            except NotFound:
+                log.warning("the CRD %s is not installed: apply crds/, or set crds.install of the chart", POOLS_CRD)
             except ApiError as error:
                 log.warning("the objects could not be listed: %s", error)
-                await asyncio.sleep(WATCH_RESTART_SECONDS)
+            await asyncio.sleep(WATCH_RESTART_SECONDS)
 
     async def _list(self) -> None:
         since_pools, since_deployments, since_pods = self.store.moments()

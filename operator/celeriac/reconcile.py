@@ -86,6 +86,7 @@ class Reconciler:
             outcome = "success"
         finally:
             self._metrics.reconcile(time.monotonic() - started, outcome)
+            self._metrics.workqueue(len(self._queue))
 
     async def _reconcile(self, key: PoolKey) -> None:
         known = self._store.pools.get(key)
