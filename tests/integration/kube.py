@@ -126,11 +126,11 @@ class Kube:
         for event in self._states(EVENTS, selector, seconds):
             if event is not None:
                 return event
-        raise AssertionError(f"no event {reason} on {name} within {seconds} s")
+        raise AssertionError(f"no event {reason} on {name} within {seconds or self.patience} s")
 
-    def _states(self, kind: dict[str, str], selector: str, seconds: float) -> Iterator[Body | None]:
+    def _states(self, kind: dict[str, str], selector: str, seconds: float | None) -> Iterator[Body | None]:
         """The selected object as it is, then after each change, None where there is none; ends after `seconds`."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (seconds or self.patience)
         while (left := deadline - time.monotonic()) > 0:
             query = {"namespace": self.namespace, "field_selector": selector, **kind}
             listed = self._objects.list_namespaced_custom_object(**query)
