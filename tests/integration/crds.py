@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.process import wait_until
 
 CRDS = Path(__file__).parents[2] / "crds"
 POOLS = "celeryworkerpools.celeriac.dev"
@@ -15,6 +16,10 @@ def install_crds(control_plane: ControlPlane) -> None:
 
 
 def wait_established(control_plane: ControlPlane, name: str) -> None:
-    """Wait for one CRD. Not with --for=condition, which fails while a new CRD has no conditions at all."""
-    established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-    control_plane.kubectl("wait", established, f"crd/{name}", "--timeout=30s")
+    """Wait for one CRD. Not by `kubectl wait`, which fails where it looks before the CRD has any condition."""
+    established = '{.status.conditions[?(@.type=="Established")].status}'
+
+    def is_established() -> bool:
+        return control_plane.kubectl("get", "crd", name, "-o", f"jsonpath={established}") == "True"
+
+    wait_until(is_established, f"CRD {name} established", seconds=30)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ from celeriac.cluster.paths import PODS, Resource
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.pool.model import PoolKey
 from tests.cluster.control_plane import ControlPlane
+from tests.integration.crds import install_crds
 
-CRDS = Path(__file__).parents[2] / "crds"
 REPLICA_SETS = Resource("apps/v1", "replicasets")
 LABELS = {"celeriac.dev/pool": "ml"}
 
@@ -73,9 +72,7 @@ class LivePool:
 @pytest.fixture(scope="module")
 def pools(control_plane: ControlPlane) -> ControlPlane:
     """The control plane, with our API."""
-    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-    control_plane.kubectl("wait", established, "crd/celeryworkerpools.celeriac.dev", "--timeout=30s")
+    install_crds(control_plane)
     return control_plane
 
 

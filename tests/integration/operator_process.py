@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.cluster.process import wait_until
 from tests.integration.redis_server import free_port
 
 STOP_SECONDS = 20.0
@@ -27,6 +28,7 @@ class OperatorProcess:
         self._arguments = ("--watch-namespace", namespace, "--lease-namespace", namespace, *arguments)
         self._directory = Path(tempfile.mkdtemp(prefix="operator-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_seen = 0
         self.port = free_port()
 
     def start(self) -> None:
@@ -56,6 +58,14 @@ class OperatorProcess:
     def log(self) -> str:
         """All that the operator wrote, over restarts."""
         return (self._directory / "log").read_text(errors="replace")
+
+    def forget_log(self) -> None:
+        """Let `wait_for_log` look only at what comes from now on."""
+        self._log_seen = len(self.log())
+
+    def wait_for_log(self, words: str, seconds: float = 20.0) -> None:
+        """Until the operator has written these words."""
+        wait_until(lambda: words in self.log()[self._log_seen :], f"the log says {words!r}", seconds=seconds)
 
     def metrics(self) -> str:
         """What Prometheus would scrape now."""

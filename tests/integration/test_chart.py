@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.cluster.control_plane import ControlPlane
+from tests.integration.crds import wait_established
 from tests.integration.helm import CHART, CRD, RELEASE, SYSTEM, Helm, Install
 
 pytestmark = pytest.mark.integration
@@ -172,7 +173,7 @@ def test_uninstalling_keeps_the_pools_and_installing_again_finds_them(
     install: Install, helm: Helm, chart_cluster: ControlPlane
 ) -> None:
     install({})
-    chart_cluster.kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
+    wait_established(chart_cluster, CRD)
     chart_cluster.kubectl("create", "-f", "-", stdin=POOL)
     helm.run("upgrade", RELEASE, str(CHART), f"--namespace={SYSTEM}", values={"replicas": 2})
     replicas = chart_cluster.kubectl("get", "deployment", RELEASE, f"-n{SYSTEM}", "-o", "jsonpath={.spec.replicas}")

@@ -14,6 +14,7 @@ import yaml
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.process import wait_until
+from tests.integration.crds import POOLS, wait_established
 from tests.integration.helm import RELEASE, SYSTEM, Helm, Install
 from tests.integration.redis_server import RedisServer, free_port
 
@@ -91,7 +92,7 @@ def test_the_operator_lives_on_what_the_chart_allows_it(
     port = free_port()
     values = {"watchNamespaces": [] if clusterwide else [team], "metrics": {"port": port}}
     install(values)
-    kubectl("wait", "--for=condition=Established", "crd/celeryworkerpools.celeriac.dev", "--timeout=30s")
+    wait_established(chart_cluster, POOLS)
     kubeconfig = chart_cluster.kubeconfig_for_service_account(SYSTEM, RELEASE)
 
     def read(resource: str, path: str) -> str:

@@ -15,18 +15,17 @@ from celeriac.cli import pools_api
 from celeriac.cli.kubectl import celery
 from tests.cluster import tools
 from tests.cluster.control_plane import ControlPlane
+from tests.integration.crds import install_crds
 
 pytestmark = pytest.mark.integration
 
-CRDS = Path(__file__).parents[2] / "crds"
 Run = Callable[..., Result]
 
 
 @pytest.fixture
 def shop(control_plane: ControlPlane, namespace: str) -> str:
     """A namespace with the pool `ml`, which no operator looks after."""
-    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/celeryworkerpools.celeriac.dev", "--timeout=30s")
+    install_crds(control_plane)
     pool = {
         "apiVersion": "celeriac.dev/v1alpha1",
         "kind": "CeleryWorkerPool",

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.cluster.control_plane import ControlPlane
+from tests.integration.crds import install_crds
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "worker-image" / "samples"
@@ -24,8 +25,7 @@ def pools() -> list[dict[str, Any]]:
 def test_the_api_server_takes_every_sample_under_the_restricted_standard(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/celeryworkerpools.celeriac.dev", "--timeout=30s")
+    install_crds(control_plane)
     control_plane.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/warn=restricted")
     taken = control_plane.kubectl("apply", "-n", namespace, "-f", str(SAMPLES), "--warnings-as-errors")
     for pool in pools():
