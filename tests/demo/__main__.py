@@ -5,7 +5,8 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 
 import click
 from rich.console import Console
@@ -25,9 +26,11 @@ REDRAW_SECONDS = 0.5
 console = Console()
 
 
-def send(target: Target, run: str, say: Callable[[str], None]) -> None:
+def send(target: Target, run: str, say: Callable[[str], None], stop: Event) -> None:
     """Send all loads, one after the other, from within the cluster; raises ClusterError with what the sender said."""
     for load in LOADS:
+        if stop.is_set():
+            return
         command = ("python", "-m", "celery_app.send", "--run", run, *load.arguments.split())
         sent = subprocess.run(setup.client_command(target, *command), capture_output=True, text=True, check=False)
         if sent.returncode:
@@ -43,17 +46,26 @@ def show(target: Target, run: str) -> list[summary.Line]:
         ThreadPoolExecutor(1) as background,
         Screen(console) as screen,
     ):
-        sending = background.submit(send, target, run, screen.print)
-        deadline = time.monotonic() + LIMIT_SECONDS
-        settled = False
-        while not settled and time.monotonic() < deadline:
-            observer.wait(REDRAW_SECONDS)
-            now = observer.snapshot()
-            screen.show(now)
-            if sending.done():
-                sending.result()
-                settled = summary.settled(POOLS, now.accounts, now.states)
-        return summary.judge(POOLS, now.accounts, now.states)
+        stop = Event()
+        sending = background.submit(send, target, run, screen.print, stop)
+        try:
+            return follow(observer, screen, sending)
+        finally:
+            stop.set()
+
+
+def follow(observer: Observer, screen: Screen, sending: Future[None]) -> list[summary.Line]:
+    """Show what is observed until it is settled; raises what `sending` raised."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    settled = False
+    while not settled and time.monotonic() < deadline:
+        observer.wait(REDRAW_SECONDS)
+        now = observer.snapshot()
+        screen.show(now)
+        if sending.done():
+            sending.result()
+            settled = summary.settled(POOLS, now.accounts, now.states)
+    return summary.judge(POOLS, now.accounts, now.states)
 
 
 def conclude(lines: list[summary.Line]) -> int:

@@ -69,6 +69,9 @@ def tear_down(target: Target) -> None:
     with step("remove the demo"):
         _helm(target, "uninstall", "celeriac", "--ignore-not-found")
         things = (f"crd/{CRD}", f"namespace/{NAMESPACE}", f"namespace/{OPERATOR_NAMESPACE}")
+        target.kubectl("delete", *things, "--ignore-not-found", "--wait=false")
+        # Workers in the middle of a task would otherwise wait for their Redis, which goes with them.
+        _in_demo(target, "delete", "pods", "--all", "--force", "--grace-period=0")
         target.kubectl("delete", *things, "--ignore-not-found")
 
 
