@@ -7,7 +7,7 @@ decided is kept as an Outcome for the status; only the change of replicas is wri
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -123,7 +123,9 @@ class Autoscaler:
             self._states.clear()
             return
         pools = self._runnable()
-        await self._forget_others(pools)
+        for key in [key for key, state in self._states.items() if key not in pools or pools[key].uid != state.uid]:
+            del self._states[key]
+        await self._access.retain(pools.keys(), busy=self._reading)
         groups: dict[BrokerAddress, list[WorkerPool]] = {}
         for pool in pools.values():
             address = self._access.lookup(pool)
@@ -147,13 +149,6 @@ class Autoscaler:
             if isinstance(known.spec, WorkerPool) and not known.deleting
         }
 
-    async def _forget_others(self, pools: Mapping[PoolKey, WorkerPool]) -> None:
-        gone = [key for key, state in self._states.items() if key not in pools or pools[key].uid != state.uid]
-        for key in gone:
-            del self._states[key]
-        if gone:
-            await self._access.retain(set(pools))
-
     async def _read(self, address: BrokerAddress, pools: list[WorkerPool]) -> None:
         """Read one broker and decide for its pools."""
         started = self._clock()
@@ -174,10 +169,17 @@ class Autoscaler:
             self._decide(pool, reading)
 
     def _decide(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt) -> None:
-        """Decide for one pool, and act on it in the background."""
+        """Decide for one pool; whatever goes wrong with it, the other pools go on."""
         known = self._store.pools.get(pool.key)
-        if not self._may_act() or known is None or known.uid != pool.uid:
+        if not self._may_act() or known is None or known.spec != pool:
             return
+        try:
+            self._decide_for(known, pool, reading)
+        except Exception:
+            log.exception("pool %s: no decision, by a fault of the operator; its replicas hold", pool.key)
+
+    def _decide_for(self, known: KnownPool, pool: WorkerPool, reading: PoolReading | BrokerDoubt) -> None:
+        """Decide, keep the outcome for the status, and act in the background."""
         now = self._clock()
         state = self._states.setdefault(pool.key, _PoolState(pool.key, pool.uid))
         self._note_doubt(state, reading, now)
@@ -187,12 +189,11 @@ class Autoscaler:
             return
         if state.history is None:
             state.history = self._first_history(known, deployment.spec_replicas, now)
-        demand = self._demand(state, reading, deployment.spec_replicas)
+        demand = self._demand(state, reading, deployment.spec_replicas, now)
         decision = decide(pool.policy, demand, state.history, now)
         state.history = decision.history
         todo = plan(pool.policy, decision, demand, Workload(deployment.spec_replicas, deployment.rollout_in_progress))
-        idle_since = decision.history.idle_since
-        before = state.outcome
+        before, idle_since = state.outcome, decision.history.idle_since
         state.outcome = Outcome(
             demand=demand,
             reading=reading if isinstance(reading, PoolReading) else None,
@@ -218,9 +219,11 @@ class Autoscaler:
         if before != (state.doubt.reason if state.doubt else None):
             self._changed(state.key)
 
-    def _demand(self, state: _PoolState, reading: PoolReading | BrokerDoubt, replicas: int) -> Demand | Doubt:
+    def _demand(
+        self, state: _PoolState, reading: PoolReading | BrokerDoubt, replicas: int, now: float
+    ) -> Demand | Doubt:
         if isinstance(reading, BrokerDoubt):
-            since = state.doubt_since if state.doubt_since is not None else self._clock()
+            since = now if state.doubt_since is None else state.doubt_since
             return Doubt(current_replicas=replicas, since=since, reason=reading.reason, message=str(reading))
         return Demand(
             waiting=reading.waiting,

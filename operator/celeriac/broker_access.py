@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,11 +77,11 @@ class BrokerAccess:
             broker = self._brokers[address] = self._connect(address)
         return broker
 
-    async def retain(self, keys: set[PoolKey]) -> None:
-        """Forget all other pools, and close the connections that nobody uses any more."""
+    async def retain(self, keys: Set[PoolKey], busy: Set[BrokerAddress] = frozenset()) -> None:
+        """Forget all other pools, and close the connections that nobody uses any more; never one that is `busy`."""
         self._entries = {key: entry for key, entry in self._entries.items() if key in keys}
         used = {entry.address for entry in self._entries.values()}
-        for address in [address for address in self._brokers if address not in used]:
+        for address in [address for address in self._brokers if address not in used and address not in busy]:
             await self._brokers.pop(address).close()
             self._closed(address)
 
@@ -101,9 +101,13 @@ class BrokerAccess:
             entry.address = doubt
             pause = RETRY_SECONDS
         except ApiError as error:
-            # An address that was good stays in use while the API server is away.
             log.warning("pool %s: its Secret could not be read: %s", entry.pool.key, error)
             pause = RETRY_SECONDS
+            if not isinstance(entry.address, BrokerAddress):  # a good one stays in use while the API server is away
+                entry.address = BrokerDoubt(
+                    reasons.SECRET_UNREADABLE,
+                    f"the operator cannot read the broker's Secret: {error.message}; check its permissions",
+                )
         finally:
             entry.read_again_at = self._clock() + pause
             entry.task = None

@@ -51,6 +51,7 @@ BROKER_URL_INVALID: Final = "InvalidURL"
 BROKER_UNSUPPORTED: Final = "UnsupportedBroker"
 BROKER_ERROR: Final = "BrokerError"
 SECRET_NOT_FOUND: Final = "SecretNotFound"
+SECRET_UNREADABLE: Final = "SecretUnreadable"
 SECRET_KEY_NOT_FOUND: Final = "SecretKeyNotFound"
 
 # The workload (conditions Ready and Progressing)

@@ -118,6 +118,26 @@ async def test_a_good_address_stays_in_use_while_the_api_server_is_away() -> Non
     assert await bench.lookup(pool("one")) == before
 
 
+async def test_a_secret_that_may_not_be_read_is_told() -> None:
+    bench = Bench()
+    bench.secrets.down = True
+    doubt = await bench.lookup(pool("one"))
+    assert isinstance(doubt, BrokerDoubt)
+    assert doubt.reason == "SecretUnreadable"
+
+
+async def test_a_connection_that_is_being_read_is_closed_only_afterwards() -> None:
+    bench = Bench()
+    bench.secrets["team", "broker", "url"] = "redis://redis:6379/0"
+    address = await bench.lookup(pool("one"))
+    assert isinstance(address, BrokerAddress)
+    bench.access.broker(address)
+    await bench.access.retain(set(), busy={address})
+    assert not bench.made[0].closed
+    await bench.access.retain(set())
+    assert bench.made[0].closed
+
+
 async def test_ticks_do_not_read_the_secret_again_until_its_time_or_until_it_is_refused() -> None:
     bench = Bench()
     bench.secrets["team", "broker", "url"] = "redis://:old@redis:6379/0"
