@@ -1,5 +1,6 @@
 """The command: `python -m tests.demo --help`."""
 
+import os
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from tests.demo.live import Screen
 from tests.demo.pools import LOADS, POOLS
 from tests.demo.watch import Observer
 
-CLUSTER = "demo"
+KEPT_CLUSTER = "demo"
 LIMIT_SECONDS = 240.0
 REDRAW_SECONDS = 0.5
 
@@ -90,8 +91,10 @@ def main(keep: bool) -> None:
     The pools go from zero to what their queues need, and back. At the end every task is accounted for; the exit code is
     0 only when each succeeded once, and each pool had as many ready replicas as the operator had decided.
     """
+    # A cluster that goes at the end is nobody else's: demos may run beside each other.
+    name = KEPT_CLUSTER if keep else f"demo-{os.getpid()}"
     try:
-        with choose.target(CLUSTER, keep=keep) as target, setup.system(target, keep=keep):
+        with choose.target(name, keep=keep) as target, setup.system(target, keep=keep):
             code = conclude(show(target, f"demo-{uuid.uuid4().hex[:6]}"))
             if code:
                 console.print(setup.diagnosis(target), highlight=False, markup=False, soft_wrap=True)
