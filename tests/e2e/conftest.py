@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,21 @@ def system() -> Iterator[System]:
 
 @pytest.fixture
 def story(system: System, request: pytest.FixtureRequest) -> Iterator[Story]:
+    """A namespace of this test alone."""
+    with observed(system, request) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared(system: System, request: pytest.FixtureRequest) -> Iterator[Story]:
+    """A namespace of one module, for tests with pools and queues of their own."""
+    with observed(system, request) as running:
+        yield running
+
+
+@contextmanager
+def observed(system: System, request: pytest.FixtureRequest) -> Iterator[Story]:
+    """A story whose evidence is shown when a test fails meanwhile."""
     failed_before = request.session.testsfailed
     with told_in(system.cluster) as running:
         yield running

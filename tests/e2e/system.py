@@ -12,6 +12,7 @@ from tests.cluster.images import Image
 from tests.cluster.process import run
 from tests.cluster.progress import step
 from tests.cluster.target import Target
+from tests.integration.kube import Kube
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "celeriac"
@@ -29,6 +30,7 @@ class System:
 
     def __init__(self, cluster: Target) -> None:
         self.cluster = cluster
+        self.kube = Kube(cluster.kubeconfig, NAMESPACE)
 
     def kubectl(self, *arguments: str) -> str:
         """In the operator's namespace."""

@@ -2,6 +2,7 @@
 
 # mypy: disable-error-code="import-not-found,import-untyped"
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -37,13 +38,16 @@ class Tasks:
         self._last = "0"
         self.entries: list[Entry] = []
 
-    def send(self, queue: str, count: int, seconds: float, **options: Any) -> None:
-        """Send `count` demo tasks of `queue`; options: priority, countdown (seconds), to (another queue's name)."""
+    def send(self, queue: str, count: int, seconds: float, **options: Any) -> list[str]:
+        """Send `count` demo tasks of `queue`, each of `seconds`; returns their ids.
+
+        Options: priority, countdown (seconds), to (the queue to send them to, when it is another than their own).
+        """
         to = options.pop("to", queue)
         order = Order(count, seconds, CPU_SHARE)
         with self._celery.connection_for_write() as connection:
-            for signature in signatures(queue, order):
-                self._enter(signature, to).apply_async(connection=connection, queue=to, **options)
+            own = [self._enter(signature, to) for signature in signatures(queue, order)]
+            return [each.apply_async(connection=connection, queue=to, **options).id for each in own]
 
     def send_chord(self, count: int, seconds: float) -> None:
         """Send `count` parts to the queue batch and their callback to the queue celery."""
@@ -80,6 +84,16 @@ class Tasks:
         """Until `count` tasks of the queue run at one time."""
         self.wait_for(lambda found: queue in found and len(found[queue].unfinished) >= count, seconds)
 
+    def wait_until_started(self, queue: str, count: int, seconds: float) -> None:
+        """Until `count` tasks of the queue have been started, ended ones included."""
+        self.wait_for(lambda found: queue in found and _started(found[queue]) >= count, seconds)
+
+    def starts(self, queue: str) -> list[Entry]:
+        """The entries of all starts of the queue's tasks, in the order of time."""
+        self.accounts()
+        found = [entry for entry in self.entries if entry.event is Event.STARTED and entry.queue == queue]
+        return sorted(found, key=lambda entry: entry.time)
+
     def wait_until_done(self, *queues: str, seconds: float) -> Accounts:
         """Until every task that was sent to the queues (default: all) has ended, whatever came of it."""
         return self.wait_for(lambda found: all(_ended(found[queue]) for queue in queues or found), seconds)
@@ -88,11 +102,14 @@ class Tasks:
         """Whatever keeps the account from being settled: tasks lost, unfinished, failed or run twice."""
         return [problem for each in self.accounts().values() for problem in each.problems]
 
-    def left(self, *queues: str) -> dict[str, int]:
-        """Messages in the queues and what workers hold; of all that is zero, nothing."""
-        lengths = {queue: sum(self.redis.llen(queue + step) for step in PRIORITIES) for queue in queues}
-        held = {"unacked": self.redis.hlen("unacked"), "unacked_index": self.redis.zcard("unacked_index")}
-        return {name: length for name, length in (lengths | held).items() if length}
+    def waiting(self, queue: str) -> int:
+        """Messages in the queue, all priorities together."""
+        lengths: list[int] = [self.redis.llen(queue + step) for step in PRIORITIES]
+        return sum(lengths)
+
+    def held(self, queue: str) -> int:
+        """Messages of the queue that a worker holds, or that a dead one left behind."""
+        return [json.loads(text)[2] for text in self.redis.hvals("unacked")].count(queue)
 
     def most_at_once_per_pod(self) -> int:
         """The most tasks that one pod ran at one time."""
@@ -102,6 +119,11 @@ class Tasks:
 
     def _of(self, pod: str) -> Sequence[Entry]:
         return [entry for entry in self.entries if entry.pod == pod]
+
+
+def _started(queue: QueueAccount) -> int:
+    sent: int = queue.sent
+    return sent - len(queue.unstarted)
 
 
 def _ended(queue: QueueAccount) -> bool:

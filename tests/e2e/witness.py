@@ -69,11 +69,18 @@ class PoolSeen:
     decisions: list[Decided] = field(default_factory=list)
     wanted: list[int] = field(default_factory=list)
     ready: list[int] = field(default_factory=list)
+    rolling: list[bool] = field(default_factory=list)
 
     @property
     def peak(self) -> Decided:
         """The first decision that asked for the most replicas."""
         return max(self.decisions, key=lambda decided: decided.replicas)
+
+    @property
+    def scaled_down_in_rollout(self) -> list[tuple[int, int]]:
+        """Each change to fewer replicas, from and to, that was made while Pods of two templates were there."""
+        steps = zip(self.wanted, self.wanted[1:], self.rolling, strict=False)
+        return [(before, after) for before, after, rolling in steps if rolling and after < before]
 
 
 class Witness:
@@ -110,7 +117,7 @@ class Witness:
         """What was seen of the pool so far."""
         with self._lock:
             seen = self._pools.get(name, PoolSeen())
-            return PoolSeen(list(seen.decisions), list(seen.wanted), list(seen.ready))
+            return PoolSeen(list(seen.decisions), list(seen.wanted), list(seen.ready), list(seen.rolling))
 
     def _follow(self, listing: Callable[..., Any], kind: dict[str, str], see: Callable[[Body], None]) -> None:
         """A watch ends with its time or a lost connection; the next one begins with all that there is."""
@@ -134,7 +141,9 @@ class Witness:
     def _see_deployment(self, deployment: Body) -> None:
         seen = self._pools.setdefault(deployment["metadata"]["name"], PoolSeen())
         seen.wanted.append(deployment["spec"]["replicas"])
-        seen.ready.append((deployment.get("status") or {}).get("readyReplicas") or 0)
+        status = deployment.get("status") or {}
+        seen.ready.append(status.get("readyReplicas") or 0)
+        seen.rolling.append((status.get("updatedReplicas") or 0) != (status.get("replicas") or 0))
 
     def _see_pool(self, pool: Body) -> None:
         status = pool.get("status") or {}

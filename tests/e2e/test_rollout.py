@@ -1,0 +1,44 @@
+"""Rollouts while tasks run: old workers end theirs, new ones take over, and nobody scales down meanwhile."""
+
+import pytest
+
+from tests.e2e.story import PATIENCE, Story
+from tests.e2e.system import NEXT_WORKER, WORKER
+from tests.integration.kube import POOLS
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_rollout_to_a_new_image_during_a_burst_loses_nothing_and_runs_nothing_twice(story: Story) -> None:
+    story.pool("ml", ["ml_service"], scaling={"maxReplicas": 3})
+    story.tasks.send("ml_service", 15, seconds=4)
+    story.tasks.wait_until_running("ml_service", 2, PATIENCE)
+    story.kube.patch(POOLS, "ml", {"spec": {"image": NEXT_WORKER.tag}})
+    done = story.tasks.wait_until_done(seconds=PATIENCE)["ml_service"]
+    story.wait_for_zero("ml")
+
+    image_of = {pod.name: pod.image for pod in story.witness.pods("ml")}
+    assert {image_of[pod] for pod in done.pods} == {WORKER.tag, NEXT_WORKER.tag}
+    assert story.tasks.problems() == []
+    assert story.tasks.waiting("ml_service") == story.tasks.held("ml_service") == 0
+    assert story.witness.pool("ml").scaled_down_in_rollout == []
+
+
+def test_a_rollout_that_cannot_go_on_leaves_the_old_workers_their_tasks_and_the_pool_its_size(story: Story) -> None:
+    """The queue runs empty, zero is due: but during a rollout Kubernetes would choose the pods to stop."""
+    story.pool("ml", ["ml_service"], scaling={"maxReplicas": 2})
+    story.tasks.send("ml_service", 4, seconds=2)
+    story.tasks.wait_until_running("ml_service", 2, PATIENCE)
+    story.kube.patch(POOLS, "ml", {"spec": {"image": "celeriac-demo:absent"}})
+    told = story.kube.wait_for_condition("ml", "Ready", "False", "ImagePullFailed")
+    assert "celeriac-demo:absent" in told["message"]
+    assert "correct spec.image" in told["message"]
+    story.tasks.wait_until_done(seconds=PATIENCE)
+    held = story.kube.wait_for_pool("ml", lambda pool: pool["status"]["decision"]["reason"] == "RolloutInProgress")
+    assert "holding at 2 instead of 0" in held["status"]["decision"]["message"]
+    assert story.kube.replicas("ml") == 2
+
+    story.kube.patch(POOLS, "ml", {"spec": {"image": NEXT_WORKER.tag}})
+    story.wait_for_zero("ml")
+    assert story.tasks.problems() == []
+    assert story.witness.pool("ml").scaled_down_in_rollout == []
