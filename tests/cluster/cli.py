@@ -71,7 +71,6 @@ def down(name: str, generation: str | None) -> None:
         console.print(f"  there is no cluster {name}")
         return
     by_name(name).down()
-    console.print(f"  the cluster {name} is gone")
 
 
 @main.command()

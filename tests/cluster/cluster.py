@@ -128,7 +128,9 @@ class Cluster:
         ``generation``: only if it is that run of the cluster still, and not the next one of the same name.
         """
         with paths.locked(paths.state()):
-            if generation is None or self._sandbox.is_generation(generation):
+            if not self.directory.exists() or (generation and not self._sandbox.is_generation(generation)):
+                return
+            with step(f"remove the cluster {self.name}"):
                 self._sandbox.destroy()
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
@@ -147,7 +149,7 @@ class Cluster:
         with step(f"load image {archive.name}"):
             self._import(archive)
         marker.parent.mkdir(exist_ok=True)
-        for older in marker.parent.glob(f"{archive.stem}-*"):
+        for older in archive.versions(marker.parent):
             older.unlink()
         marker.touch()
 

@@ -8,7 +8,6 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +26,7 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP_CONFIGURATION = Path("/etc/pip.conf")
 KEPT_VERSIONS = 3  # archives of one image; older ones go when a new one is made
 STORAGE_LIMIT_KIB = 10 * 2**20  # of buildah's layers; above it they are dropped, at the price of slower builds
+HASH_LENGTH = 16
 RECIPE = "1"  # part of every hash: raise it when the way of building changes
 
 
@@ -70,10 +70,9 @@ class ImageArchive:
     name: str
     path: Path
 
-    @property
-    def stem(self) -> str:
-        """The file's name without the hash: what all versions of this image have in common."""
-        return _file_name(self.name)
+    def versions(self, directory: Path) -> Iterator[Path]:
+        """The files of a folder that are named like the archives of this image, whatever their hash."""
+        return directory.glob(f"{_file_name(self.name)}-{'[0-9a-f]' * HASH_LENGTH}.tar")
 
 
 def provide(image: Image) -> ImageArchive:
@@ -96,11 +95,11 @@ def build(dockerfile: Path, context: Path, tag: str, build_args: Mapping[str, st
     archive = _archive(name, context_hash(context, dockerfile, parts))
     with locked(_directory()):
         if not archive.path.exists():
-            with step(f"build image {tag}"):
+            with step(f"build image {tag}"), paths.scratch(_directory()) as scratch:
                 _limit_storage()
                 for parent in bases:
                     _ensure_stored(parent)
-                _buildah_build(dockerfile, context, archive, arguments)
+                _buildah_build(dockerfile, context, archive, arguments, scratch)
     return archive
 
 
@@ -114,11 +113,12 @@ def base(name: str) -> ImageArchive:
     archive = _archive(name, context_hash(folder, folder / "Dockerfile", [name, SUITE, *public.packages]))
     with locked(_directory()):
         if not archive.path.exists():
-            with step(f"make image {name} from Debian {SUITE}"), _scratch() as context:
-                shutil.copytree(folder, context, dirs_exist_ok=True)
+            with step(f"make image {name} from Debian {SUITE}"), paths.scratch(_directory()) as scratch:
+                context = scratch / "context"
+                shutil.copytree(folder, context)
                 packages = f"--include={','.join(public.packages)}"
                 run(["mmdebstrap", "--quiet", "--variant=minbase", packages, SUITE, context / "rootfs.tar"])
-                _buildah_build(context / "Dockerfile", context, archive, {})
+                _buildah_build(context / "Dockerfile", context, archive, {}, scratch)
     return archive
 
 
@@ -147,7 +147,7 @@ def context_hash(context: Path, dockerfile: Path, parts: list[str]) -> str:
         executable = "x" if file.stat().st_mode & 0o111 else "-"
         digest.update(f"{file.relative_to(context)}\0{executable}\0".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:HASH_LENGTH]
 
 
 def context_files(context: Path, dockerfile: Path) -> Iterator[Path]:
@@ -171,28 +171,21 @@ def _rooted(pattern: str) -> str:
     return f"{sign}/{path.lstrip('/')}"
 
 
-def _buildah_build(dockerfile: Path, context: Path, archive: ImageArchive, build_args: dict[str, str]) -> None:
+def _buildah_build(
+    dockerfile: Path, context: Path, archive: ImageArchive, build_args: Mapping[str, str], scratch: Path
+) -> None:
     """Builds in chroot isolation (root, but no daemon) and exports; the archive appears whole or not at all."""
+    options = [*_trust(scratch), *(f"--build-arg={key}={value}" for key, value in build_args.items())]
     ignore = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
-    with _scratch() as directory:
-        options = [*_trust(directory), *(f"--build-arg={key}={value}" for key, value in build_args.items())]
-        if ignore.exists():
-            options.append(f"--ignorefile={ignore}")
-        _buildah(
-            "bud",
-            "--layers",
-            "--isolation=chroot",
-            "--pull=never",
-            *options,
-            f"--tag={archive.name}",
-            f"--file={dockerfile}",
-            context,
-        )
-        part = directory / "image.tar"
-        _buildah("push", archive.name, f"docker-archive:{part}:{archive.name}")
-        part.replace(archive.path)
+    if ignore.exists():
+        options.append(f"--ignorefile={ignore}")
+    options += [f"--tag={archive.name}", f"--file={dockerfile}"]
+    _buildah("bud", "--layers", "--isolation=chroot", "--pull=never", *options, context)
+    part = scratch / "image.tar"
+    _buildah("push", archive.name, f"docker-archive:{part}:{archive.name}")
+    part.replace(archive.path)
     _mark_stored(archive)
-    for old in sorted(_directory().glob(f"{archive.stem}-*.tar"), key=_modified)[:-KEPT_VERSIONS]:
+    for old in sorted(archive.versions(_directory()), key=_modified)[:-KEPT_VERSIONS]:
         old.unlink()
 
 
@@ -220,7 +213,7 @@ def _mark_stored(archive: ImageArchive) -> None:
     """Remembers which version of an image buildah's storage has under its name."""
     marker = _stored_marker(archive)
     marker.parent.mkdir(exist_ok=True)
-    for older in marker.parent.glob(f"{archive.stem}-*"):
+    for older in archive.versions(marker.parent):
         older.unlink()
     marker.touch()
 
@@ -252,13 +245,6 @@ def _archive(name: str, key: str) -> ImageArchive:
 
 def _file_name(name: str) -> str:
     return name.replace("/", "_").replace(":", "_")
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """A temporary folder on the cache's file system, so that a finished archive moves in one step."""
-    with tempfile.TemporaryDirectory(dir=_directory(), prefix=".building-") as directory:
-        yield Path(directory)
 
 
 def _directory() -> Path:

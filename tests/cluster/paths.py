@@ -2,9 +2,13 @@
 
 import fcntl
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+SCRATCH = ".building-"
 
 
 def cache() -> Path:
@@ -34,6 +38,18 @@ def locked(directory: Path, waiting: Callable[[], object] = lambda: None) -> Ite
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def scratch(directory: Path) -> Iterator[Path]:
+    """A temporary folder inside a locked one: what is finished moves out in one step.
+
+    Whatever a killed holder of the lock left is removed first.
+    """
+    for left in directory.glob(f"{SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=SCRATCH) as name:
+        yield Path(name)
 
 
 def _xdg(variable: str, default: str) -> Path:

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -95,16 +94,18 @@ def etcd() -> Path:
 def build(pin: Pin, names: list[str]) -> None:
     """Builds programs of one module into the cache; two runs beside each other do not build twice."""
     pin.output.mkdir(parents=True, exist_ok=True)
-    title = f"build {', '.join(names)} {pin.version}"
-    with step(title) as progress, locked(pin.output, lambda: progress.say("another run is at it; waiting")):
+    with (
+        step(f"build {pin.folder.name} {pin.version}") as progress,
+        locked(pin.output, lambda: progress.say("another run is at it; waiting")),
+    ):
         names = [name for name in names if not (pin.output / name).exists()]
         if not names:
             return
         go = find_go(pin.go)
-        with tempfile.TemporaryDirectory(dir=pin.output.parent, prefix=".building-") as directory:
-            _go_build(pin.build_command(go, names, Path(directory)), pin.folder, progress)
+        with paths.scratch(pin.output) as directory:
+            _go_build(pin.build_command(go, names, directory), pin.folder, progress)
             for name in names:
-                (Path(directory) / name).replace(pin.output / name)
+                (directory / name).replace(pin.output / name)
 
 
 def _go_build(command: list[str], folder: Path, progress: Step) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cluster import choose as module
 from tests.cluster.choose import Choice, Machine, choose, target
+from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import REDIS, Image
 from tests.cluster.target import KIND_CONFIG, KindCluster
@@ -61,6 +62,17 @@ def test_a_named_cluster_is_used_as_it_is_and_told_which_images_it_needs(
         cluster.provide(Image("worker:1", tmp_path / "Dockerfile"))
         assert cluster.kubeconfig == kubeconfig
     assert "must have the image worker:1" in capsys.readouterr().err
+
+
+def test_a_named_cluster_that_is_one_of_our_own_can_be_given_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    kubeconfig = Cluster("dev").kubeconfig
+    kubeconfig.parent.mkdir(parents=True)
+    with target(kubeconfig=kubeconfig) as cluster:
+        assert isinstance(cluster, Cluster)
+        assert cluster.name == "dev"
 
 
 def test_a_kubeconfig_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
