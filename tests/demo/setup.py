@@ -1,5 +1,6 @@
 """From a cluster to a system that waits for tasks: images, operator (by its chart), Redis, pools, and a client pod."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.images import Image
 from tests.cluster.process import run
 from tests.cluster.progress import step
-from tests.cluster.target import Target
+from tests.cluster.target import NamedCluster, Target
 from tests.demo.pools import IMAGE, POOLS, SAMPLES
 
 ROOT = Path(__file__).parents[2]
@@ -140,21 +141,26 @@ def _helm(target: Target, *arguments: str) -> None:
 
 
 def _values() -> list[str]:
-    return ["--create-namespace", "--set=image.repository=celeriac", "--set=image.tag=dev"]
+    """A fresh annotation, so that a kept cluster gets the operator's new image under its old tag."""
+    image = ["--set=image.repository=celeriac", "--set=image.tag=dev"]
+    return ["--create-namespace", *image, f"--set-string=podAnnotations.installed={time.time():.0f}"]
 
 
 def what_next(target: Target) -> str:
     """What a person can try by hand."""
+    removal = "make cluster-down NAME=demo"
+    if isinstance(target, NamedCluster):
+        removal = f"helm uninstall celeriac -n {OPERATOR_NAMESPACE}; kubectl delete crd/{CRD} ns/{NAMESPACE}"
     return f"""
 The system is up. Try this next:
-  export KUBECONFIG={target.kubeconfig}
+  export KUBECONFIG={target.kubeconfig} PATH="{tools.binary("kubectl").parent}:$PATH"
   kubectl config set-context --current --namespace={NAMESPACE}
-  kubectl get cwp --watch                                    # pools and decisions as they change
+  kubectl get cwp --watch                              # the pools, and in another terminal:
   kubectl exec {CLIENT} -- python -m celery_app.send --queue ml_service --count 40 --seconds 5
-  kubectl describe cwp ml                                    # conditions and events in words
-  kubectl get cwp ml -o jsonpath='{{.status.decision}}'        # why that many replicas
-  kubectl scale cwp/ml --replicas=3                          # pin
-  kubectl patch cwp ml --type=merge -p '{{"spec":{{"replicas":null}}}}'   # and unpin
+  kubectl describe cwp ml                              # conditions and events in words
+  kubectl get cwp -o wide                              # why that many replicas
+  kubectl scale cwp/ml --replicas=3                    # pin, and unpin:
+  kubectl patch cwp ml --type=merge -p '{{"spec":{{"replicas":null}}}}'
   kubectl explain cwp.spec.scaling
-  make cluster-down NAME=demo                                # remove everything
+  {removal}
 """
