@@ -17,6 +17,7 @@ setup: ## Install what is missing: Debian packages (as root), uv, the locked Pyt
 	test -x $(UV) || { python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet "uv==$$(cat .uv-version)"; }
 	$(UV) sync --frozen --quiet
 	$(UV_RUN) python -m tests.cluster build
+	$(UV_RUN) python -m tests.cluster images
 
 test: lint unit integration e2e ## Everything: lint, unit, integration and e2e tests
 
