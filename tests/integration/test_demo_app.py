@@ -1,7 +1,5 @@
 """The demo application on real workers and a real Redis: its queues, retries, chords, priorities, ETA, its ledger."""
 
-# mypy: disable-error-code="import-not-found,import-untyped"
-
 import json
 import os
 import signal
