@@ -12,23 +12,23 @@ NAME ?= dev
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install what is missing: Debian packages (as root), uv, the locked Python environment, the Kubernetes binaries
-	tests/cluster/install-packages
-	test -x $(UV) || { python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet "uv==$$(cat .uv-version)"; }
-	$(UV) sync --frozen --quiet
-	$(UV_RUN) python -m tests.cluster build
-	$(UV_RUN) python -m tests.cluster images
+setup: ## Install what is missing: Debian packages (as root), uv, the Python environment, Kubernetes binaries, base images
+	@tests/cluster/install-packages >&2
+	@test -x $(UV) || { python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet "uv==$$(cat .uv-version)"; }
+	@$(UV) sync --frozen --quiet
+	@$(UV_RUN) python -m tests.cluster build >/dev/null
+	@$(UV_RUN) python -m tests.cluster images >/dev/null
 
-test: lint unit integration e2e ## Everything: lint, unit, integration and e2e tests
+test: setup lint unit integration e2e ## Everything: lint, unit, integration and e2e tests
 
 unit: ## Unit tests, in seconds
 	$(UV_RUN) pytest tests/unit -m unit
 
-integration: ## Against a real API server and a real Redis; no node
+integration: setup ## Against a real API server and a real Redis; no node
 	$(UV_RUN) pytest tests/integration -m integration
 
-e2e: ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here (root, Linux)
-	$(UV_RUN) pytest tests/e2e -m e2e
+e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here (root, Linux)
+	$(UV_RUN) pytest tests/e2e -m e2e -o timeout=600
 
 lint: ## ruff, mypy --strict, import-linter
 	$(UV_RUN) ruff check .
@@ -40,16 +40,16 @@ format: ## Format the code
 	$(UV_RUN) ruff format .
 	$(UV_RUN) ruff check --fix .
 
-demo: ## A running system in one command: cluster, Redis, operator, pools, real tasks; KEEP=1 leaves it up
+demo: setup ## A running system in one command: cluster, Redis, operator, pools, real tasks; KEEP=1 leaves it up
 	$(UV_RUN) python -m tests.demo $(if $(KEEP),--keep)
 
-cluster: ## Start a one-node cluster, NAME=dev, and print how to use it
+cluster: setup ## Start a one-node cluster, NAME=dev, and print how to use it
 	$(UV_RUN) python -m tests.cluster up --name $(NAME)
 
 cluster-down: ## Remove the cluster NAME=dev
 	$(UV_RUN) python -m tests.cluster down --name $(NAME)
 
-bench: ## Measure: seconds from LPUSH to the desired count, and the cost of reading Redis
+bench: setup ## Measure: seconds from LPUSH to the desired count, and the cost of reading Redis
 	$(UV_RUN) python -m tests.bench
 
 generate: ## Write anew what tests hold identical to its source: the chart's CRD, the golden manifests (read the diff!)

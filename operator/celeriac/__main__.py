@@ -252,7 +252,12 @@ def _namespaces(_context: click.Context, _parameter: click.Parameter, values: tu
 )
 @click.option("--lease-namespace", default="default", help="Namespace of the Lease: its holder acts, others stand by.")
 @click.option("--lease-name", default="celeriac", help="Name of the Lease.")
-@click.option("--identity", envvar="POD_NAME", default=None, help="Name in the Lease.  [default: the host's name]")
+@click.option(
+    "--identity",
+    envvar="POD_NAME",
+    default=None,
+    help="Name in the Lease.  [default: the host's name and something random]",
+)
 @click.option(
     "--metrics-port", type=click.IntRange(0, 65535), default=8080, help="Port of /metrics, /healthz, /readyz."
 )

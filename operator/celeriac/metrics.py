@@ -81,7 +81,8 @@ class _PoolMetrics:
         self.slots = gauge("pool_slots", "Tasks that the pool's replicas can run at the same time.")
         self.waiting = gauge(
             "queue_waiting_tasks",
-            "Messages in the queue's lists, all priorities together. Pools that share a queue each report it: "
+            "Messages in the queue's lists, all priorities together; those whose ETA has not come are left out of a "
+            "short list. Pools that share a queue each report it: "
             "take the maximum by queue, not the sum.",
             QUEUE,
         )

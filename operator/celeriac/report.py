@@ -11,7 +11,7 @@ from celeriac.cluster.errors import Conflict, NotFound
 from celeriac.cluster.events import EventRecorder
 from celeriac.metrics import Metrics
 from celeriac.pool.model import PoolKey
-from celeriac.resources.labels import POOL_LABEL
+from celeriac.resources.labels import selector
 from celeriac.status import Status, View, build_status, noteworthy, urgent
 from celeriac.store import KnownPool
 
@@ -78,7 +78,7 @@ class Reporter:
         uid, previous, written_at = self._written.get(key, ("", view.known.status, float("-inf")))
         if uid != view.known.uid:
             previous, written_at = view.known.status, float("-inf")
-        status = build_status(view, previous, datetime.now(UTC), f"{POOL_LABEL}={key.name}")
+        status = build_status(view, previous, datetime.now(UTC), selector(key.name))
         for condition in status["conditions"]:
             self._metrics.condition(key, condition["type"], condition["status"])
         now = time.monotonic()

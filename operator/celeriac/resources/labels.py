@@ -24,9 +24,9 @@ def selector_labels(pool: WorkerPool) -> dict[str, str]:
     return {POOL_LABEL: pool.key.name}
 
 
-def selector(pool: WorkerPool) -> str:
+def selector(name: str) -> str:
     """The selector of a pool's pods as text, for status.selector: an HPA on the scale subresource reads it."""
-    return ",".join(f"{name}={value}" for name, value in selector_labels(pool).items())
+    return f"{POOL_LABEL}={name}"
 
 
 def owner_reference(pool: WorkerPool) -> dict[str, Any]:

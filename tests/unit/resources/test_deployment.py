@@ -62,7 +62,7 @@ def test_a_template_of_immutable_values_becomes_plain_dicts_and_lists() -> None:
 def test_the_selector_finds_the_pods_whatever_labels_the_user_adds(name: str) -> None:
     deployment = build_deployment(POOLS[name])
     match = deployment["spec"]["selector"]["matchLabels"]
-    assert selector(POOLS[name]) == f"celeriac.dev/pool={POOLS[name].key.name}"
+    assert selector(POOLS[name].key.name) == f"celeriac.dev/pool={POOLS[name].key.name}"
     assert match.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
 
 
