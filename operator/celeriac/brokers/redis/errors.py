@@ -114,8 +114,9 @@ def _connection_doubt(error: redis_errors.ConnectionError, where: str) -> Broker
         )
     return BrokerDoubt(
         reasons.BROKER_CONNECTION_FAILED,
-        f"{where} cannot be reached or closed the connection: check that it runs, that host and port are right, and"
-        " that a port with TLS is addressed as rediss://",
+        f"{where} cannot be reached or closed the connection: check that it runs, that host and port are right, that"
+        " a port with TLS is addressed as rediss://, and that a server which asks for client certificates gets one"
+        " (spec.broker.tls.certificateFrom)",
     )
 
 
