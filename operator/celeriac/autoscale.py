@@ -70,6 +70,21 @@ class _PoolState:
     acting: bool = False
 
 
+def demand_of(reading: PoolReading, replicas: int, slots: int) -> Demand:
+    """What a pool of so many replicas, each with `slots`, has to do.
+
+    What workers hold beyond their slots is reserved: prefetched, or scheduled tasks of one worker that fell due all at
+    once. No further pod could take it, so it calls for none. Without replicas something else holds it, or nobody does.
+    """
+    return Demand(
+        waiting=reading.waiting,
+        running=min(reading.held, max(1, replicas) * slots),
+        scheduled=reading.scheduled,
+        exact=reading.exact,
+        current_replicas=replicas,
+    )
+
+
 class Autoscaler:
     """Scales the pools of a Store while `may_act` holds."""
 
@@ -189,7 +204,7 @@ class Autoscaler:
             return
         if state.history is None:
             state.history = self._first_history(known, deployment.spec_replicas, now)
-        demand = self._demand(state, reading, deployment.spec_replicas, now)
+        demand = self._demand(pool, state, reading, deployment.spec_replicas, now)
         decision = decide(pool.policy, demand, state.history, now)
         state.history = decision.history
         todo = plan(pool.policy, decision, demand, Workload(deployment.spec_replicas, deployment.rollout_in_progress))
@@ -220,18 +235,12 @@ class Autoscaler:
             self._changed(state.key)
 
     def _demand(
-        self, state: _PoolState, reading: PoolReading | BrokerDoubt, replicas: int, now: float
+        self, pool: WorkerPool, state: _PoolState, reading: PoolReading | BrokerDoubt, replicas: int, now: float
     ) -> Demand | Doubt:
         if isinstance(reading, BrokerDoubt):
             since = now if state.doubt_since is None else state.doubt_since
             return Doubt(current_replicas=replicas, since=since, reason=reading.reason, message=str(reading))
-        return Demand(
-            waiting=reading.waiting,
-            running=reading.held,
-            scheduled=reading.scheduled,
-            exact=reading.exact,
-            current_replicas=replicas,
-        )
+        return demand_of(reading, replicas, pool.policy.slots)
 
     def _first_history(self, known: KnownPool, replicas: int, now: float) -> History:
         """Windows full of the current replicas; idleness goes on from where the status says it began."""
