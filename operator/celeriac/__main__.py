@@ -1,7 +1,9 @@
 """The composition root: reads the settings, wires the rooms together, runs them. Nothing else imports it."""
 
 import asyncio
+import errno
 import logging
+import re
 import signal
 import time
 from collections.abc import Coroutine
@@ -15,7 +17,7 @@ from celeriac.autoscale import Autoscaler
 from celeriac.broker_access import BrokerAccess
 from celeriac.brokers.connect import connect
 from celeriac.cluster.client import Api
-from celeriac.cluster.errors import ApiError, NotFound
+from celeriac.cluster.errors import ApiError, BadConfiguration, NotFound
 from celeriac.cluster.events import EventRecorder
 from celeriac.cluster.lease import Lease
 from celeriac.handlers import watch_registry, watch_settings
@@ -37,6 +39,7 @@ FLUSH_SECONDS = 5.0
 STALE_TICK_SECONDS = 30.0
 """Without a tick for this long the process is stuck, and the liveness probe says so."""
 WATCH_RESTART_SECONDS = 2.0
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 POOLS_CRD = "celeryworkerpools.celeriac.dev"
 
 
@@ -233,7 +236,11 @@ async def run(settings: Settings) -> None:
 
 
 def _namespaces(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    names = tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    for name in names:
+        if not DNS_LABEL.fullmatch(name):
+            raise click.BadParameter(f"{name!r} is no name of a namespace: lower-case letters, digits and '-' only")
+    return names
 
 
 @click.command(context_settings={"auto_envvar_prefix": "CELERIAC", "show_default": True})
@@ -274,7 +281,14 @@ def main(log_level: str, log_format: str, identity: str | None, **options: Any) 
     configure_logging(log_level, log_format)
     if identity:
         options["identity"] = identity
-    asyncio.run(run(Settings(log_level=log_level, log_format=log_format, **options)))
+    try:
+        asyncio.run(run(Settings(log_level=log_level, log_format=log_format, **options)))
+    except BadConfiguration as error:
+        raise click.ClickException(error.message) from None
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise click.ClickException(f"cannot serve on port {options['metrics_port']}: {error.strerror}") from None
 
 
 if __name__ == "__main__":

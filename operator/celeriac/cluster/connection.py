@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -130,13 +131,17 @@ class Connection:
         """
         try:
             if self._kubeconfig:
+                if not any(Path(path).expanduser().exists() for path in self._kubeconfig.split(os.pathsep)):
+                    raise FileNotFoundError("no such file")
                 await _load_kube_config(self._kubeconfig, client_configuration=configuration, persist_config=False)
             else:
                 _load_incluster_config(configuration)
         except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
             source = f"kubeconfig {self._kubeconfig}" if self._kubeconfig else "service account of this Pod"
             hint = "" if self._kubeconfig else "; outside a cluster name a kubeconfig, or set KUBECONFIG"
-            raise BadConfiguration(0, "BadConfiguration", f"cannot use the {source}: {error}{hint}") from error
+            raise BadConfiguration(
+                0, "BadConfiguration", f"cannot use the {source}: {str(error).rstrip('.')}{hint}"
+            ) from error
 
     def _check_fence(self, verb: str, resource: str) -> None:
         """Raise NotHolder for a write that only the holder of the Lease may do."""
