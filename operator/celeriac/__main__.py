@@ -170,6 +170,8 @@ class Operator:
                     settings=watch_settings(self.settings),
                     clusterwide=not namespaces,
                     namespaces=namespaces,
+                    # Otherwise kopf asks for the user's name, which the user of a container seldom has.
+                    identity=self.settings.identity,  # type: ignore[arg-type]  # a NewType that kopf keeps to itself
                     stop_flag=self.stopping,
                     ready_flag=ready,
                 )
