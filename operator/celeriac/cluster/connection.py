@@ -65,7 +65,8 @@ class Connection:
         try:
             self._client = ApiClient(configuration)
         except OSError as error:  # a CA or client certificate that cannot be read; ssl.SSLError is one
-            raise BadConfiguration(0, "BadConfiguration", f"cannot use the certificates: {error}") from error
+            message = f"cannot use the {source}: {str(error).rstrip('.')}{hint}"
+            raise BadConfiguration(0, "BadConfiguration", message) from error
         self._client.user_agent = f"celeriac/{__version__}"
 
     async def close(self) -> None:
@@ -131,8 +132,7 @@ class Connection:
         """
         try:
             if self._kubeconfig:
-                if not any(Path(path).expanduser().exists() for path in self._kubeconfig.split(os.pathsep)):
-                    raise FileNotFoundError("no such file")
+                _check_exists(self._kubeconfig)
                 await _load_kube_config(self._kubeconfig, client_configuration=configuration, persist_config=False)
             else:
                 _load_incluster_config(configuration)
@@ -148,6 +148,12 @@ class Connection:
         if self.fence is None or verb in _READS or resource == "leases" or self.fence():
             return
         raise NotHolder(0, "NotHolder", f"{verb} of {resource} was not sent: this operator does not hold its Lease")
+
+
+def _check_exists(kubeconfig: str) -> None:
+    """Raise FileNotFoundError unless one file of the list exists; the loader would miss a field of it instead."""
+    if not any(Path(path).expanduser().exists() for path in kubeconfig.split(os.pathsep)):
+        raise FileNotFoundError("no such file")
 
 
 def _decode(status: int, answer: bytes) -> dict[str, Any]:
