@@ -65,8 +65,7 @@ class Connection:
         try:
             self._client = ApiClient(configuration)
         except OSError as error:  # a CA or client certificate that cannot be read; ssl.SSLError is one
-            message = f"cannot use the {source}: {str(error).rstrip('.')}{hint}"
-            raise BadConfiguration(0, "BadConfiguration", message) from error
+            raise BadConfiguration(0, "BadConfiguration", f"cannot use the certificates: {error}") from error
         self._client.user_agent = f"celeriac/{__version__}"
 
     async def close(self) -> None:
@@ -139,9 +138,8 @@ class Connection:
         except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
             source = f"kubeconfig {self._kubeconfig}" if self._kubeconfig else "service account of this Pod"
             hint = "" if self._kubeconfig else "; outside a cluster name a kubeconfig, or set KUBECONFIG"
-            raise BadConfiguration(
-                0, "BadConfiguration", f"cannot use the {source}: {str(error).rstrip('.')}{hint}"
-            ) from error
+            message = f"cannot use the {source}: {str(error).rstrip('.')}{hint}"
+            raise BadConfiguration(0, "BadConfiguration", message) from error
 
     def _check_fence(self, verb: str, resource: str) -> None:
         """Raise NotHolder for a write that only the holder of the Lease may do."""
