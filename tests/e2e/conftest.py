@@ -1,9 +1,9 @@
 """What e2e tests stand on: one cluster with the operator for the whole session, a namespace with a Redis per story."""
 
+import itertools
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,34 +25,39 @@ def system() -> Iterator[System]:
 
 
 @pytest.fixture
-def story(system: System, request: pytest.FixtureRequest) -> Iterator[Story]:
+def story(system: System) -> Iterator[Story]:
     """A namespace of this test alone."""
-    with observed(system, request) as running:
+    with told_in(system.cluster) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def shared(system: System, request: pytest.FixtureRequest) -> Iterator[Story]:
+def shared(system: System) -> Iterator[Story]:
     """A namespace of one module, for tests with pools and queues of their own."""
-    with observed(system, request) as running:
-        yield running
-
-
-@contextmanager
-def observed(system: System, request: pytest.FixtureRequest) -> Iterator[Story]:
-    """A story whose evidence is shown when a test fails meanwhile."""
-    failed_before = request.session.testsfailed
     with told_in(system.cluster) as running:
         yield running
-        if request.session.testsfailed > failed_before:
-            print(evidence(system, running), file=sys.stderr)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what a person would look at first after a failure."""
+    report = yield
+    if report.failed:
+        values = list(getattr(item, "funcargs", {}).values())
+        systems = [value for value in values if isinstance(value, System)]
+        stories = {value.namespace: value for value in values if isinstance(value, Story)}
+        for system, story in itertools.product(systems, stories.values()):
+            report.sections.append((f"{story.namespace} at the failure", evidence(system, story)))
+    return report
 
 
 def evidence(system: System, story: Story) -> str:
-    """What a person would look at first after a failure."""
+    """Objects and events of the story, and the operator's log."""
     try:
-        pods = story.kubectl("get", "cwp,deployments,pods", "--output=wide")
+        objects = story.kubectl("get", "cwp,deployments,pods", "--output=wide")
         events = story.kubectl("get", "events", "--sort-by=.lastTimestamp")
-        return f"--- objects ---\n{pods}\n--- events ---\n{events}\n--- operator ---\n{system.log()[-6000:]}"
+        return f"{objects}\n{events}\n{system.log()[-6000:]}"
     except ClusterError as error:
-        return f"--- no evidence: {error}"
+        return str(error)

@@ -30,13 +30,16 @@ _numbers = itertools.count(1)
 class Story:
     """One namespace. `kube` acts in it, `tasks` sends and accounts, `witness` has seen everything since its start."""
 
-    def __init__(self, cluster: Target, namespace: str, tasks: Tasks, witness: Witness) -> None:
+    def __init__(
+        self, cluster: Target, namespace: str, tasks: Tasks, witness: Witness, broker_url: str | None = None
+    ) -> None:
+        """`broker_url`: where pods find the story's Redis, when it is not the one of this namespace."""
         self.cluster = cluster
         self.namespace = namespace
         self.tasks = tasks
         self.witness = witness
         self.kube = Kube(cluster.kubeconfig, namespace, PATIENCE)
-        self.broker_url = f"redis://redis.{namespace}:6379/0"
+        self.broker_url = broker_url or f"redis://redis.{namespace}:6379/0"
 
     def pool(self, name: str, queues: list[str], *, pool: str = "solo", **spec: Any) -> None:
         """Create a pool of the demo image, quick to scale down, and wait until its Redis is read.
@@ -71,22 +74,29 @@ def _at_zero(deployment: Body) -> bool:
 
 
 @contextmanager
-def told_in(cluster: Target, labels: Mapping[str, str] | None = None) -> Iterator[Story]:
-    """A fresh namespace with a Redis that answers; both are deleted in the end, without waiting."""
-    namespace = f"story-{os.getpid()}-{next(_numbers)}"
-    cluster.kubectl("create", "namespace", namespace)
+def fresh_namespace(cluster: Target, *labels: str) -> Iterator[str]:
+    """A namespace with labels (name=value); it is deleted in the end, without waiting until it is gone."""
+    name = f"story-{os.getpid()}-{next(_numbers)}"
+    cluster.kubectl("create", "namespace", name)
     try:
-        for label, value in (labels or {}).items():
-            cluster.kubectl("label", "namespace", namespace, f"{label}={value}")
+        if labels:
+            cluster.kubectl("label", "namespace", name, *labels)
+        yield name
+    finally:
+        cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@contextmanager
+def told_in(cluster: Target) -> Iterator[Story]:
+    """A story in a namespace of its own, with a Redis that answers."""
+    with ExitStack() as stack:
+        namespace = stack.enter_context(fresh_namespace(cluster))
         own = f"--namespace={namespace}"
         cluster.kubectl("apply", own, f"--filename={REDIS}")
         cluster.kubectl("rollout", "status", "deployment/redis", own, f"--timeout={PATIENCE:.0f}s")
-        with ExitStack() as stack:
-            witness = stack.enter_context(Witness(cluster.kubeconfig, namespace))
-            port = stack.enter_context(forwarded(cluster, namespace, "deployment/redis", 6379))
-            yield Story(cluster, namespace, Tasks(f"redis://127.0.0.1:{port}/0"), witness)
-    finally:
-        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+        witness = stack.enter_context(Witness(cluster.kubeconfig, namespace))
+        port = stack.enter_context(forwarded(cluster, namespace, "deployment/redis", 6379))
+        yield Story(cluster, namespace, Tasks(f"redis://127.0.0.1:{port}/0"), witness)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,11 +26,15 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class PodSeen:
-    """One Pod over its life. `lost_ready`: it was ready, and then not, before anybody deleted it."""
+    """One Pod over its life; `created` is Unix time in whole seconds.
+
+    lost_ready  it was ready, and then not, before anybody deleted it
+    """
 
     name: str
     pool: str
     image: str
+    created: float
     ready: bool = False
     was_ready: bool = False
     lost_ready: bool = False
@@ -135,7 +140,8 @@ class Witness:
         metadata = pod["metadata"]
         pool = (metadata.get("labels") or {}).get(POOL_LABEL, "")
         image = pod["spec"]["containers"][0]["image"]
-        before = self._pods.get(metadata["uid"]) or PodSeen(metadata["name"], pool, image)
+        created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()
+        before = self._pods.get(metadata["uid"]) or PodSeen(metadata["name"], pool, image, created)
         self._pods[metadata["uid"]] = before.after(pod)
 
     def _see_deployment(self, deployment: Body) -> None:

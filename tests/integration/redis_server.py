@@ -53,8 +53,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def make_tls_files(directory: Path) -> TlsFiles:
-    """A self-signed authority and a certificate for 127.0.0.1 and localhost, valid for two days."""
+def make_tls_files(directory: Path, *names: str) -> TlsFiles:
+    """A self-signed authority and a certificate for 127.0.0.1, localhost and `names`, valid for two days."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
@@ -64,7 +64,8 @@ def make_tls_files(directory: Path) -> TlsFiles:
         "req", "-x509", *curve, "-days", "2", "-subj", "/CN=celeriac-test-ca", "-keyout", "ca.key", "-out", "ca.crt"
     )
     openssl("req", *curve, "-subj", "/CN=localhost", "-keyout", "redis.key", "-out", "redis.csr")
-    (directory / "san.cnf").write_text(f"subjectAltName=IP:{HOST},DNS:localhost\n")
+    subjects = ",".join([f"IP:{HOST}", *(f"DNS:{name}" for name in ("localhost", *names))])
+    (directory / "san.cnf").write_text(f"subjectAltName={subjects}\n")
     signing = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san.cnf")
     openssl("x509", "-req", "-in", "redis.csr", *signing, "-out", "redis.crt")
     return TlsFiles(directory / "ca.crt", directory / "redis.crt", directory / "redis.key")

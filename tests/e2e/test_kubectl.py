@@ -1,0 +1,60 @@
+"""What a person sees and does with kubectl alone."""
+
+import pytest
+
+from tests.e2e.story import PATIENCE, Story
+
+pytestmark = pytest.mark.e2e
+
+UNPIN = '{"spec":{"replicas":null}}'
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ml(shared: Story) -> Story:
+    """A pool that has run two tasks on one worker, and sleeps again."""
+    shared.pool("ml", ["ml_service"], scaling={"maxReplicas": 1})
+    shared.tasks.send("ml_service", 2, seconds=1)
+    shared.tasks.wait_until_done(seconds=PATIENCE)
+    shared.wait_for_zero("ml")
+    return shared
+
+
+def test_get_shows_in_one_line_what_the_pool_is_doing(ml: Story) -> None:
+    header, line = ml.kubectl("get", "cwp").splitlines()
+    assert header.split() == ["NAME", "POOL", "WAITING", "RUNNING", "DESIRED", "READY", "STATE", "DECISION", "AGE"]
+    assert line.split()[:8] == ["ml", "solo", "0", "0", "0", "0", "ScaledToZero", "Idle"]
+
+
+def test_get_wide_adds_queues_broker_and_the_decision_in_words(ml: Story) -> None:
+    line = ml.kubectl("get", "cwp", "ml", "--output=wide", "--no-headers")
+    assert '["ml_service"]' in line
+    assert "Readable" in line
+    assert line.rstrip().endswith("nothing waiting, running or scheduled: 0 replicas")
+
+
+def test_describe_tells_the_story_of_the_pool(ml: Story) -> None:
+    text = ml.kubectl("describe", "cwp", "ml")
+    for part in ("Ready", "Progressing", "BrokerReachable", "ScalingActive", "ScalingLimited"):
+        assert f"Type:                  {part}\n" in text
+    events = text[text.index("\nEvents:") :]
+    assert "ScaledUp" in events
+    assert "0 -> 1: 2 waiting + 0 running over 1 slot per replica" in events
+    assert "limited to 1 by maxReplicas" in events
+    assert "ScaledDown" in events
+    assert "1 -> 0: 0: nothing waiting, running or scheduled since" in events
+
+
+def test_explain_says_what_a_field_means_its_unit_and_its_default(ml: Story) -> None:
+    text = " ".join(ml.kubectl("explain", "cwp.spec.scaling").split())
+    assert "How the number of pods follows the queues." in text
+    assert "Seconds without any task, waiting or running, before the last pod goes." in text
+    assert "Default: {queueWaitSeconds: 10}" in text
+
+
+def test_scale_pins_and_a_null_unpins(ml: Story) -> None:
+    ml.kubectl("scale", "cwp/ml", "--replicas=3")
+    ml.kube.wait_for_condition("ml", "ScalingActive", "False", "Pinned")
+    ml.kube.wait_for_pool("ml", lambda pool: pool["status"].get("readyReplicas") == 3)
+    ml.kubectl("patch", "cwp", "ml", "--type=merge", "--patch", UNPIN)
+    ml.kube.wait_for_condition("ml", "ScalingActive", "True", "ScalingFromQueues")
+    ml.wait_for_zero("ml")
