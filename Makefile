@@ -5,19 +5,22 @@ SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/celeriac
 UV := $(or $(shell command -v uv),$(CACHE)/uv/bin/uv)
 UV_RUN := $(UV) run --frozen
+# A mirror of one's own is none of the lock's business; a lock in order is checked without any index.
+UV_AS_LOCKED := env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL $(UV)
 NAME ?= dev
 
+# Each target may use all cores by itself, and the order is the story: the quick checks first.
+.NOTPARALLEL:
 .PHONY: help setup test unit integration e2e lint format demo cluster cluster-down bench generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install what is missing: Debian packages (as root), uv, the Python environment, Kubernetes binaries, base images
-	@tests/cluster/install-packages >&2
+setup: ## Install what is missing here: Debian packages (as root), uv, the Python environment, Kubernetes programs, images
+	@tests/cluster/install-packages integration >&2
 	@test -x $(UV) || { python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet "uv==$$(cat .uv-version)"; }
 	@$(UV) sync --frozen --quiet
-	@$(UV_RUN) python -m tests.cluster build >/dev/null
-	@$(UV_RUN) python -m tests.cluster images >/dev/null
+	@$(UV_RUN) python -m tests.cluster prepare
 
 test: setup lint unit integration e2e ## Everything: lint, unit, integration and e2e tests
 
@@ -30,7 +33,8 @@ integration: setup ## Against a real API server and a real Redis; no node
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here (root, Linux)
 	$(UV_RUN) pytest tests/e2e -m e2e -o timeout=600
 
-lint: ## ruff, mypy --strict, import-linter
+lint: ## ruff, mypy --strict, import-linter; uv.lock is that of pyproject.toml
+	@$(UV_AS_LOCKED) lock --check --offline --no-config --quiet 2>/dev/null || { echo "uv.lock is not that of pyproject.toml; run: uv lock" >&2; exit 1; }
 	$(UV_RUN) ruff check .
 	$(UV_RUN) ruff format --check .
 	$(UV_RUN) mypy

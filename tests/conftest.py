@@ -1,8 +1,22 @@
-"""Rules for every test: a test that CI skips for want of a tool has failed."""
+"""Rules for every test: what a machine's cluster leaves to test is asked once; a test that CI skips has failed."""
 
 import os
 
 import pytest
+
+from tests.cluster.choose import Machine
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests of a node of our own where kind, or a cluster that the user names, takes its place.
+
+    Where nothing takes its place they stay, and fail with what to do about it.
+    """
+    own_node = [item for item in items if item.get_closest_marker("own_node")]
+    if not own_node or (machine := Machine.this()).can_be_node or not (machine.named or machine.docker):
+        return
+    config.hook.pytest_deselected(items=own_node)
+    items[:] = [item for item in items if item not in own_node]
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -33,16 +33,16 @@ class Choice(Enum):
 class Machine:
     """What the choice depends on."""
 
-    named: Path | None = None  # the kubeconfig of CELERIAC_KUBECONFIG or --kubeconfig
+    named: Path | None = None  # the kubeconfig of CELERIAC_KUBECONFIG
     docker: bool = False  # a daemon answers
     linux: bool = True
     root: bool = True
     missing: tuple[str, ...] = ()  # programs that a node of our own needs
 
     @classmethod
-    def this(cls, kubeconfig: Path | None = None) -> "Machine":
+    def this(cls) -> "Machine":
         """The machine this runs on. KUBECONFIG alone counts for nothing: it may well be a cluster that people use."""
-        named = kubeconfig or (Path(value) if (value := os.environ.get(VARIABLE)) else None)
+        named = Path(value) if (value := os.environ.get(VARIABLE)) else None
         return cls(
             named=named,
             docker=named is None and docker_answers(),
@@ -51,6 +51,16 @@ class Machine:
             missing=tuple(missing_programs()),
         )
 
+    @property
+    def can_be_node(self) -> bool:
+        """Whether a node of our own can run here, chosen or not."""
+        return self.linux and self.root and not self.missing
+
+    @property
+    def shall_be_node(self) -> bool:
+        """Whether a node of our own is what will be chosen here, once its packages are installed."""
+        return self.linux and self.root and not self.named and not self.docker
+
 
 def choose(machine: Machine) -> Choice:
     """The first kind that is possible; raises ClusterError that names every cure when none is."""
@@ -58,7 +68,7 @@ def choose(machine: Machine) -> Choice:
         return Choice.NAMED
     if machine.docker:
         return Choice.KIND
-    if machine.linux and machine.root and not machine.missing:
+    if machine.can_be_node:
         return Choice.OWN
     cures = [f"name a cluster with {VARIABLE}=FILE", "start Docker (kind comes by itself)"]
     if machine.linux and not machine.root:
@@ -82,9 +92,9 @@ def by_name(name: str) -> Cluster | KindCluster:
 
 
 @contextmanager
-def target(name: str | None = None, *, kubeconfig: Path | None = None, keep: bool = False) -> Iterator[Target]:
+def target(name: str | None = None, *, keep: bool = False) -> Iterator[Target]:
     """A cluster to work with: one that runs already under this name, or a new one, which goes again unless ``keep``."""
-    machine = Machine.this(kubeconfig)
+    machine = Machine.this()
     if choose(machine) is Choice.NAMED:
         assert machine.named
         yield _named(machine.named)

@@ -1,15 +1,19 @@
 """The commands of ``python -m tests.cluster``."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 
 from tests.cluster import images, paths, tools
-from tests.cluster.choose import by_name
+from tests.cluster.choose import Machine, by_name, choose
 from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.progress import console
-from tests.cluster.target import KindCluster, docker_answers
+from tests.cluster.target import KindCluster
+
+INSTALL_PACKAGES = Path(__file__).with_name("install-packages")
 
 
 class Commands(click.Group):
@@ -99,18 +103,52 @@ def build(programs: tuple[str, ...], directory: bool) -> None:
     if directory:
         click.echo(tools.binary("kubectl").parent)
         return
-    needed = (*tools.CONTROL_PLANE, "helm", "kind") if docker_answers() else (*tools.CONTROL_PLANE, *tools.NODE)
-    for name, path in tools.binaries(programs or needed).items():
+    for name, path in tools.binaries(programs or programs_for(Machine.this())).items():
         click.echo(f"{name}  {path}")
+
+
+def programs_for(machine: Machine) -> tuple[str, ...]:
+    """What the integration tests need, and what the clusters need that are possible on this machine."""
+    kind = ("kind",) if machine.docker else ()
+    return (*tools.CONTROL_PLANE, "helm", *kind, *(tools.NODE if machine.can_be_node else ()))
 
 
 @main.command(name="images")
 def make_images() -> None:
     """Make the base images (python:3.11-slim, redis:7) and list the archives in the cache."""
-    for name in images.PUBLIC:
-        images.base(name)
+    if Machine.this().can_be_node:
+        make_bases()
+    else:
+        console.print("  base images are made only for a node of our own, which this machine cannot be")
     for archive in images.archives():
         click.echo(f"{archive.stat().st_size / 2**20:7.0f} MiB  {archive}")
+
+
+def make_bases() -> None:
+    """All at once, so that no test waits for one."""
+    for name in images.PUBLIC:
+        images.base(name)
+
+
+@main.command()
+def prepare() -> None:
+    """Bring all that the tests and the demo need here, as `make setup` does; at once when it is there.
+
+    Programs always. Debian packages and base images only where a node of our own is what the tests will run on, or can
+    be: kind, and a cluster that you name, need neither.
+    """
+    machine = Machine.this()
+    if machine.shall_be_node and machine.missing:
+        if subprocess.run([INSTALL_PACKAGES, "node"], check=False, stdout=sys.stderr).returncode != 0:
+            raise ClusterError("the Debian packages of a node could not be installed; the reason is above")
+        machine = Machine.this()
+    tools.binaries(programs_for(machine))
+    if machine.can_be_node:
+        make_bases()
+    try:
+        choose(machine)
+    except ClusterError as error:
+        console.print(f"  ! integration tests can run; for e2e tests and the demo {error}", markup=False)
 
 
 @main.command()

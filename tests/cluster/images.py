@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pathspec import PathSpec
 
-from tests.cluster import paths
+from tests.cluster import paths, pip_settings
 from tests.cluster.dockerfile import base_images, full_name
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import locked
@@ -22,9 +22,7 @@ from tests.cluster.progress import step
 
 BASES = Path(__file__).with_name("bases")
 SUITE = "bookworm"  # its Python is 3.11, its Redis 7.0
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-PIP_CONFIGURATION = Path("/etc/pip.conf")
-KEPT_VERSIONS = 3  # archives of one image; older ones go when a new one is made
+KEPT_VERSIONS = 2  # archives of one image; older ones go when a new one is made
 STORAGE_LIMIT_KIB = 10 * 2**20  # of buildah's layers; above it they are dropped, at the price of slower builds
 HASH_LENGTH = 16
 RECIPE = "1"  # part of every hash: raise it when the way of building changes
@@ -175,31 +173,25 @@ def _buildah_build(
     dockerfile: Path, context: Path, archive: ImageArchive, build_args: Mapping[str, str], scratch: Path
 ) -> None:
     """Builds in chroot isolation (root, but no daemon) and exports; the archive appears whole or not at all."""
-    options = [*_trust(scratch), *(f"--build-arg={key}={value}" for key, value in build_args.items())]
+    options = [f"--build-arg={key}={value}" for key, value in build_args.items()]
     ignore = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
     if ignore.exists():
         options.append(f"--ignorefile={ignore}")
     options += [f"--tag={archive.name}", f"--file={dockerfile}"]
-    _buildah("bud", "--layers", "--isolation=chroot", "--pull=never", *options, context)
+    with pip_settings.written() as pip:
+        options += [f"--volume={file}:{path}:ro" for path, file in pip.mounts().items()]
+        _buildah("bud", "--layers", "--isolation=chroot", "--pull=never", *options, context)
     part = scratch / "image.tar"
     _buildah("push", archive.name, f"docker-archive:{part}:{archive.name}")
     part.replace(archive.path)
     _mark_stored(archive)
+    remove_old_versions(archive)
+
+
+def remove_old_versions(archive: ImageArchive) -> None:
+    """Keeps the newest KEPT_VERSIONS archives of an image: the operator's is made anew with each change of its code."""
     for old in sorted(archive.versions(_directory()), key=_modified)[:-KEPT_VERSIONS]:
         old.unlink()
-
-
-def _trust(directory: Path) -> list[str]:
-    """Options that let pip in a build trust what this machine trusts; nothing of it stays in the image's settings."""
-    if not CERTIFICATES.exists():
-        return []
-    configuration = directory / "pip.conf"
-    own = PIP_CONFIGURATION.read_text() if PIP_CONFIGURATION.exists() else f"[global]\ncert = {CERTIFICATES}\n"
-    configuration.write_text(own)
-    return [
-        f"--volume={CERTIFICATES.parent}:{CERTIFICATES.parent}:ro",
-        f"--volume={configuration}:{PIP_CONFIGURATION}:ro",
-    ]
 
 
 def _ensure_stored(archive: ImageArchive) -> None:

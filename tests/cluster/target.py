@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from tests.cluster import paths, tools
+from tests.cluster import paths, pip_settings, tools
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import Image
 from tests.cluster.process import run
@@ -42,9 +42,7 @@ class NamedCluster:
 
     def __init__(self, kubeconfig: Path) -> None:
         if not kubeconfig.exists():
-            raise ClusterError(
-                f"the kubeconfig {kubeconfig} does not exist; correct CELERIAC_KUBECONFIG or --kubeconfig"
-            )
+            raise ClusterError(f"the kubeconfig {kubeconfig} does not exist; correct CELERIAC_KUBECONFIG")
         self.kubeconfig = kubeconfig
         self.description = f"the cluster of {kubeconfig}"
 
@@ -105,7 +103,8 @@ class KindCluster:
             return
         arguments = [f"--build-arg={key}={value}" for key, value in image.build_args.items()]
         context = image.context or image.dockerfile.parent
-        with step(f"build image {image.tag} with Docker"):
+        with step(f"build image {image.tag} with Docker"), pip_settings.written() as pip:
+            arguments += [f"--secret=id={Path(path).name},src={file}" for path, file in pip.mounts().items()]
             run(["docker", "build", f"--tag={image.tag}", f"--file={image.dockerfile}", *arguments, context])
         with step(f"load image {image.tag}"):
             run([_kind(), "load", "docker-image", image.tag, f"--name={self.name}"])

@@ -1,7 +1,5 @@
 """What a person sees while the demo runs: a table on a terminal, otherwise a line every few seconds."""
 
-# mypy: disable-error-code="import-not-found,import-untyped"
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

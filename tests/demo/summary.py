@@ -1,7 +1,5 @@
 """The end of the demo: every task accounted for, every pool up to what was decided and back to zero. Pure."""
 
-# mypy: disable-error-code="import-not-found,import-untyped"
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Follows the pools in the API server and the ledger in Redis, in threads; `Observer.snapshot` is the newest state."""
 
-# mypy: disable-error-code="import-not-found,import-untyped"
-
 import contextlib
 import json
 import subprocess

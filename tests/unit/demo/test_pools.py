@@ -1,16 +1,13 @@
 """The demo's pools are the samples with faster numbers, and what was seen of them keeps the peaks."""
 
-# mypy: disable-error-code="import-not-found,import-untyped"
-
 import math
 
 import pytest
+from celery_app import send
 
 from tests.demo.live import Snapshot, decisions, line, table
 from tests.demo.pools import LOADS, POOLS, DemoPool, merged, samples
 from tests.demo.state import PoolState
-
-from celery_app import send  # isort: skip
 
 pytestmark = pytest.mark.unit
 

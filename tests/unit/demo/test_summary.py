@@ -1,16 +1,13 @@
 """The demo's judgement: it is content only when every task is accounted for and every pool did what was decided."""
 
-# mypy: disable-error-code="import-not-found,import-untyped"
-
 from dataclasses import replace
 
 import pytest
+from celery_app.ledger import Entry, Event, account
 
 from tests.demo.pools import DemoPool
 from tests.demo.state import PoolState
 from tests.demo.summary import judge, settled, table, words
-
-from celery_app.ledger import Entry, Event, account  # isort: skip
 
 pytestmark = pytest.mark.unit
 

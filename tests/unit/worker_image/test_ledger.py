@@ -1,7 +1,5 @@
 """The ledger's arithmetic: nothing lost, doubled, failed or unfinished goes unnoticed."""
 
-# mypy: disable-error-code="import-not-found,import-untyped"
-
 import itertools
 
 import pytest

@@ -1,7 +1,5 @@
 """The sender's parsing, and the messages that it makes of an order."""
 
-# mypy: disable-error-code="import-not-found,import-untyped"
-
 import pytest
 from celery_app import QUEUES
 from celery_app.send import Order, main, signatures
