@@ -22,6 +22,7 @@ from tests.integration.redis_server import RedisServer
 RUNS = 50
 BURST = 8
 TICK_SECONDS = 0.5
+GOAL_P50_SECONDS = 0.5
 NAMESPACE = "bench"
 POOL = "burst"
 
@@ -46,6 +47,8 @@ def report(console: Console, seconds: Sequence[float]) -> None:
         f"p50 {statistics.median(seconds):.3f} s   p99 {cuts[98]:.3f} s   "
         f"min {min(seconds):.3f} s   max {max(seconds):.3f} s"
     )
+    verdict = "met" if statistics.median(seconds) <= GOAL_P50_SECONDS else "missed"
+    console.print(f"goal: p50 <= {GOAL_P50_SECONDS} s: {verdict}")
 
 
 def main() -> None:

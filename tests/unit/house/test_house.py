@@ -1,6 +1,7 @@
 """The layout that everything else relies on."""
 
 import operator
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,24 @@ def test_make_help_explains_every_target() -> None:
     phony = makefile.split(".PHONY:")[1].splitlines()[0].split()
     helped = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [target for target in phony if f"  {target} " not in helped] == []
+
+
+def test_the_operators_image_is_built_with_the_uv_of_the_checkout() -> None:
+    version = (ROOT / ".uv-version").read_text().strip()
+    assert f"ARG UV_VERSION={version}\n" in (ROOT / "operator" / "Dockerfile").read_text()
+
+
+def test_every_test_file_carries_the_mark_of_its_folder_and_no_target_leaves_it_out() -> None:
+    unmarked = [
+        str(file.relative_to(ROOT))
+        for kind in ("unit", "integration", "e2e")
+        for file in (ROOT / "tests" / kind).rglob("test_*.py")
+        if not re.search(rf"^pytestmark = .*\bpytest\.mark\.{kind}\b", file.read_text(), re.MULTILINE)
+    ]
+    assert unmarked == []
+
+
+def test_no_test_file_is_outside_the_folders_that_targets_run() -> None:
+    run = [ROOT / "tests" / kind for kind in ("unit", "integration", "e2e")]
+    files = (ROOT / "tests").rglob("test_*.py")
+    assert [str(file) for file in files if not any(file.is_relative_to(folder) for folder in run)] == []
