@@ -16,6 +16,7 @@ def ml(shared: Story) -> Story:
     shared.tasks.send("ml_service", 2, seconds=1)
     shared.tasks.wait_until_done(seconds=PATIENCE)
     shared.wait_for_zero("ml")
+    shared.kube.wait_for_pool("ml", lambda pool: bool(pool["status"]["decision"]["reason"] == "Idle"))
     return shared
 
 

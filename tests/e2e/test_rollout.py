@@ -4,16 +4,26 @@ import pytest
 
 from tests.e2e.story import PATIENCE, Story
 from tests.e2e.system import NEXT_WORKER, WORKER
-from tests.integration.kube import POOLS
+from tests.integration.kube import DEPLOYMENTS, POOLS, Body
 
 pytestmark = pytest.mark.e2e
 
 
+def rolled_out(deployment: Body) -> bool:
+    """Whether every replica runs the next image; the old workers may still end their tasks."""
+    status = deployment.get("status", {})
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    observed = status.get("observedGeneration") == deployment["metadata"]["generation"]
+    return bool(image == NEXT_WORKER.tag and observed and status.get("updatedReplicas") == status.get("replicas"))
+
+
 def test_a_rollout_to_a_new_image_during_a_burst_loses_nothing_and_runs_nothing_twice(story: Story) -> None:
     story.pool("ml", ["ml_service"], scaling={"maxReplicas": 3})
-    story.tasks.send("ml_service", 15, seconds=4)
+    story.tasks.send("ml_service", 12, seconds=3)
     story.tasks.wait_until_running("ml_service", 2, PATIENCE)
     story.kube.patch(POOLS, "ml", {"spec": {"image": NEXT_WORKER.tag}})
+    story.kube.wait_for(DEPLOYMENTS, "ml", rolled_out)
+    story.tasks.send("ml_service", 3, seconds=1)
     done = story.tasks.wait_until_done(seconds=PATIENCE)["ml_service"]
     story.wait_for_zero("ml")
 

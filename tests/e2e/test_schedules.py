@@ -1,0 +1,67 @@
+"""Tasks that are not simply next: scheduled ones, urgent ones, and the callback of a chord. All are sent at once."""
+
+import itertools
+
+import pytest
+
+from tests.e2e.story import PATIENCE, Story
+
+pytestmark = pytest.mark.e2e
+
+LATER_SECONDS = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def urgent(shared: Story) -> list[str]:
+    """Everything that this module's tests are about, each on a pool of its own; the ids of the urgent tasks."""
+    shared.pool("reminders", ["reminders"], pool="threads", concurrency=2)
+    shared.tasks.send("celery", 1, seconds=8, to="reminders")
+    shared.tasks.send("celery", 4, seconds=0.1, to="urgent", priority=9)
+    urgent = shared.tasks.send("celery", 3, seconds=0.1, to="urgent", priority=0)
+    shared.pool("urgent", ["urgent"], scaling={"maxReplicas": 1})
+    shared.pool("batch", ["batch"], pool="prefork", concurrency=2, scaling={"maxReplicas": 2})
+    shared.pool("default", ["celery"])
+    shared.pool("later", ["later"], pool="threads", concurrency=4)
+    shared.tasks.send("celery", 3, seconds=0.1, to="later", countdown=LATER_SECONDS)
+    shared.tasks.send_chord(6, seconds=1)
+    return urgent
+
+
+def test_scheduled_tasks_keep_the_worker_that_took_them_and_the_pool_does_not_flap(shared: Story) -> None:
+    """Five fall due at once on one worker with two slots: no further worker could take them from it."""
+    shared.tasks.wait_until_started("reminders", 1, PATIENCE)
+    shared.tasks.send("celery", 5, seconds=1, to="reminders", countdown=12)
+    done = shared.tasks.wait_until_done("reminders", seconds=PATIENCE)["reminders"]
+    shared.wait_for_zero("reminders")
+    assert done.succeeded == 6
+    wanted = shared.witness.pool("reminders").wanted
+    assert [count for count, _ in itertools.groupby(wanted)] == [0, 1, 0]
+
+
+def test_scheduled_tasks_wake_no_worker_before_they_are_due(shared: Story) -> None:
+    done = shared.tasks.wait_until_done("later", seconds=PATIENCE)["later"]
+    shared.wait_for_zero("later")
+    due = min(entry.time for entry in shared.tasks.entries if entry.queue == "later") + LATER_SECONDS
+    (pod,) = shared.witness.pods("later")
+    assert pod.created >= int(due)
+    assert done.succeeded == 3
+
+
+def test_urgent_tasks_wake_a_pool_and_run_before_the_others(shared: Story, urgent: list[str]) -> None:
+    """Nothing consumed while they were sent: their pool was created afterwards."""
+    shared.tasks.wait_until_done("urgent", seconds=PATIENCE)
+    shared.wait_for_zero("urgent")
+    assert [entry.task in urgent for entry in shared.tasks.starts("urgent")] == [True] * 3 + [False] * 4
+
+
+def test_the_parts_of_a_chord_and_its_callback_run_on_two_pools(shared: Story) -> None:
+    done = shared.tasks.wait_until_done("batch", "celery", seconds=PATIENCE)
+    assert (done["batch"].succeeded, done["celery"].succeeded) == (6, 1)
+    shared.wait_for_zero("batch")
+    shared.wait_for_zero("default")
+
+
+def test_after_all_that_every_task_is_accounted_for(shared: Story) -> None:
+    assert shared.tasks.problems() == []
+    for queue in ("reminders", "urgent", "batch", "celery", "later"):
+        assert shared.tasks.waiting(queue) == shared.tasks.held(queue) == 0
