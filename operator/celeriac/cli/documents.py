@@ -28,35 +28,59 @@ class Document:
         name = metadata.get("name", "(no name)") if isinstance(metadata, dict) else "(no name)"
         return f"{self.file}: {name}"
 
+    @property
+    def wrong_version(self) -> str | None:
+        """What is wrong with its apiVersion, if anything."""
+        version = self.body.get("apiVersion")
+        return None if version == API_VERSION else f"apiVersion is {version}: write {API_VERSION}"
 
-def read_pools(file: str) -> list[Document]:
-    """The CeleryWorkerPools of a YAML or JSON file; `-` is standard input. Other kinds are passed over.
 
-    Raises click.ClickException where there is none, or where the file cannot be read.
+@dataclass(frozen=True, slots=True)
+class BadDocument:
+    """Something in a file that no CeleryWorkerPool can be taken from, and why."""
+
+    place: str
+    message: str
+
+
+def read(file: str) -> list[Document | BadDocument]:
+    """The CeleryWorkerPools of a YAML or JSON file, and what is in their place; `-` is standard input.
+
+    Other kinds are passed over; a file without any pool is a bad one.
     """
-    found = [Document(file, body) for body in _bodies(file) if body.get("kind") == KIND]
-    if not found:
-        raise click.ClickException(f"{file}: no {KIND} in it: give a manifest with `kind: {KIND}`")
-    for document in found:
-        version = document.body.get("apiVersion")
-        if version != API_VERSION:
-            raise click.ClickException(f"{document.place}: apiVersion is {version}: write {API_VERSION}")
-    return found
-
-
-def _bodies(file: str) -> Iterator[dict[str, Any]]:
-    """The objects of a file; those of a List (`kubectl get -o yaml`) one by one."""
     try:
         text = sys.stdin.read() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8")
         documents = list(yaml.safe_load_all(text))
     except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{file}: cannot be read: {error}") from error
+        return [BadDocument(file, f"cannot be read: {error}")]
     except yaml.YAMLError as error:
-        raise click.ClickException(f"{file}: is no YAML: {error}") from error
-    for document in documents:
-        if document is None:
-            continue
-        if not isinstance(document, dict):
-            raise click.ClickException(f"{file}: is no Kubernetes manifest: an object with apiVersion and kind is one")
-        items = document.get("items")
-        yield from items if document.get("kind") == "List" and isinstance(items, list) else [document]
+        return [BadDocument(file, f"is no YAML: {error}")]
+    found = [each for document in documents if document is not None for each in _pools(file, document)]
+    return found or [BadDocument(file, f"no {KIND} in it: give a manifest with `kind: {KIND}`")]
+
+
+def read_pools(file: str) -> list[Document]:
+    """The CeleryWorkerPools of a file. Raises click.ClickException for the first thing that is wrong with it."""
+    pools = []
+    for each in read(file):
+        problem = each.message if isinstance(each, BadDocument) else each.wrong_version
+        if isinstance(each, BadDocument) or problem:
+            raise click.ClickException(f"{each.place}: {problem}")
+        pools.append(each)
+    return pools
+
+
+def _pools(file: str, document: Any) -> Iterator[Document | BadDocument]:
+    """The pools of one document of a file; those of a List (`kubectl get -o yaml`) one by one."""
+    if not isinstance(document, dict):
+        yield BadDocument(file, "is no Kubernetes manifest: an object with apiVersion and kind is one")
+        return
+    kind, group = document.get("kind"), str(document.get("apiVersion")).partition("/")[0]
+    items = document.get("items")
+    if kind == "List" and isinstance(items, list):
+        for item in items:
+            yield from _pools(file, item)
+    elif kind == KIND:
+        yield Document(file, document)
+    elif group == API_VERSION.partition("/")[0]:
+        yield BadDocument(file, f"kind is {kind}: {group} has {KIND} only")

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from celeriac.cli.documents import Document
-from celeriac.pool.model import BrokerSpec, InvalidPool, PoolType, WorkerOptions, WorkerPool
-from celeriac.pool.parse import parse_pool
+from celeriac.cli.documents import BadDocument, Document
+from celeriac.cli.schema import schema_problems
+from celeriac.pool.model import BrokerSpec, InvalidPool, PoolType, WorkerPool
+from celeriac.pool.parse import parse_pool, problems
 
 SHUTDOWN_SECONDS = 40
 """What a prefork worker may need beyond its longest task to end in good order (measured: up to 31 s)."""
@@ -17,7 +18,7 @@ GREEN_POOLS = (PoolType.GEVENT, PoolType.EVENTLET)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One message; an error is one that the operator refuses the pool for."""
+    """One message; an error is one that the API server or the operator refuses the pool for."""
 
     place: str
     is_error: bool
@@ -27,42 +28,32 @@ class Finding:
         return f"{self.place}: {'error' if self.is_error else 'warning'}: {self.message}"
 
 
-def lint(documents: Iterable[Document]) -> list[Finding]:
+def lint(documents: Iterable[Document | BadDocument]) -> list[Finding]:
     """All findings, in the order of the documents, then those that concern several pools."""
     findings: list[Finding] = []
     pools: list[tuple[Document, WorkerPool]] = []
     for document in documents:
+        if isinstance(document, BadDocument):
+            findings.append(Finding(document.place, True, document.message))
+            continue
+        findings += [Finding(document.place, True, message) for message in errors(document)]
         try:
             pool = parse_pool(document.body)
-        except InvalidPool as error:
-            findings.append(Finding(document.place, True, str(error)))
-            continue
+        except InvalidPool:
+            continue  # its errors are told, and what would surprise of it cannot be known
         pools.append((document, pool))
-        findings += [Finding(document.place, True, message) for message in ignored_options(pool)]
         findings += [Finding(document.place, False, message) for message in warnings(pool)]
     return findings + list(_shared_queues(pools))
 
 
-def ignored_options(pool: WorkerPool) -> Iterator[str]:
-    """Options that Celery would ignore with this type of pool; the CRD refuses them."""
-    for name, (value, pool_types) in _limited_options(pool.worker).items():
-        if value is not None and pool.pool_type not in pool_types:
-            usable = " or ".join(pool_type.value for pool_type in pool_types)
-            yield (
-                f"spec.worker.{name}: Celery ignores it with pool: {pool.pool_type.value}, and the API server refuses "
-                f"it: drop it, or use {usable}"
-            )
-
-
-def _limited_options(worker: WorkerOptions) -> dict[str, tuple[int | None, tuple[PoolType, ...]]]:
-    """Each option that not every pool heeds: its value, and the pools that do."""
-    prefork, gevent, custom = PoolType.PREFORK, PoolType.GEVENT, PoolType.CUSTOM
-    return {
-        "maxTasksPerChild": (worker.max_tasks_per_child, (prefork,)),
-        "maxMemoryPerChildKiB": (worker.max_memory_per_child_kib, (prefork,)),
-        "softTimeLimitSeconds": (worker.soft_time_limit_seconds, (prefork, custom)),
-        "timeLimitSeconds": (worker.time_limit_seconds, (prefork, gevent, custom)),
-    }
+def errors(document: Document) -> Iterator[str]:
+    """What the API server or the operator refuses. Where both do, in the operator's words, which name the cure."""
+    if document.wrong_version:
+        yield document.wrong_version
+    of_the_operator = problems(document.body)
+    told = {problem.field for problem in of_the_operator}
+    yield from map(str, of_the_operator)
+    yield from (str(problem) for problem in schema_problems(document.body) if problem.field not in told)
 
 
 def warnings(pool: WorkerPool) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from celeriac import __version__
-from celeriac.cli.documents import Document, read_pools
+from celeriac.cli.documents import Document, read, read_pools
 from celeriac.cli.lint import lint as find
 from celeriac.cli.yaml_text import to_yaml
 from celeriac.pool.model import InvalidPool
@@ -54,20 +54,22 @@ def render(files: tuple[str, ...], url_has_query: bool) -> None:
 def lint(files: tuple[str, ...], strict: bool) -> None:
     """Say what is wrong with CeleryWorkerPools, and what may surprise.
 
-    An error is what the operator refuses; a warning is what Celery or Kubernetes does with it that few expect. Exits
-    with 1 when there is an error.
+    An error is what the API server or the operator refuses, unknown fields included; a warning is what Celery or
+    Kubernetes does with it that few expect. Exits with 1 when there is an error. The depths of spec.template.spec are
+    checked by a cluster only: kubectl apply --dry-run=server of what `celeriac render` prints.
 
     \b
     Examples:
       celeriac lint -f pool.yaml
       celeriac lint --strict -f ml.yaml -f batch.yaml      in CI, with the pools of one Redis together
     """
-    documents = [document for file in files for document in read_pools(file)]
+    documents = [document for file in files for document in read(file)]
     findings = find(documents)
     for finding in findings:
         click.echo(str(finding))
     errors = sum(finding.is_error for finding in findings)
-    click.echo(f"{len(documents)} pool(s): {errors} error(s), {len(findings) - errors} warning(s)", err=True)
+    pools = sum(isinstance(document, Document) for document in documents)
+    click.echo(f"{pools} pool(s): {errors} error(s), {len(findings) - errors} warning(s)", err=True)
     sys.exit(1 if errors or (strict and findings) else 0)
 
 

@@ -1,6 +1,8 @@
 """Reads the fields of a JSON object, each with its type and its bounds checked; an error names the whole path."""
 
-from collections.abc import Mapping
+import difflib
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -17,6 +19,17 @@ def kind(value: object) -> str:
     """What a value is in the words of JSON, for messages: values themselves may be secrets."""
     return _KINDS.get(
         type(value), "null" if value is None else "an object" if isinstance(value, Mapping) else "unknown"
+    )
+
+
+def unknown_field(path: str, name: str, known: Iterable[str]) -> InvalidPool:
+    """The error for a field of the object at `path` that there is not; the known one that looks most like it helps."""
+    names = {each.lower(): each for each in known}
+    nearest = difflib.get_close_matches(name.lower(), names, n=1)
+    guess = f"did you mean {names[nearest[0]]}? See" if nearest else "see"
+    explained = re.sub(r"\[.*?\]", "", f"cwp.{path}".removesuffix("."))
+    return InvalidPool(
+        f"{path}.{name}".lstrip("."), f"is no field that can be set here: {guess} kubectl explain {explained}"
     )
 
 
@@ -77,6 +90,13 @@ class Fields:
         if items is None:
             return default
         return tuple(self._text(f"{self.at(name)}[{index}]", item) for index, item in enumerate(items))
+
+    def matching(self, name: str, default: T, pattern: str, message: str) -> str | T:
+        """A string in which the pattern is found; `message` says what is wrong with any other."""
+        text = self.text(name, default)
+        if isinstance(text, str) and re.search(pattern, text) is None:
+            raise self.invalid(name, message)
+        return text
 
     def integer(self, name: str, default: T, minimum: int, maximum: int) -> int | T:
         """An integer within bounds, both included."""

@@ -5,7 +5,7 @@ may be older than a rule of the CRD, or come from a file. Defaults are the CRD's
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from celeriac.pool.broker_url import SENTINEL, broker_url_names_credentials, broker_url_problem, scheme_of
@@ -14,6 +14,7 @@ from celeriac.pool.model import (
     BrokerSpec,
     InvalidPool,
     PodSecurity,
+    PodTemplate,
     PoolKey,
     PoolType,
     QueueLayout,
@@ -22,7 +23,8 @@ from celeriac.pool.model import (
     WorkerOptions,
     WorkerPool,
 )
-from celeriac.pool.policy import parse_policy
+from celeriac.pool.policy import parse_policy, policy_problems
+from celeriac.pool.refused import refused_names, refused_options
 from celeriac.pool.template import parse_template
 
 MAX_NAME: Final = 63  # characters of a label's value
@@ -34,50 +36,117 @@ MAX_PRIORITY: Final = 255
 DEFAULT_CONCURRENCY: Final = 4
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 
-__all__ = ["broker_url_problem", "parse_pool"]
+_NAME: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z"  # RFC 1123, as Kubernetes has it
+
+__all__ = ["broker_url_problem", "parse_pool", "problems"]
 
 
 def parse_pool(body: Mapping[str, Any]) -> WorkerPool:
     """One CeleryWorkerPool as the API server gives it. Raises InvalidPool, and nothing else, for a bad one."""
     resource = Fields.of("resource", body)
     metadata = Fields.of("metadata", resource.values.get("metadata"))
-    name = metadata.needed("name", "ml")
-    if len(name) > MAX_NAME:
-        raise metadata.invalid("name", f"is longer than {MAX_NAME} characters: choose a shorter one")
+    key = _key(metadata)
     spec = Fields.of("spec", resource.values.get("spec"))
-    pool_type = spec.choice("pool", PoolType.PREFORK)
-    concurrency = _concurrency(spec, pool_type)
-    return WorkerPool(
-        key=PoolKey(metadata.text("namespace", "default"), name),
+    concurrency = _concurrency(spec)
+    pool = WorkerPool(
+        key=key,
         uid=metadata.text("uid", ""),
         generation=metadata.integer("generation", 0, 0, 2**63 - 1),
-        image=spec.needed("image", "registry.example/app:1.4"),
-        app=spec.needed("app", "proj.celery:app"),
+        image=_image(spec),
+        app=_app(spec),
         broker=_broker(spec),
         policy=parse_policy(spec, slots=concurrency),
         queues=_queues(spec),
-        pool_type=pool_type,
+        pool_type=_pool_type(spec),
         concurrency=concurrency,
-        custom_pool=_custom_pool(spec, pool_type),
+        custom_pool=_custom_pool(spec),
         launcher=_launcher(spec),
-        worker=_worker(spec.child("worker")),
-        drain_timeout_seconds=spec.child("drain").integer("timeoutSeconds", 3600, 1, MAX_SECONDS),
-        pod_security=spec.choice("podSecurity", PodSecurity.BASELINE),
-        template=parse_template(spec.child("template")),
+        worker=_worker(spec),
+        drain_timeout_seconds=_drain_timeout(spec),
+        pod_security=_pod_security(spec),
+        template=_template(spec),
+    )
+    for problem in (*refused_options(spec), *refused_names(spec)):
+        raise problem
+    return pool
+
+
+def problems(body: Mapping[str, Any]) -> list[InvalidPool]:
+    """All that parse_pool has against a pool, as far as its parts can be told apart; at most one for each field."""
+    found: dict[str, InvalidPool] = {}
+    for problem in _problems(body):
+        found.setdefault(problem.field, problem)
+    return list(found.values())
+
+
+def _problems(body: Mapping[str, Any]) -> Iterator[InvalidPool]:
+    try:
+        resource = Fields.of("resource", body)
+        spec = Fields.of("spec", resource.values.get("spec"))
+    except InvalidPool as error:
+        yield error
+        return
+    try:
+        _key(Fields.of("metadata", resource.values.get("metadata")))
+    except InvalidPool as error:
+        yield error
+    for part in _PARTS:
+        try:
+            part(spec)
+        except InvalidPool as error:
+            yield error
+    for check in (policy_problems, refused_options, refused_names):
+        try:
+            yield from check(spec)
+        except InvalidPool as error:
+            yield error
+
+
+def _key(metadata: Fields) -> PoolKey:
+    name = metadata.needed("name", "ml")
+    if len(name) > MAX_NAME:
+        raise metadata.invalid("name", f"is longer than {MAX_NAME} characters: choose a shorter one")
+    if re.search(_NAME, name) is None:
+        raise metadata.invalid(
+            "name", "must be made of lower-case letters, digits, - and ., with a letter or digit at both ends, e.g. ml-large"
+        )
+    return PoolKey(metadata.text("namespace", "default"), name)
+
+
+def _image(spec: Fields) -> str:
+    spec.needed("image", "registry.example/app:1.4")
+    return spec.matching(
+        "image", "", r"^\S+\Z", "must not hold spaces: give one reference such as registry.example/app:1.4"
     )
 
 
-def _concurrency(spec: Fields, pool_type: PoolType) -> int:
-    if pool_type is PoolType.SOLO:
+def _app(spec: Fields) -> str:
+    spec.needed("app", "proj.celery:app")
+    return spec.matching(
+        "app",
+        "",
+        r"^[^-:\s][^:\s]*(:[^:\s]+)?\Z",
+        "must be what celery -A takes: a module or module:attribute, e.g. proj.celery:app",
+    )
+
+
+def _pool_type(spec: Fields) -> PoolType:
+    return spec.choice("pool", PoolType.PREFORK)
+
+
+def _concurrency(spec: Fields) -> int:
+    if _pool_type(spec) is PoolType.SOLO:
         if spec.integer("concurrency", 1, 1, MAX_CONCURRENCY) != 1:
             raise spec.invalid("concurrency", "must be 1 or absent with pool: solo, which runs one task at a time")
         return 1
     return spec.integer("concurrency", DEFAULT_CONCURRENCY, 1, MAX_CONCURRENCY)
 
 
-def _custom_pool(spec: Fields, pool_type: PoolType) -> str | None:
-    custom_pool = spec.text("customPool", None)
-    if (pool_type is PoolType.CUSTOM) != (custom_pool is not None):
+def _custom_pool(spec: Fields) -> str | None:
+    custom_pool = spec.matching(
+        "customPool", None, r"^[^-:\s][^:\s]*:[^:\s]+\Z", "must name a class as module:Class, e.g. my.pool:TaskPool"
+    )
+    if (_pool_type(spec) is PoolType.CUSTOM) != (custom_pool is not None):
         raise spec.invalid("customPool", "goes with pool: custom and with nothing else: set both or neither")
     return custom_pool
 
@@ -86,9 +155,9 @@ def _queues(spec: Fields) -> tuple[str, ...]:
     queues = spec.texts("queues", ("celery",))
     if not queues:
         raise spec.invalid("queues", "must name at least one queue: drop the field for the default, celery")
-    if len(set(queues)) < len(queues):
-        raise spec.invalid("queues", "must name each queue once: drop the repeated one")
     for index, queue in enumerate(queues):
+        if queue in queues[:index]:
+            raise InvalidPool(f"spec.queues[{index}]", "is there already: name each queue once")
         if re.search(r"[,\s]", queue):
             raise InvalidPool(f"spec.queues[{index}]", "must not hold commas or spaces: give each queue its own entry")
     return queues
@@ -101,11 +170,12 @@ def _launcher(spec: Fields) -> tuple[str, ...]:
     return launcher
 
 
-def _worker(worker: Fields) -> WorkerOptions:
+def _worker(spec: Fields) -> WorkerOptions:
+    worker = spec.child("worker")
     level = worker.text("logLevel", "INFO")
     if level not in LOG_LEVELS:
         raise worker.invalid("logLevel", f"must be one of {', '.join(LOG_LEVELS)}")
-    return WorkerOptions(
+    options = WorkerOptions(
         prefetch_multiplier=worker.integer("prefetchMultiplier", None, 1, 1000),
         max_tasks_per_child=worker.integer("maxTasksPerChild", None, 1, MAX_INT32),
         max_memory_per_child_kib=worker.integer("maxMemoryPerChildKiB", None, 1, MAX_MEMORY_KIB),
@@ -115,6 +185,26 @@ def _worker(worker: Fields) -> WorkerOptions:
         log_level=level,
         extra_args=worker.texts("extraArgs", ()),
     )
+    soft, hard = options.soft_time_limit_seconds, options.time_limit_seconds
+    if soft is not None and hard is not None and soft >= hard:
+        raise worker.invalid(
+            "softTimeLimitSeconds",
+            "must be below worker.timeLimitSeconds, or a task is killed before it is warned: "
+            "lower the one or raise the other",
+        )
+    return options
+
+
+def _drain_timeout(spec: Fields) -> int:
+    return spec.child("drain").integer("timeoutSeconds", 3600, 1, MAX_SECONDS)
+
+
+def _pod_security(spec: Fields) -> PodSecurity:
+    return spec.choice("podSecurity", PodSecurity.BASELINE)
+
+
+def _template(spec: Fields) -> PodTemplate:
+    return parse_template(spec.child("template"))
 
 
 def _broker(spec: Fields) -> BrokerSpec:
@@ -169,8 +259,27 @@ def _layout(broker: Fields) -> QueueLayout:
 def _tls(tls: Fields) -> TlsSecrets:
     if tls.has("certificateFrom") != tls.has("privateKeyFrom"):
         raise InvalidPool(tls.path, "needs certificateFrom and privateKeyFrom together: give both or neither")
+    if not (tls.has("caFrom") or tls.has("certificateFrom")):
+        raise InvalidPool(tls.path, "is empty: give caFrom, or certificateFrom and privateKeyFrom, or drop tls")
     return TlsSecrets(
         ca=_secret_key(tls, "caFrom"),
         certificate=_secret_key(tls, "certificateFrom"),
         private_key=_secret_key(tls, "privateKeyFrom"),
     )
+
+
+_PARTS: Final[tuple[Callable[[Fields], object], ...]] = (
+    _image,
+    _app,
+    _broker,
+    _queues,
+    _pool_type,
+    _concurrency,
+    _custom_pool,
+    _launcher,
+    _worker,
+    _drain_timeout,
+    _pod_security,
+    _template,
+)
+"""What reads one part of the spec each, all of it but spec.scaling."""

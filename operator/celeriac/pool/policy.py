@@ -1,6 +1,7 @@
 """spec.scaling and the pin, as the Policy that `decide` takes."""
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from celeriac.pool.fields import Fields
@@ -33,24 +34,44 @@ _QUANTITY = re.compile(r"\+?((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1
 def parse_policy(spec: Fields, *, slots: int) -> Policy:
     """The policy of a pool whose pods run `slots` tasks at a time. Raises InvalidPool."""
     scaling = spec.child("scaling")
-    minimum = scaling.integer("minReplicas", 0, 0, MAX_REPLICAS)
-    maximum = scaling.integer("maxReplicas", 20, 1, MAX_REPLICAS)
-    if minimum > maximum:
-        raise scaling.invalid("minReplicas", f"must not be above maxReplicas ({maximum}): lower it or raise the other")
-    behavior = scaling.child("behavior")
+    minimum, maximum = _bounds(scaling)
     return Policy(
         slots=slots,
         min_replicas=minimum,
         max_replicas=maximum,
         target=_target(scaling),
         scale_to_zero_after_seconds=scaling.integer("scaleToZeroAfterSeconds", 300, 0, 604_800),
-        behavior=Behavior(
-            scale_up=_rules(behavior.child("scaleUp"), DEFAULT_SCALE_UP),
-            scale_down=_rules(behavior.child("scaleDown"), DEFAULT_SCALE_DOWN),
-        ),
-        fallback=_fallback(scaling, minimum, maximum),
+        behavior=_behavior(scaling),
+        fallback=_fallback(scaling),
         mode=scaling.choice("mode", Mode.AUTO),
         pinned_replicas=spec.integer("replicas", None, 0, MAX_REPLICAS),
+    )
+
+
+def policy_problems(spec: Fields) -> Iterator[InvalidPool]:
+    """What parse_policy would raise for each part of spec.scaling alone, and at last for all of it; some come twice."""
+    scaling = spec.child("scaling")
+    for part in (_bounds, _target, _behavior, _fallback):
+        try:
+            part(scaling)
+        except InvalidPool as error:
+            yield error
+    parse_policy(spec, slots=1)
+
+
+def _bounds(scaling: Fields) -> tuple[int, int]:
+    minimum = scaling.integer("minReplicas", 0, 0, MAX_REPLICAS)
+    maximum = scaling.integer("maxReplicas", 20, 1, MAX_REPLICAS)
+    if minimum > maximum:
+        raise scaling.invalid("minReplicas", f"must not be above maxReplicas ({maximum}): lower it or raise the other")
+    return minimum, maximum
+
+
+def _behavior(scaling: Fields) -> Behavior:
+    behavior = scaling.child("behavior")
+    return Behavior(
+        scale_up=_rules(behavior.child("scaleUp"), DEFAULT_SCALE_UP),
+        scale_down=_rules(behavior.child("scaleDown"), DEFAULT_SCALE_DOWN),
     )
 
 
@@ -67,9 +88,10 @@ def _target(scaling: Fields) -> Target:
     raise InvalidPool(target.path, "needs exactly one of queueWaitSeconds and tasksPerSlot: remove the other")
 
 
-def _fallback(scaling: Fields, minimum: int, maximum: int) -> Fallback | None:
+def _fallback(scaling: Fields) -> Fallback | None:
     if not scaling.has("fallback"):
         return None
+    minimum, maximum = _bounds(scaling)
     fallback = scaling.child("fallback")
     replicas = fallback.integer("replicas", None, 0, MAX_REPLICAS)
     if replicas is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from celeriac.pool.fields import Fields, kind
+from celeriac.pool.fields import Fields, kind, unknown_field
 from celeriac.pool.model import InvalidPool, PodTemplate
 
 
@@ -16,7 +16,7 @@ def parse_template(template: Fields) -> PodTemplate:
     spec = template.child("spec")
     for name in spec.values:
         if name not in POD_FIELDS:
-            raise spec.invalid(name, f"is not a field that can be set; those that can are {', '.join(POD_FIELDS)}")
+            raise unknown_field(spec.path, name, POD_FIELDS)
         if spec.has(name):
             POD_FIELDS[name](spec, name)
     return PodTemplate(

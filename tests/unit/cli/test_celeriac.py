@@ -77,7 +77,7 @@ def test_a_file_that_holds_no_pool_is_told_what_it_lacks(tmp_path: Path, text: s
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["lint", "-f", str(tmp_path / "none.yaml")])
     assert result.exit_code == 1
-    assert "none.yaml: cannot be read" in result.output
+    assert "none.yaml: error: cannot be read" in result.output
 
 
 def test_lint_is_content_with_a_plain_pool(tmp_path: Path) -> None:
@@ -114,7 +114,13 @@ def test_lint_is_content_with_a_grace_of_40_seconds_beyond_the_time_limit(tmp_pa
 def test_lint_refuses_a_time_limit_that_celery_ignores(tmp_path: Path) -> None:
     result = run("lint", a_pool(pool="threads", worker={"timeLimitSeconds": 60}), tmp_path=tmp_path)
     assert result.exit_code == 1
-    assert "error: spec.worker.timeLimitSeconds: Celery ignores it with pool: threads" in result.output
+    assert "error: spec.worker.timeLimitSeconds: works only with pool: prefork or gevent" in result.output
+
+
+def test_lint_goes_on_after_a_file_that_is_not_there(tmp_path: Path) -> None:
+    result = run("lint", a_pool(replicas=1), tmp_path=tmp_path, options=("-f", str(tmp_path / "none.yaml")))
+    assert result.exit_code == 1
+    assert "1 pool(s): 1 error(s), 1 warning(s)" in result.output
 
 
 def test_lint_sees_two_pools_on_one_queue_of_one_broker(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from celeriac.pool import refused
 from celeriac.pool.model import InvalidPool
 from celeriac.pool.parse import parse_pool
 from celeriac.pool.template import POD_FIELDS
@@ -181,3 +183,34 @@ def test_the_printer_columns_point_at_fields_that_exist() -> None:
     own = [path for path in paths if not path.startswith("metadata.")]
     assert [path for path in own if not schema_at(tuple(path.split(".")))] == []
     assert len(own) > 10
+
+
+def messages(schema: Schema, *path: str) -> set[str]:
+    """What the rules of one schema and of all inside it tell their owner."""
+    for step in path:
+        schema = schema["properties"][step]
+    return {rule["message"] for _, each in walk(schema, "") for rule in each.get("x-kubernetes-validations", [])}
+
+
+def test_the_parser_refuses_what_is_the_operators_own_in_the_words_of_the_schema() -> None:
+    spec = root()["properties"]["spec"]
+    rules = [*refused.ARGUMENTS, *refused.LABELS, *(rule for *_, rules in refused.NAMES for rule in rules)]
+    own = {message for _, message in rules} | set(refused.RESTART_POLICIES.values())
+    theirs = messages(spec, "worker", "extraArgs") | messages(spec, "template")
+    assert {message for message in theirs if not any(message.endswith(each) for each in own)} == set()
+    assert {each for each in own if not any(message.endswith(each) for message in theirs)} == set()
+
+
+def test_the_parser_and_the_schema_refuse_the_same_arguments() -> None:
+    schema = root()["properties"]["spec"]["properties"]["worker"]["properties"]["extraArgs"]["items"]
+    rules = {rule["message"].removeprefix("extraArgs "): rule["rule"] for rule in schema["x-kubernetes-validations"]}
+    for pattern, message in refused.ARGUMENTS:
+        assert rules.pop(message) in (f"!self.matches('{pattern}')", f"self != '{pattern.strip('^$')}'")
+    assert rules == {}
+
+
+def test_the_parser_refuses_ignored_options_in_the_words_of_the_schema() -> None:
+    rules = {rule["message"]: rule["rule"] for rule in root()["properties"]["spec"]["x-kubernetes-validations"]}
+    for name, (pool_types, message) in refused.IGNORED.items():
+        rule = rules[f"worker.{name} {message}"]
+        assert set(re.findall(r"'(\w+)'", rule)) == set(pool_types)
