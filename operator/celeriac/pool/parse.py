@@ -108,7 +108,8 @@ def _key(metadata: Fields) -> PoolKey:
         raise metadata.invalid("name", f"is longer than {MAX_NAME} characters: choose a shorter one")
     if re.search(_NAME, name) is None:
         raise metadata.invalid(
-            "name", "must be made of lower-case letters, digits, - and ., with a letter or digit at both ends, e.g. ml-large"
+            "name",
+            "must be made of lower-case letters, digits, - and ., with a letter or digit at both ends, e.g. ml-large",
         )
     return PoolKey(metadata.text("namespace", "default"), name)
 
