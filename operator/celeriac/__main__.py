@@ -10,26 +10,25 @@ from collections.abc import Coroutine
 from typing import Any
 
 import click
-import kopf
 
 from celeriac import __version__
 from celeriac.autoscale import Autoscaler
 from celeriac.broker_access import BrokerAccess
 from celeriac.brokers.connect import connect
 from celeriac.cluster.client import Api
-from celeriac.cluster.errors import ApiError, BadConfiguration, NotFound
+from celeriac.cluster.errors import ApiError, BadConfiguration
 from celeriac.cluster.events import EventRecorder
 from celeriac.cluster.lease import Lease
-from celeriac.handlers import watch_registry, watch_settings
 from celeriac.http import serve
 from celeriac.logs import configure_logging
 from celeriac.metrics import Metrics
 from celeriac.pool.model import PoolKey
 from celeriac.reconcile import Reconciler
 from celeriac.report import Budget, Reporter
-from celeriac.resources.labels import POOL_LABEL
+from celeriac.scale_writer import ScaleWriter
 from celeriac.settings import Settings
 from celeriac.store import Store
+from celeriac.watch import Watch
 from celeriac.workqueue import WorkQueue
 
 log = logging.getLogger("celeriac")
@@ -38,9 +37,7 @@ FLUSH_SECONDS = 5.0
 """How long a shutdown waits for writes under way before it releases the Lease."""
 STALE_TICK_SECONDS = 30.0
 """Without a tick for this long the process is stuck, and the liveness probe says so."""
-WATCH_RESTART_SECONDS = 2.0
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-POOLS_CRD = "celeryworkerpools.celeriac.dev"
 
 
 class Operator:
@@ -66,45 +63,53 @@ class Operator:
             status_seconds=settings.status_seconds,
             again=self.queue.add_after,
         )
-        self.autoscaler = Autoscaler(
-            store=self.store,
-            access=self.access,
+        writer = ScaleWriter(
             scaler=api,
+            store=self.store,
             metrics=self.metrics,
             may_act=self.lease.is_holder,
             changed=self.queue.add,
             announce=self.reporter.scaled,
+        )
+        self.autoscaler = Autoscaler(
+            store=self.store,
+            access=self.access,
+            writer=writer,
+            metrics=self.metrics,
+            may_act=self.lease.is_holder,
+            changed=self.queue.add,
         )
         self.reconciler = Reconciler(
             api=api,
             store=self.store,
             access=self.access,
             autoscaling=self.autoscaler,
+            scale_refusal=writer.refusal,
             reporter=self.reporter,
             queue=self.queue,
             metrics=self.metrics,
             may_act=self.lease.is_holder,
         )
         self.stopping = asyncio.Event()
-        self._listed = asyncio.Event()
+        self.watch = Watch(api, self.store, settings, self.stopping)
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, or until a part fails; then stop the ticks, flush, release the Lease."""
+        self._take_signals()
         settings = self.settings
         writers: list[Coroutine[Any, Any, None]] = [
             self.autoscaler.run(settings.tick_seconds),
             *(self.queue.run(self.reconciler.reconcile, self._failed) for _ in range(settings.reconcile_workers)),
         ]
         readers: list[Coroutine[Any, Any, None]] = [
-            self._watch(),
-            self._resync_now_and_then(),
+            self.watch.run(after_start=self._take_signals),
             self._follow_lease(),
             serve(
                 self.metrics,
                 settings.metrics_host,
                 settings.metrics_port,
                 healthy=self._healthy,
-                ready=self._listed.is_set,
+                ready=self.watch.listed.is_set,
             ),
         ]
         writing = [asyncio.create_task(part) for part in writers]
@@ -117,17 +122,24 @@ class Operator:
                 task.result()
         finally:
             log.info("stopping")
-            await _cancel(writing)
-            await self._flush()
+            self.stopping.set()
+            await self._flush(writing)
             await _cancel([leasing, stop])
             await self.lease.release()
             await _cancel(reading)
             await self.access.close()
 
-    async def _flush(self) -> None:
-        """Let writes that are under way end; the Lease is released after them."""
+    def _take_signals(self) -> None:
+        """Stop in good order on a signal. kopf puts its own handlers there, which would stop the watches first."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
+
+    async def _flush(self, writing: list[asyncio.Task[Any]]) -> None:
+        """Begin nothing new and let the writes under way end: only then another may act."""
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
+                self.autoscaler.stop()
+                await _cancel(writing)
                 await self.autoscaler.settle()
                 await self.events.settle()
         except TimeoutError:
@@ -156,71 +168,6 @@ class Operator:
         self.reporter.forget_all()
         for known in self.store.pools.values():
             self.queue.add(known.key)
-
-    async def _watch(self) -> None:
-        """Run kopf's watches; where kopf gives up (an error that it holds fatal), begin anew."""
-        loop = asyncio.get_running_loop()
-        namespaces = self.settings.watch_namespaces
-        while not self.stopping.is_set():
-            await self._resync()  # kopf watches only kinds that are served when it starts
-            ready = asyncio.Event()
-            watching = asyncio.create_task(
-                kopf.operator(
-                    registry=watch_registry(self.store),
-                    settings=watch_settings(self.settings),
-                    clusterwide=not namespaces,
-                    namespaces=namespaces,
-                    # Otherwise kopf asks for the user's name, which the user of a container seldom has.
-                    identity=self.settings.identity,  # type: ignore[arg-type]  # a NewType that kopf keeps to itself
-                    stop_flag=self.stopping,
-                    ready_flag=ready,
-                )
-            )
-            started = asyncio.create_task(ready.wait())
-            try:
-                await asyncio.wait([watching, started], return_when=asyncio.FIRST_COMPLETED)
-                # kopf has put its own handlers there, which would stop the watches before the ticks.
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    loop.add_signal_handler(number, self.stopping.set)
-                await watching
-                self.stopping.set()
-            except Exception as error:
-                log.warning("the watches ended and begin anew: %s", error)
-                await asyncio.sleep(WATCH_RESTART_SECONDS)
-            finally:
-                started.cancel()
-                watching.cancel()
-
-    async def _resync_now_and_then(self) -> None:
-        """A watch can miss a deletion: list everything again."""
-        while True:
-            await asyncio.sleep(self.settings.resync_seconds)
-            await self._resync()
-
-    async def _resync(self) -> None:
-        """List everything, as often as it takes."""
-        while True:
-            try:
-                await self._list()
-                self._listed.set()
-                return
-            except NotFound:
-                log.warning("the CRD %s is not installed: apply crds/, or set crds.install of the chart", POOLS_CRD)
-            except ApiError as error:
-                log.warning("the objects could not be listed: %s", error)
-            await asyncio.sleep(WATCH_RESTART_SECONDS)
-
-    async def _list(self) -> None:
-        since_pools, since_deployments, since_pods = self.store.moments()
-        namespaces = self.settings.watch_namespaces or (None,)
-        pools, deployments, pods = [], [], []
-        for namespace in namespaces:
-            pools += await self.api.list_pools(namespace)
-            deployments += await self.api.list_deployments(namespace, POOL_LABEL)
-            pods += await self.api.list_pods(namespace, POOL_LABEL)
-        self.store.replace_pools(pools, since_pools)
-        self.store.replace_deployments(deployments, since_deployments)
-        self.store.replace_pods(pods, since_pods)
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
@@ -277,7 +224,7 @@ def _namespaces(_context: click.Context, _parameter: click.Parameter, values: tu
 def main(log_level: str, log_format: str, identity: str | None, **options: Any) -> None:
     """Run the operator: reconcile CeleryWorkerPools and scale them from their Redis queues.
 
-    It uses the service account of its pod, or else the current context of KUBECONFIG. Several replicas may run: the
+    It uses the current context of $KUBECONFIG, or else the service account of its pod. Several replicas may run: the
     holder of the Lease acts, the others stand by.
     """
     configure_logging(log_level, log_format)

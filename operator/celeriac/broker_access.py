@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Coroutine, Set
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from celeriac import reasons
 from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, TlsMaterial
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 SECRET_SECONDS = 60.0
 """A Secret is read again after this long, so that a rotated password is found without a restart."""
+SECRET_READS = 8
+"""Secrets that are read at the same time, at most."""
 RETRY_SECONDS = 3.0
 """A Secret that could not be read, or whose credentials were refused, is read again after this long."""
 
@@ -33,7 +36,7 @@ class _Entry:
     pool: WorkerPool
     address: BrokerAddress | BrokerDoubt | None = None
     read_again_at: float = 0.0
-    task: asyncio.Task[None] | None = None
+    resolving: bool = False
 
 
 class BrokerAccess:
@@ -53,15 +56,18 @@ class BrokerAccess:
         self._closed = closed
         self._clock = clock
         self._entries: dict[PoolKey, _Entry] = {}
-        self._brokers: dict[BrokerAddress, Broker] = {}
+        self._brokers: dict[BrokerAddress, Broker | BrokerDoubt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reads = asyncio.Semaphore(SECRET_READS)
 
     def lookup(self, pool: WorkerPool) -> BrokerAddress | BrokerDoubt | None:
         """The pool's address, why there is none, or None while its Secrets are being read for the first time."""
         entry = self._entries.get(pool.key)
         if entry is None or entry.pool.broker != pool.broker or entry.pool.uid != pool.uid:
             entry = self._entries[pool.key] = _Entry(pool)
-        if entry.task is None and self._clock() >= entry.read_again_at:
-            entry.task = asyncio.create_task(self._resolve(entry))
+        if not entry.resolving and self._clock() >= entry.read_again_at:
+            entry.resolving = True
+            self._spawn(self._resolve(entry))
         return entry.address
 
     def refused(self, key: PoolKey) -> None:
@@ -72,25 +78,35 @@ class BrokerAccess:
 
     def broker(self, address: BrokerAddress) -> Broker:
         """The connection to an address, shared by all its pools. Raises BrokerDoubt for a URL that cannot be used."""
-        broker = self._brokers.get(address)
-        if broker is None:
-            broker = self._brokers[address] = self._connect(address)
+        if address not in self._brokers:
+            try:
+                self._brokers[address] = self._connect(address)
+            except BrokerDoubt as doubt:  # it would fail the same way again, and a bad certificate is costly to read
+                self._brokers[address] = doubt
+        broker = self._brokers[address]
+        if isinstance(broker, BrokerDoubt):
+            raise BrokerDoubt(broker.reason, str(broker))
         return broker
 
-    async def retain(self, keys: Set[PoolKey], busy: Set[BrokerAddress] = frozenset()) -> None:
+    def retain(self, keys: Set[PoolKey], busy: Set[BrokerAddress] = frozenset()) -> None:
         """Forget all other pools, and close the connections that nobody uses any more; never one that is `busy`."""
         self._entries = {key: entry for key, entry in self._entries.items() if key in keys}
         used = {entry.address for entry in self._entries.values()}
         for address in [address for address in self._brokers if address not in used and address not in busy]:
-            await self._brokers.pop(address).close()
+            broker = self._brokers.pop(address)
             self._closed(address)
+            if not isinstance(broker, BrokerDoubt):
+                self._spawn(broker.close())
 
     async def close(self) -> None:
         """Close all connections."""
-        for entry in self._entries.values():
-            if entry.task is not None:
-                entry.task.cancel()
-        await self.retain(set())
+        self.retain(set())
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _resolve(self, entry: _Entry) -> None:
         pause = SECRET_SECONDS
@@ -109,8 +125,9 @@ class BrokerAccess:
                     f"the operator cannot read the broker's Secret: {error.message}; check its permissions",
                 )
         finally:
-            entry.read_again_at = self._clock() + pause
-            entry.task = None
+            # Spread, so that a thousand pools that were found together do not read their Secrets in step for ever.
+            entry.read_again_at = self._clock() + pause * random.uniform(0.8, 1.0)
+            entry.resolving = False
         if entry.address != before:
             self._resolved(entry.pool.key)
 
@@ -132,7 +149,8 @@ class BrokerAccess:
     async def _secret(self, pool: WorkerPool, wanted: SecretKey) -> str:
         namespace = pool.key.namespace
         try:
-            return await self._secrets.read_secret_key(namespace, wanted.name, wanted.key)
+            async with self._reads:
+                return await self._secrets.read_secret_key(namespace, wanted.name, wanted.key)
         except SecretKeyMissing as error:
             reason = reasons.SECRET_KEY_NOT_FOUND if error.secret_exists else reasons.SECRET_NOT_FOUND
             raise BrokerDoubt(reason, error.message) from error

@@ -4,13 +4,13 @@ kopf's own machinery for handlers that can fail (finalizers, progress annotation
 patches can be lost, and exception texts would land in annotations of the object.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import kopf
 
 from celeriac.resources.labels import API_VERSION, POOL_LABEL
-from celeriac.settings import Settings
 from celeriac.store import Body, Store
 
 
@@ -18,8 +18,9 @@ def watch_registry(store: Store) -> kopf.OperatorRegistry:
     """The handlers of the three kinds that the operator watches."""
     registry = kopf.OperatorRegistry()
 
-    def pass_to(take: Callable[..., None]) -> Callable[..., None]:
-        def handle(type: str | None, body: Body, **_: Any) -> None:
+    def pass_to(take: Callable[..., None]) -> Callable[..., Awaitable[None]]:
+        # Not `def`: kopf would call it in a thread, and nothing behind it expects more than one.
+        async def handle(type: str | None, body: Body, **_: Any) -> None:
             take(body, deleted=type == "DELETED")
 
         return handle
@@ -32,7 +33,7 @@ def watch_registry(store: Store) -> kopf.OperatorRegistry:
     return registry
 
 
-def watch_settings(settings: Settings) -> kopf.OperatorSettings:
+def watch_settings() -> kopf.OperatorSettings:
     """Settings with which watches survive every outage that was provoked on a real API server."""
     kopf_settings = kopf.OperatorSettings()
     watching = kopf_settings.watching
@@ -62,4 +63,6 @@ class _Endless:
 
 
 def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+    """The same choice as that of `celeriac.cluster`: events of one cluster must not lead to writes in another."""
+    login = kopf.login_with_kubeconfig if os.environ.get("KUBECONFIG") else kopf.login_with_service_account
+    return login(**kwargs)

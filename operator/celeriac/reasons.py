@@ -13,6 +13,7 @@ IDLE: Final = "Idle"
 PINNED: Final = "Pinned"
 PAUSED: Final = "Paused"
 DRY_RUN: Final = "DryRun"
+FAILED_UPDATE_SCALE: Final = "FailedUpdateScale"
 FALLBACK: Final = "Fallback"
 HOLDING: Final = "BrokerUnreadable"
 
@@ -36,7 +37,6 @@ NO_CHANGE: Final = "NoChange"
 
 # The broker (condition BrokerReachable)
 BROKER_READABLE: Final = "Readable"
-BROKER_NOT_READ: Final = "NotReadYet"
 BROKER_CONNECTION_FAILED: Final = "ConnectionFailed"
 BROKER_TIMEOUT: Final = "Timeout"
 BROKER_AUTHENTICATION_FAILED: Final = "AuthenticationFailed"

@@ -1,20 +1,19 @@
 """One pool -> its Deployment by server-side apply -> its status. Events only put keys in line for this."""
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
 from celeriac import reasons
 from celeriac.broker_access import BrokerAccess
 from celeriac.brokers.types import BrokerAddress, BrokerDoubt
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment
-from celeriac.cluster.errors import ApiError, Forbidden, NameTaken
+from celeriac.cluster.errors import ApiError, Forbidden, NameTaken, NotFound
+from celeriac.cluster.paths import CELERY_WORKER_POOLS
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.metrics import Metrics
 from celeriac.pool.model import PoolKey, WorkerPool
@@ -35,19 +34,38 @@ REFUSED_RETRY_SECONDS = 15.0
 class Autoscaling(Protocol):
     """What the tick knows of a pool (`celeriac.autoscale.Autoscaler`)."""
 
-    def outcome(self, key: PoolKey) -> Outcome | None:
+    def has_read(self, known: KnownPool) -> bool:
+        """Whether its broker has been tried."""
+
+    def outcome(self, known: KnownPool) -> Outcome | None:
         """What the last tick found and decided."""
 
-    def doubt(self, key: PoolKey) -> BrokerDoubt | None:
+    def doubt(self, known: KnownPool) -> BrokerDoubt | None:
         """Why the broker cannot be read, if so."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Applied:
-    """What was applied last, and what the API server made of it: while both stand, there is nothing to write."""
+class _Source:
+    """All that a Deployment's manifest is made from: the same source gives the same manifest."""
 
-    manifest: str
-    result: str
+    uid: str
+    generation: int
+    url_has_query: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """What was applied last.
+
+    result    fingerprint of what the API server made of it: while it stands, there is nothing to write
+    refusal   why it was refused instead
+    retry_at  when to offer the same again after a refusal (monotonic seconds)
+    """
+
+    source: _Source
+    result: str | None = None
+    refusal: Condition | None = None
+    retry_at: float = 0.0
 
 
 class Reconciler:
@@ -60,6 +78,7 @@ class Reconciler:
         store: Store,
         access: BrokerAccess,
         autoscaling: Autoscaling,
+        scale_refusal: Callable[[PoolKey], str | None],
         reporter: Reporter,
         queue: WorkQueue[PoolKey],
         metrics: Metrics,
@@ -69,6 +88,7 @@ class Reconciler:
         self._store = store
         self._access = access
         self._autoscaling = autoscaling
+        self._scale_refusal = scale_refusal
         self._reporter = reporter
         self._queue = queue
         self._metrics = metrics
@@ -77,6 +97,9 @@ class Reconciler:
 
     async def reconcile(self, key: PoolKey) -> None:
         """Reconcile one pool. Raises ApiError where the API server is not to be had: the queue tries again."""
+        if self._store.pools.get(key) is None:
+            self._forget(key)
+            return
         if not self._may_act():
             return
         started = time.monotonic()
@@ -90,21 +113,21 @@ class Reconciler:
 
     async def _reconcile(self, key: PoolKey) -> None:
         known = self._store.pools.get(key)
-        if known is None:
-            self._forget(key)
-            return
-        if known.deleting:
+        if known is None or known.deleting:
             return
         refusal = None
         if isinstance(known.spec, WorkerPool):
             refusal = await self._apply(known, known.spec)
+            if not self._autoscaling.has_read(known):
+                return  # the first reading brings it back; until then the last leader's status is the best there is
         view = View(
             known=known,
             deployment=self._own_deployment(known),
             pods=self._store.pods(key),
-            outcome=self._autoscaling.outcome(key),
-            broker=self._autoscaling.doubt(key),
+            outcome=self._autoscaling.outcome(known),
+            broker=self._autoscaling.doubt(known),
             refusal=refusal,
+            scale_refusal=self._scale_refusal(key),
         )
         await self._reporter.report(view)
 
@@ -127,25 +150,46 @@ class Reconciler:
             if not isinstance(address, BrokerAddress):
                 return None  # the worker's URL is made from the Secret's: without it no Deployment can be right
             url_has_query = "?" in address.url
-        manifest = build_deployment(pool, url_has_query=url_has_query)
-        wanted = _digest(manifest)
+        source = _Source(pool.uid, pool.generation, url_has_query)
         live = self._own_deployment(known)
-        if live is not None and self._applied.get(pool.key) == _Applied(wanted, live.fingerprint):
+        applied = self._applied.get(pool.key)
+        if applied is not None and applied.source == source:
+            if live is not None and applied.result == live.fingerprint:
+                return None
+            if applied.refusal is not None and time.monotonic() < applied.retry_at:
+                return applied.refusal
+        if live is None and not await self._still_exists(known):
             return None
+        return await self._apply_anew(pool, source)
+
+    async def _still_exists(self, known: KnownPool) -> bool:
+        """Ask before a Deployment is created: with an owner that is gone the garbage collector would remove it again.
+
+        A watch can miss the deletion of a pool; it is made up for here.
+        """
+        try:
+            body = await self._api.read(CELERY_WORKER_POOLS, known.key.namespace, known.key.name)
+        except NotFound:
+            self._store.pools.drop(known.key)
+            self._queue.add(known.key)
+            return False
+        return bool(body["metadata"]["uid"] == known.uid)
+
+    async def _apply_anew(self, pool: WorkerPool, source: _Source) -> Condition | None:
+        manifest = build_deployment(pool, url_has_query=source.url_has_query)
         try:
             body = await ensure_deployment(self._api, pool.uid, manifest)
         except ApiError as error:
             if not isinstance(error, NameTaken) and error.status not in REFUSALS:
                 raise
+            refusal = _refusal(error)
+            retry_at = time.monotonic() + REFUSED_RETRY_SECONDS
+            self._applied[pool.key] = _Applied(source, refusal=refusal, retry_at=retry_at)
             self._queue.add_after(pool.key, REFUSED_RETRY_SECONDS)
-            return _refusal(error)
+            return refusal
         self._store.deployment_event(body, deleted=False)
-        self._applied[pool.key] = _Applied(wanted, DeploymentRecord.from_body(body).fingerprint)
+        self._applied[pool.key] = _Applied(source, result=DeploymentRecord.from_body(body).fingerprint)
         return None
-
-
-def _digest(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _refusal(error: ApiError) -> Condition:

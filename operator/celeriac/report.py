@@ -18,28 +18,25 @@ from celeriac.store import KnownPool
 NOTEWORTHY_SECONDS = 10.0
 """A reason that changed without a change of the replicas waits so long since the last write."""
 
-ACTIONS = {"Ready": "Reconcile", "BrokerReachable": "ReadQueues"}
+ACTIONS = {"Ready": "Reconcile", "BrokerReachable": "ReadQueues", "ScalingActive": "Scale"}
 """Conditions whose loss is worth an event of type Warning and whose return one of type Normal, with what was tried."""
 
 
 class Budget:
-    """A token bucket over all pools: `per_second` writes, bursts of as many."""
+    """Slots for writes over all pools: `per_second` of them, bursts of as many. Each caller gets one of its own."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_second = per_second
+        self._interval = 1 / per_second
+        self._burst_seconds = 1 - self._interval
         self._clock = clock
-        self._tokens = per_second
-        self._filled_at = clock()
+        self._next = clock()
 
-    def take(self) -> float:
-        """Take a token; returns 0.0, or the seconds after which there will be one."""
+    def reserve(self) -> float:
+        """Take the next free slot; returns the moment from which it may be used."""
         now = self._clock()
-        self._tokens = min(self._per_second, self._tokens + (now - self._filled_at) * self._per_second)
-        self._filled_at = now
-        if self._tokens >= 1:
-            self._tokens -= 1
-            return 0.0
-        return (1 - self._tokens) / self._per_second
+        slot = max(now, self._next - self._burst_seconds)
+        self._next = max(now, self._next) + self._interval
+        return slot
 
 
 class Reporter:
@@ -62,10 +59,14 @@ class Reporter:
         self._status_seconds = status_seconds
         self._again = again
         self._written: dict[PoolKey, tuple[str, Status, float]] = {}
+        self._slots: dict[PoolKey, float] = {}
+        self._warned: set[tuple[PoolKey, str]] = set()
 
     def forget(self, key: PoolKey) -> None:
         """Forget a deleted pool."""
         self._written.pop(key, None)
+        self._slots.pop(key, None)
+        self._warned = {(warned, type_) for warned, type_ in self._warned if warned != key}
 
     def forget_all(self) -> None:
         """Trust nothing that was written: another replica of the operator may have written since."""
@@ -84,10 +85,15 @@ class Reporter:
         now = time.monotonic()
         if status == previous:
             return
-        pause = max(0.0, written_at + self._patience(status, previous) - now) or self._budget.take()
-        if pause:
-            self._again(key, pause)
+        due = written_at + self._patience(status, previous)
+        if due <= now:
+            if key not in self._slots:
+                self._slots[key] = self._budget.reserve()
+            due = self._slots[key]
+        if due > now:
+            self._again(key, due - now)
             return
+        self._slots.pop(key, None)
         try:
             await self._api.apply_pool_status(key, view.known.uid, status)
         except (NotFound, Conflict):
@@ -108,22 +114,30 @@ class Reporter:
         self._events.emit(known.reference, "Normal", reason, message, "Scale", dedupe=dedupe)
 
     def _tell(self, known: KnownPool, previous: Mapping[str, Any], status: Status) -> None:
+        """An event where trouble begins or changes, and one where it is over, whatever came in between."""
         before = {condition["type"]: condition for condition in previous.get("conditions") or ()}
         for condition in status["conditions"]:
-            last = before.get(condition["type"], {})
-            if condition["type"] not in ACTIONS or last.get("reason") == condition["reason"]:
-                continue
-            lost = condition["status"] == "False" and condition["reason"] != reasons.PODS_STARTING
-            if lost or (condition["status"] == "True" and _was_lost(last)):
-                self._events.emit(
-                    known.reference,
-                    "Warning" if lost else "Normal",
-                    condition["reason"],
-                    condition["message"],
-                    ACTIONS[condition["type"]],
-                    dedupe=condition["type"],
-                )
+            warned = (known.key, condition["type"])
+            last = before.get(condition["type"])
+            if _is_trouble(condition):
+                self._warned.add(warned)
+                if last is None or last["reason"] != condition["reason"]:
+                    self._emit(known, "Warning", condition)
+            elif condition["status"] == "True" and (warned in self._warned or _is_trouble(last)):
+                self._warned.discard(warned)
+                self._emit(known, "Normal", condition)
+
+    def _emit(self, known: KnownPool, kind: str, condition: Mapping[str, Any]) -> None:
+        action = ACTIONS[condition["type"]]
+        self._events.emit(
+            known.reference, kind, condition["reason"], condition["message"], action, dedupe=condition["type"]
+        )
 
 
-def _was_lost(condition: Mapping[str, Any]) -> bool:
-    return condition.get("status") == "False" and condition.get("reason") != reasons.PODS_STARTING
+def _is_trouble(condition: Mapping[str, Any] | None) -> bool:
+    """Whether a condition calls for somebody: a pool that starts, is pinned or paused does not."""
+    if condition is None or condition["status"] != "False" or condition["type"] not in ACTIONS:
+        return False
+    if condition["type"] == "ScalingActive":
+        return bool(condition["reason"] == reasons.FAILED_UPDATE_SCALE)
+    return bool(condition["reason"] != reasons.PODS_STARTING)

@@ -1,4 +1,4 @@
-"""Settings of the operator's process; every one is a flag of `python -m celeriac` and an environment variable."""
+"""Settings of the operator's process: those that differ between installations are flags of `python -m celeriac`."""
 
 import secrets
 import socket

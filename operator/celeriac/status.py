@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from celeriac import reasons
-from celeriac.brokers.types import BrokerDoubt, PoolReading
+from celeriac.brokers.types import BrokerDoubt
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import InvalidPool
-from celeriac.scaling.types import Decision, Demand, Doubt, Plan
+from celeriac.scaling.types import Decision, Demand, Doubt, Mode, Plan
 from celeriac.store import KnownPool
 
 Status = dict[str, Any]
@@ -42,7 +42,6 @@ class Outcome:
     """What the last tick found and decided for one pool. `idle_seconds`: since when nothing was to be done."""
 
     demand: Demand | Doubt
-    reading: PoolReading | None
     decision: Decision
     plan: Plan
     idle_seconds: float | None
@@ -65,14 +64,20 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that the status of one pool is made from. `refusal`: why the Deployment could not be applied."""
+    """All that the status of one pool is made from.
+
+    broker          None: readable; otherwise why not
+    refusal         why the Deployment could not be applied
+    scale_refusal   why the replicas could not be written
+    """
 
     known: KnownPool
-    deployment: DeploymentRecord | None
-    pods: Sequence[PodRecord]
-    outcome: Outcome | None
-    broker: BrokerDoubt | None
-    refusal: Condition | None
+    deployment: DeploymentRecord | None = None
+    pods: Sequence[PodRecord] = ()
+    outcome: Outcome | None = None
+    broker: BrokerDoubt | None = None
+    refusal: Condition | None = None
+    scale_refusal: str | None = None
 
 
 def build_status(view: View, previous: Mapping[str, Any], now: datetime, selector: str) -> Status:
@@ -88,10 +93,10 @@ def build_status(view: View, previous: Mapping[str, Any], now: datetime, selecto
     if outcome is not None:
         status["desiredReplicas"] = outcome.decision.replicas
         status["decision"] = _decision(outcome, previous.get("decision") or {}, now)
-        if outcome.reading is not None:
-            status["waiting"] = outcome.reading.waiting
-            status["running"] = outcome.reading.held
-            status["scheduled"] = outcome.reading.scheduled
+        if isinstance(outcome.demand, Demand):
+            status["waiting"] = outcome.demand.waiting
+            status["running"] = outcome.demand.running
+            status["scheduled"] = outcome.demand.scheduled
         if outcome.idle_seconds is not None:
             status["idleSince"] = _idle_since(outcome.idle_seconds, previous.get("idleSince"), now)
     return status
@@ -99,25 +104,18 @@ def build_status(view: View, previous: Mapping[str, Any], now: datetime, selecto
 
 def urgent(status: Mapping[str, Any]) -> tuple[Any, ...]:
     """The part of a status whose change is written at once."""
-    return (
-        status.get("observedGeneration"),
-        status.get("replicas"),
-        status.get("readyReplicas"),
-        _reasons(status, lambda type_: type_ != SCALING_LIMITED),
-    )
+    return status.get("observedGeneration"), _reasons(status, lambda type_: type_ != SCALING_LIMITED)
 
 
 def noteworthy(status: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The part whose change can wait some seconds: while a scale-down is held it may be another with every tick.
+    """The part whose change can wait some seconds.
 
-    A desired count that is acted upon changes the replicas, and those are urgent.
+    While a scale-down is held the desired count may be another with every tick, and a hundred pods that start are two
+    hundred changes of the counts. The end of both is a change of a condition, and that is urgent.
     """
     decision = status.get("decision") or {}
-    return (
-        status.get("desiredReplicas"),
-        decision.get("reason"),
-        _reasons(status, lambda type_: type_ == SCALING_LIMITED),
-    )
+    counts = status.get("replicas"), status.get("readyReplicas"), status.get("desiredReplicas")
+    return counts, decision.get("reason"), _reasons(status, lambda type_: type_ == SCALING_LIMITED)
 
 
 def _reasons(status: Mapping[str, Any], wanted: Callable[[str], bool]) -> tuple[tuple[str, str, str], ...]:
@@ -145,7 +143,8 @@ def _ready(view: View) -> Condition:
         return trouble
     deployment = view.deployment
     if deployment is None:
-        return Condition("Ready", "Unknown", reasons.PODS_STARTING, "the Deployment is being created")
+        why = "waits for the broker's Secret: see condition BrokerReachable" if view.broker else "is being created"
+        return Condition("Ready", "Unknown", reasons.PODS_STARTING, f"the Deployment {why}")
     if not deployment.spec_replicas:
         return Condition.of(
             "Ready", True, reasons.SCALED_TO_ZERO, "no replicas wanted; a task in the queues brings them"
@@ -204,16 +203,21 @@ def _progressing(view: View) -> Condition:
 def _broker_reachable(view: View) -> Condition:
     if view.broker is not None:
         return Condition.of("BrokerReachable", False, view.broker.reason, str(view.broker))
-    if view.outcome is None or isinstance(view.outcome.demand, Doubt):
-        return Condition("BrokerReachable", "Unknown", reasons.BROKER_NOT_READ, "the broker has not been read yet")
+    if isinstance(view.known.spec, InvalidPool):
+        return Condition("BrokerReachable", "Unknown", reasons.INVALID_SPEC, "the spec is invalid: see condition Ready")
     return Condition.of("BrokerReachable", True, reasons.BROKER_READABLE, "the queues are read")
 
 
 def _scaling_active(view: View) -> Condition:
     if isinstance(view.known.spec, InvalidPool):
         return Condition.of("ScalingActive", False, reasons.INVALID_SPEC, "the spec is invalid: see condition Ready")
+    if view.scale_refusal is not None:
+        message = f"the replicas cannot be written: {view.scale_refusal}; mend what forbids it"
+        return Condition.of("ScalingActive", False, reasons.FAILED_UPDATE_SCALE, message)
     if view.outcome is None:
-        return Condition("ScalingActive", "Unknown", reasons.BROKER_NOT_READ, "the broker has not been read yet")
+        return Condition("ScalingActive", "Unknown", reasons.PODS_STARTING, "there is no Deployment to be scaled yet")
+    if view.known.spec.policy.mode is Mode.DRY_RUN:
+        return Condition.of("ScalingActive", False, reasons.DRY_RUN, "scaling.mode is DryRun: decided, never done")
     decision = view.outcome.decision
     reason = reasons.SCALING if decision.active else decision.reason
     message = "replicas follow the queues" if decision.active else decision.message

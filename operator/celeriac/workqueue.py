@@ -55,12 +55,13 @@ class WorkQueue(Generic[K]):
     async def run(self, work: Callable[[K], Awaitable[None]], failed: Callable[[K, Exception], None]) -> None:
         """Work on keys for ever; start several of these for concurrency.
 
-        An exception of `work` is handed to `failed` and the key comes again after a backoff that doubles.
+        An exception of `work` is handed to `failed` and the key comes again after a backoff that doubles. Cancelled,
+        it ends after the key that it works on.
         """
         while True:
             key = await self._take()
             try:
-                await work(key)
+                await _to_its_end(work(key))
             except Exception as error:
                 failures = self._failures.get(key, 0)
                 self._failures[key] = failures + 1
@@ -72,6 +73,7 @@ class WorkQueue(Generic[K]):
                 self._working.discard(key)
                 if key in self._waiting:
                     self._line.put_nowait(key)
+            await asyncio.sleep(0)  # a long line without I/O must not keep the loop from the tick and the Lease
 
     async def _take(self) -> K:
         key = await self._line.get()
@@ -82,3 +84,13 @@ class WorkQueue(Generic[K]):
     def _fire(self, key: K) -> None:
         self._timers.pop(key, None)
         self.add(key)
+
+
+async def _to_its_end(work: Awaitable[None]) -> None:
+    """Await work that a cancellation of the waiter does not cut: a write under way is neither lost nor doubled."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise

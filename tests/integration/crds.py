@@ -1,5 +1,6 @@
 """Puts the project's CRDs into a cluster of the tests."""
 
+import json
 from pathlib import Path
 
 from tests.cluster.control_plane import ControlPlane
@@ -16,10 +17,11 @@ def install_crds(control_plane: ControlPlane) -> None:
 
 
 def wait_established(control_plane: ControlPlane, name: str) -> None:
-    """Wait for one CRD. Not by `kubectl wait`, which fails where it looks before the CRD has any condition."""
-    established = '{.status.conditions[?(@.type=="Established")].status}'
+    """Wait for one CRD. Not by `kubectl wait` or a jsonpath, which fail before the CRD has any condition."""
 
     def is_established() -> bool:
-        return control_plane.kubectl("get", "crd", name, "-o", f"jsonpath={established}") == "True"
+        crd = json.loads(control_plane.kubectl("get", "crd", name, "--output=json"))
+        conditions = crd.get("status", {}).get("conditions") or ()
+        return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
 
     wait_until(is_established, f"CRD {name} established", seconds=30)

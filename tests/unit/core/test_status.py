@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeriac import reasons
-from celeriac.brokers.types import BrokerDoubt, PoolReading, QueueReading
+from celeriac.brokers.types import BrokerDoubt
 from celeriac.cluster.problems import Problem
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import PoolKey
@@ -66,13 +66,11 @@ def outcome(waiting: int, running: int, replicas: int) -> Outcome:
     policy = Policy(slots=1)
     demand = Demand(waiting=waiting, running=running, current_replicas=replicas)
     decision = decide(policy, demand, fresh_history(replicas, 0.0), 100.0)
-    reading = PoolReading({"ml": QueueReading(waiting=waiting, held=running)})
-    return Outcome(demand, reading, decision, plan(policy, decision, demand, Workload(replicas)), None)
+    return Outcome(demand, decision, plan(policy, decision, demand, Workload(replicas)), None)
 
 
 def view(**more: Any) -> View:
-    plain = View(known(), deployment(0, 0), (), outcome(0, 0, 0), None, None)
-    return replace(plain, **more)
+    return replace(View(known(), deployment(0, 0), outcome=outcome(0, 0, 0)), **more)
 
 
 def ready(shown: View) -> tuple[str, str, str]:
@@ -143,7 +141,8 @@ def test_counts_alone_are_no_urgent_news_but_replicas_and_conditions_are() -> No
     assert counts != before
     assert urgent(counts) == urgent(before)
     fewer = build_status(view(outcome=outcome(7, 0, 20), deployment=deployment(20, 19)), before, NOW, "s")
-    assert urgent(fewer) != urgent(before)
+    assert noteworthy(fewer) != noteworthy(before)
+    assert urgent(fewer) != urgent(before)  # a pod that is missing makes it Progressing
 
 
 def test_a_reason_that_swings_with_every_tick_is_worth_noting_but_not_urgent() -> None:
@@ -153,11 +152,23 @@ def test_a_reason_that_swings_with_every_tick_is_worth_noting_but_not_urgent() -
     assert noteworthy(swung) != noteworthy(status)
 
 
-def test_the_budget_of_writes_lets_a_burst_through_and_then_a_steady_stream() -> None:
+def test_the_budget_of_writes_lets_a_burst_through_and_gives_each_further_one_its_own_slot() -> None:
     now = 0.0
     budget = Budget(10, lambda: now)
-    assert [budget.take() for _ in range(10)] == [0.0] * 10
-    assert budget.take() == pytest.approx(0.1)
-    now = 0.1
-    assert budget.take() == 0.0
-    assert budget.take() > 0
+    assert [budget.reserve() for _ in range(10)] == [0.0] * 10
+    assert [budget.reserve() for _ in range(3)] == pytest.approx([0.1, 0.2, 0.3])
+    now = 100.0
+    assert [budget.reserve() for _ in range(10)] == [100.0] * 10
+    assert budget.reserve() == pytest.approx(100.1)
+
+
+def test_a_dry_run_is_not_active_and_a_refused_scale_says_who_refused_it() -> None:
+    dry = view(known=known(scaling={"mode": "DryRun"}))
+    refused = view(scale_refusal="Forbidden: deployments/scale is forbidden")
+    active = [next(c for c in conditions(shown) if c.type == "ScalingActive") for shown in (view(), dry, refused)]
+    assert [(c.status, c.reason) for c in active] == [
+        ("True", reasons.SCALING),
+        ("False", reasons.DRY_RUN),
+        ("False", reasons.FAILED_UPDATE_SCALE),
+    ]
+    assert "deployments/scale is forbidden" in active[2].message
