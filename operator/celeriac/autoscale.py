@@ -175,8 +175,8 @@ class Autoscaler:
             self._reading.pop(address, None)
         self._metrics.broker_read(address.url, self._clock() - started, reason=failure)
         for pool, reading in zip(pools, readings, strict=True):
-            if isinstance(reading, BrokerDoubt) and reading.reason == reasons.BROKER_AUTHENTICATION_FAILED:
-                self._access.refused(pool.key)
+            if isinstance(reading, BrokerDoubt):
+                self._access.doubted(pool.key, reading.reason)
             self._decide(pool, reading)
 
     def _decide(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt) -> None:

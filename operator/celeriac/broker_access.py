@@ -21,7 +21,15 @@ SECRET_SECONDS = 60.0
 SECRET_READS = 8
 """Secrets that are read at the same time, at most."""
 RETRY_SECONDS = 3.0
-"""A Secret that could not be read, or whose credentials were refused, is read again after this long."""
+"""A Secret that could not be read, or whose URL cannot be right, is read again after this long."""
+READ_AGAIN_SECONDS = {
+    reasons.BROKER_AUTHENTICATION_FAILED: RETRY_SECONDS,
+    reasons.BROKER_TLS_FAILED: RETRY_SECONDS,
+    reasons.BROKER_UNSUPPORTED: RETRY_SECONDS,
+    reasons.BROKER_URL_INVALID: RETRY_SECONDS,
+    reasons.BROKER_CONNECTION_FAILED: 15.0,
+}
+"""By doubt. A lost connection is more often an outage than a wrong host, and then all pools would ask at once."""
 
 
 class SecretReader(Protocol):
@@ -70,11 +78,11 @@ class BrokerAccess:
             self._spawn(self._resolve(entry))
         return entry.address
 
-    def refused(self, key: PoolKey) -> None:
-        """The broker refused the credentials: read the Secret again soon."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            entry.read_again_at = min(entry.read_again_at, self._clock() + RETRY_SECONDS)
+    def doubted(self, key: PoolKey, reason: str) -> None:
+        """The broker could not be read: where the Secret may be the reason, read it again soon."""
+        entry, pause = self._entries.get(key), READ_AGAIN_SECONDS.get(reason)
+        if entry is not None and pause is not None:
+            entry.read_again_at = min(entry.read_again_at, self._clock() + pause)
 
     def broker(self, address: BrokerAddress) -> Broker:
         """The connection to an address, shared by all its pools. Raises BrokerDoubt for a URL that cannot be used."""

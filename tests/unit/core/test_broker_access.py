@@ -146,7 +146,7 @@ async def test_ticks_do_not_read_the_secret_again_until_its_time_or_until_it_is_
         await bench.lookup(pool("one"))
     assert bench.secrets.reads == 1
     bench.secrets["team", "broker", "url"] = "redis://:new@redis:6379/0"
-    bench.access.refused(PoolKey("team", "one"))
+    bench.access.doubted(PoolKey("team", "one"), "AuthenticationFailed")
     bench.clock.now += RETRY_SECONDS
     address = await bench.lookup(pool("one"))
     assert isinstance(address, BrokerAddress)
