@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from celeriac.cli.lint import errors
 from celeriac.cli.schema import FILE, pool_schema
 from celeriac.pool.parse import parse_pool, problems
 from tests.integration.bad_pools import BAD, PASSWORD
-from tests.unit.pool.bodies import Body, minimal, variants
+from tests.unit.pool.bodies import ODD, Body, minimal, nodes, replaced, variants
 
 pytestmark = pytest.mark.unit
 
@@ -33,6 +34,26 @@ def test_lint_refuses_what_the_api_server_refuses(spec: Body, refusal: str) -> N
     messages = found(minimal(**spec))
     assert messages
     assert PASSWORD not in "".join(messages)
+
+
+def test_no_rule_of_the_schema_is_without_a_bad_pool_that_lint_was_tried_on() -> None:
+    rules = {rule["message"] for rule in every_rule(pool_schema()["properties"]["spec"])}
+    assert len(rules) > 50
+    assert {message for message in rules if not any(refusal in message for _, refusal in BAD)} == set()
+
+
+def every_rule(schema: Any) -> Iterator[dict[str, str]]:
+    """The CEL rules of a schema and of all schemas inside it."""
+    if isinstance(schema, dict):
+        yield from schema.get("x-kubernetes-validations", ())
+        for inner in schema.values():
+            yield from every_rule(inner)
+
+
+@pytest.mark.parametrize("body", variants(), ids=["full", "custom", "sentinel"])
+def test_no_value_anywhere_makes_lint_fail(body: Body) -> None:
+    refused = sum(bool(found(replaced(body, path, odd))) for path, _ in nodes(body) if path for odd in ODD)
+    assert refused > len(ODD) * 10
 
 
 @pytest.mark.parametrize("body", [minimal(), *variants()], ids=["minimal", "full", "custom", "sentinel"])

@@ -7,6 +7,10 @@ from typing import Any
 Body = dict[str, Any]
 Path = tuple[str | int, ...]
 
+# Each is a JSON or YAML value that is wrong in most places.
+ODD: list[Any] = [None, True, -1, 0, 7, 10**400, 1.5, float("nan"), float("inf"), "", "x", "\n", "9" * 400]
+ODD += [[], [None], [[]], ["a", "a"], [{}], {}, {"a": None}, {"a": 1}, {1: 2}, object()]
+
 
 def minimal(**spec: Any) -> Body:
     """The least that a pool needs, and what the test adds to its spec."""

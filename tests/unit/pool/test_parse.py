@@ -31,7 +31,7 @@ from celeriac.scaling.types import (
     SelectPolicy,
     TasksPerSlotTarget,
 )
-from tests.unit.pool.bodies import Body, Path, dotted, full, minimal, nodes, replaced, variants
+from tests.unit.pool.bodies import ODD, Body, Path, dotted, full, minimal, nodes, replaced, variants
 
 pytestmark = pytest.mark.unit
 
@@ -182,11 +182,6 @@ def test_a_bad_field_is_named_with_its_cure(spec: dict[str, Any], field: str, cu
 def test_a_name_too_long_for_a_label_is_refused() -> None:
     with pytest.raises(InvalidPool, match=r"metadata\.name.*shorter"):
         parse_pool(replaced(minimal(), ("metadata", "name"), "x" * 64))
-
-
-# Each is a JSON or YAML value that is wrong in most places.
-ODD: list[Any] = [None, True, -1, 0, 7, 10**400, 1.5, float("nan"), float("inf"), "", "x", "\n", "9" * 400]
-ODD += [[], [None], [[]], ["a", "a"], [{}], {}, {"a": None}, {"a": 1}, {1: 2}, object()]
 
 
 def spec_nodes(body: Body) -> list[tuple[Path, Any]]:
