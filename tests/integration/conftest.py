@@ -1,9 +1,12 @@
-"""What integration tests stand on: one real API server for the whole session, a namespace of its own for each test."""
+"""What integration tests stand on: a real API server for each process of pytest, a namespace for each test."""
 
 import itertools
 import os
 from collections.abc import Iterator
+from typing import Any
 
+import kubernetes.client
+import kubernetes.config
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
@@ -20,10 +23,17 @@ def control_plane() -> Iterator[ControlPlane]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def core_api(control_plane: ControlPlane) -> Iterator[Any]:
+    """The administrator's client of the core API."""
+    with kubernetes.config.new_client_from_config(str(control_plane.kubeconfig)) as client:  # type: ignore[no-untyped-call]
+        yield kubernetes.client.CoreV1Api(client)
+
+
 @pytest.fixture
-def namespace(control_plane: ControlPlane) -> Iterator[str]:
+def namespace(core_api: Any) -> Iterator[str]:
     """A namespace of this test alone; it is deleted afterwards, without waiting until it is gone."""
     name = f"test-{os.getpid()}-{next(_numbers)}"
-    control_plane.kubectl("create", "namespace", name)
+    core_api.create_namespace({"metadata": {"name": name}})
     yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false")
+    core_api.delete_namespace(name)

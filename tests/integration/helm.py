@@ -1,4 +1,4 @@
-"""Helm and the chart on a control plane of their own: fixtures for the tests of the chart."""
+"""Helm and the chart on a control plane: fixtures for the tests of the chart."""
 
 import os
 import subprocess
@@ -49,16 +49,17 @@ class Helm:
         return [document for document in yaml.safe_load_all(text) if document]
 
 
-@pytest.fixture(scope="session")
-def chart_cluster() -> Iterator[ControlPlane]:
-    """One of its own: the chart owns the CRD, and deletes it in a test."""
-    with ControlPlane(controllers=True) as running:
-        for namespace in (SYSTEM, "shop", "billing", "other"):
-            running.kubectl("create", "namespace", namespace)
-        yield running
+@pytest.fixture(scope="module")
+def chart_cluster(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane without our CRD, which the chart owns here; every other module puts it back for itself."""
+    control_plane.kubectl("delete", "crd", CRD, "--ignore-not-found")
+    names = (SYSTEM, "shop", "billing", "other")
+    namespaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names]
+    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(namespaces))
+    return control_plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def helm(chart_cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Helm:
     return Helm(chart_cluster, tmp_path_factory.mktemp("helm"))
 

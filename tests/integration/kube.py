@@ -65,6 +65,10 @@ class Kube:
         """A Secret of plain texts."""
         self.core.create_namespaced_secret(self.namespace, {"metadata": {"name": name}, "stringData": values})
 
+    def replace_secret(self, name: str, **values: str) -> None:
+        """New texts for keys of a Secret that is there."""
+        self.core.patch_namespaced_secret(name, self.namespace, {"stringData": values})
+
     def create_pool(self, name: str, broker_url: str | None = None, **spec: Any) -> Body:
         """A solo pool of `name` on the queue of the same name, at zero one second after it is idle.
 

@@ -48,6 +48,7 @@ class LivePool:
             "metadata": {**self.key._asdict(), "labels": LABELS, "ownerReferences": [{**owner, "controller": True}]},
             "spec": {
                 "selector": {"matchLabels": LABELS},
+                "strategy": {"rollingUpdate": {"maxUnavailable": 0}},  # without nodes a rollout never ends
                 "template": {
                     "metadata": {"labels": LABELS},
                     "spec": {"containers": [{"name": "worker", "image": image}]},

@@ -21,11 +21,12 @@ STOP_SECONDS = 20.0
 
 
 class OperatorProcess:
-    """One replica of the operator, bound to one namespace, with its Lease in it."""
+    """One replica of the operator with its Lease in one namespace; it serves that one alone, or the whole cluster."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, *arguments: str) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, *arguments: str, clusterwide: bool = False) -> None:
         self._kubeconfig = kubeconfig
-        self._arguments = ("--watch-namespace", namespace, "--lease-namespace", namespace, *arguments)
+        watched = () if clusterwide else ("--watch-namespace", namespace)
+        self._arguments = (*watched, "--lease-namespace", namespace, *arguments)
         self._directory = Path(tempfile.mkdtemp(prefix="operator-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._log_seen = 0

@@ -71,7 +71,7 @@ def refusals(control_plane: ControlPlane) -> list[str]:
     return [
         f"{event['verb']} {event['requestURI']}"
         for event in control_plane.audit_events()
-        if event["user"]["username"] == OPERATOR and event["responseStatus"]["code"] == 403
+        if event["user"].get("username") == OPERATOR and event["responseStatus"]["code"] == 403
     ]
 
 

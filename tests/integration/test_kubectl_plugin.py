@@ -16,23 +16,22 @@ from celeriac.cli.kubectl import celery
 from tests.cluster import tools
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.crds import install_crds
+from tests.integration.kube import Kube
 
 pytestmark = pytest.mark.integration
 
 Run = Callable[..., Result]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def crd(control_plane: ControlPlane) -> None:
+    install_crds(control_plane)
+
+
 @pytest.fixture
 def shop(control_plane: ControlPlane, namespace: str) -> str:
     """A namespace with the pool `ml`, which no operator looks after."""
-    install_crds(control_plane)
-    pool = {
-        "apiVersion": "celeriac.dev/v1alpha1",
-        "kind": "CeleryWorkerPool",
-        "metadata": {"name": "ml", "namespace": namespace},
-        "spec": {"image": "shop:1", "app": "shop:app", "pool": "solo", "broker": {"url": "redis://redis:6379/0"}},
-    }
-    control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(pool))
+    Kube(control_plane.kubeconfig, namespace).create_pool("ml", "redis://redis:6379/0")
     return namespace
 
 

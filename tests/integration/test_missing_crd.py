@@ -12,13 +12,17 @@ from tests.integration.redis_server import RedisServer
 pytestmark = pytest.mark.integration
 
 
-def test_the_operator_waits_for_its_crd_and_finds_it_again_after_it_was_deleted() -> None:
-    with ControlPlane() as api, RedisServer() as redis, OperatorProcess(api.kubeconfig, "default") as operator:
-        kube = Kube(api.kubeconfig, "default")
+def test_the_operator_waits_for_its_crd_and_finds_it_again_after_it_was_deleted(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    delete_the_crd = ("delete", "crd", CRD, "--ignore-not-found")
+    control_plane.kubectl(*delete_the_crd)
+    with RedisServer() as redis, OperatorProcess(control_plane.kubeconfig, namespace) as operator:
+        kube = Kube(control_plane.kubeconfig, namespace)
         for name in ("first", "second"):
             operator.wait_for_log("CRD celeryworkerpools.celeriac.dev is not installed")
-            install_crds(api)
+            install_crds(control_plane)
             kube.create_pool(name, redis.celery_url)
             kube.wait_for_condition(name, "BrokerReachable", "True", "Readable")
             operator.forget_log()
-            api.kubectl("delete", "crd", CRD)
+            control_plane.kubectl(*delete_the_crd)
