@@ -1,5 +1,6 @@
 """Every way to reach a Redis that Celery has: passwords, ACL users, TLS, Sentinel, a unix socket."""
 
+import logging
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,6 +138,18 @@ async def test_a_client_certificate_is_shown_where_the_server_asks_for_one() -> 
     # With TLS 1.3 the refusal comes after the handshake: as an alert, or as a connection that is already closed.
     assert doubt.reason in (reasons.BROKER_TLS_FAILED, reasons.BROKER_CONNECTION_FAILED)
     assert "certificateFrom" in str(doubt)
+
+
+async def test_a_frozen_redis_that_does_not_end_its_side_of_tls_is_left_without_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "celeriac.brokers.redis.client")
+    with RedisServer(tls=True) as server:
+        async with broker_of(address_of(server, material(server, client=False))) as broker:
+            assert (await read_one(broker, "mail")).waiting == 0
+            server.freeze()
+        server.thaw()
+    assert "Timed out closing connection" in caplog.text
 
 
 async def test_tls_and_plain_mixed_up_name_the_other_scheme() -> None:

@@ -26,6 +26,8 @@ from celeriac.pool.model import QueueLayout
 
 pytestmark = pytest.mark.unit
 
+NESTED = b"[" * 60_000 + b"]" * 60_000  # deeper than Python's JSON decoder goes
+
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC).timestamp()
 
 
@@ -90,7 +92,7 @@ def test_a_message_acknowledged_between_two_round_trips_leaves_the_reading_exact
     assert (holdings.held, holdings.exact) == ({"a": 1}, True)
 
 
-@pytest.mark.parametrize("strange", [b"", b"{}", b"no json", b"[1, 2]", b"null", b"\xff"])
+@pytest.mark.parametrize("strange", [b"", b"{}", b"no json", b"[1, 2]", b"null", b"\xff", NESTED])
 def test_an_entry_that_nobody_understands_makes_the_reading_inexact_never_zero(strange: bytes) -> None:
     ledger = Ledger("unacked", Clock())
     learn(ledger, {b"1": entry("a"), b"2": strange})
@@ -161,6 +163,11 @@ def test_direct_bindings_match_by_equality_and_foreign_rows_are_left_out() -> No
     assert queues_bound(bindings_of(members, "\x06\x16"), "key") == {"a", "b"}
 
 
+@pytest.mark.parametrize("pattern", [b"(", b"(" * 60_000 + b")" * 60_000, b"a{99999999999999}"])
+def test_a_pattern_that_kombu_never_wrote_matches_nothing(pattern: bytes) -> None:
+    assert queues_bound(bindings_of([b"key\x06\x16" + pattern + b"\x06\x16a"], "\x06\x16"), "key") == set()
+
+
 def test_a_queue_has_a_list_for_each_priority_step_as_in_kombu() -> None:
     queue = Queue(QueueLayout(key_prefix="app:", separator=":", priority_steps=(0, 5)), "mail")
     assert queue.keys == ("app:mail", "app:mail:5")
@@ -189,3 +196,10 @@ def test_a_deferred_message_waits_from_the_moment_of_its_eta() -> None:
     resting = RestingEtas(("a",), Clock())
     resting.note([2, [json.dumps({"headers": {"eta": "2030-01-01T12:00:00+00:00"}}).encode(), b"no json"]])
     assert [resting.deferred(2, now) for now in (NOON - 1, NOON)] == [1, 0]
+
+
+def test_one_message_with_deeply_nested_headers_hides_no_other() -> None:
+    resting = RestingEtas(("a",), Clock())
+    scheduled = json.dumps({"headers": {"eta": "2030-01-01T12:00:00+00:00"}}).encode()
+    resting.note([2, [b'{"headers": ' + NESTED + b"}", scheduled]])
+    assert resting.deferred(2, NOON - 1) == 1

@@ -1,8 +1,10 @@
 """A redis-py client for a RedisTarget: short timeouts, no retries of its own, TLS from texts in memory."""
 
 import asyncio
+import logging
 import os
 import ssl
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -15,6 +17,8 @@ from redis.exceptions import RedisError
 from celeriac import reasons
 from celeriac.brokers.redis.url import RedisTarget
 from celeriac.brokers.types import BrokerDoubt, TlsMaterial
+
+log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 2.0
@@ -75,14 +79,22 @@ class RedisClient:
                 await self.redis.connection_pool.get_master_address()  # type: ignore[attr-defined]
 
     async def disconnect(self) -> None:
-        """Drop the connections; the next command makes new ones (and asks DNS or Sentinel again)."""
-        await self.redis.connection_pool.disconnect()
+        """Drop the connections; the next command makes new ones (and asks DNS or Sentinel again). Never raises."""
+        await _let_go(self.redis.connection_pool.disconnect())
 
     async def close(self) -> None:
-        """Close for good."""
-        await self.redis.aclose()
+        """Close for good. Never raises."""
+        await _let_go(self.redis.aclose())
         if self._sentinel is not None:
-            await self._sentinel.aclose()
+            await _let_go(self._sentinel.aclose())
+
+
+async def _let_go(closing: Awaitable[None]) -> None:
+    """Close; where its end is not answered in CONNECT_SECONDS, redis-py drops a connection all the same and raises."""
+    try:
+        await closing
+    except Exception as error:
+        log.debug("closing a connection to Redis: %s", error)
 
 
 def _timeouts() -> dict[str, Any]:

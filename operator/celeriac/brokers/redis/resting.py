@@ -55,5 +55,5 @@ class RestingEtas:
 def _eta_in(message: bytes) -> float | None:
     try:
         return eta_of(json.loads(message))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
