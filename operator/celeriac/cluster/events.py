@@ -1,7 +1,8 @@
 """Kubernetes events: what `kubectl describe cwp` shows, without flooding the API server.
 
 As in client-go an event that repeats within a window is counted in one object, and each object that is talked about
-has a token bucket. An event is a courtesy: where it cannot be written, the operator goes on.
+has a token bucket; unlike there it has one for each type, so that a lively pool's scalings never hide its Warnings. An
+event is a courtesy: where it cannot be written, the operator goes on.
 """
 
 import asyncio
@@ -26,9 +27,9 @@ REPORTING_CONTROLLER: Final = "celeriac.dev/operator"
 NOTE_SIZE: Final = 1024  # bytes, by the API's validation
 NAME_LENGTH: Final = 230  # characters of the object's name in the event's, which may have 253
 WINDOW_SECONDS: Final = 600.0  # client-go's aggregation interval
-BURST: Final = 25  # events on one object at once; client-go's
+BURST: Final = 25  # events of one type on one object at once; client-go's, there of all types
 REFILL_SECONDS: Final = 300.0  # per further event; client-go's
-REMEMBERED: Final = 4096  # series, and objects; client-go's
+REMEMBERED: Final = 4096  # series, and buckets; client-go's
 IN_FLIGHT: Final = 100  # events being written; above it they are dropped
 
 Body = dict[str, Any]
@@ -47,7 +48,7 @@ class _Series:
 
 @dataclass(slots=True)
 class _Bucket:
-    """The events that may still be written about one object."""
+    """The events of one type that may still be written about one object."""
 
     tokens: float
     at: float
@@ -64,7 +65,7 @@ class EventRecorder:
         self._instance = instance or socket.gethostname()
         self._clock = clock
         self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
         self._writing: set[asyncio.Task[None]] = set()
 
     def emit(
@@ -88,9 +89,9 @@ class EventRecorder:
         series = self._series.get(key)
         if series is not None and now - series.last < WINDOW_SECONDS:
             series.count, series.last = series.count + 1, now
-            if series.name is None or not self._may_write(regarding["uid"], now):
+            if series.name is None or not self._may_write(regarding["uid"], type, now):
                 return
-        elif self._may_write(regarding["uid"], now):
+        elif self._may_write(regarding["uid"], type, now):
             series = _Series(last=now)
         else:
             log.debug("event dropped, too many on %s %s: %s", regarding["kind"], regarding["name"], message)
@@ -144,12 +145,12 @@ class EventRecorder:
         created = await self._api.create(EVENTS, namespace, body)
         series.name = created["metadata"]["name"]
 
-    def _may_write(self, uid: str, now: float) -> bool:
-        """Take a token of this object's bucket; False where it is empty, or where too many writes are under way."""
-        bucket = self._buckets.get(uid) or _Bucket(tokens=BURST, at=now)
+    def _may_write(self, uid: str, type: str, now: float) -> bool:
+        """Take a token of the object's bucket for the type; False where it is empty, or too many are being written."""
+        bucket = self._buckets.get((uid, type)) or _Bucket(tokens=BURST, at=now)
         bucket.tokens = min(BURST, bucket.tokens + (now - bucket.at) / REFILL_SECONDS)
         bucket.at = now
-        _remember(self._buckets, uid, bucket)
+        _remember(self._buckets, (uid, type), bucket)
         if bucket.tokens < 1 or len(self._writing) >= IN_FLIGHT:
             return False
         bucket.tokens -= 1
