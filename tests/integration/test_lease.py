@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -218,6 +219,22 @@ async def test_a_dead_holder_whose_clock_was_wrong_is_waited_for_no_less_and_no_
     slow, fast = ("slow", "2001-01-01T00:00:00.000000Z"), ("fast", "2099-01-01T00:00:00.000000Z")
     for waited in await asyncio.gather(wait_for_the_dead(*slow), wait_for_the_dead(*fast)):
         assert DURATION <= waited < DURATION + RENEW_DEADLINE
+
+
+async def test_a_lease_that_somebody_made_without_a_spec_is_free(
+    enter: Enter, control_plane: ControlPlane, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "celeriac.cluster.lease")
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "celeriac"}}
+    control_plane.kubectl(f"--namespace={namespace}", "create", "-f", "-", stdin=json.dumps(lease))
+    first = await enter()
+    await first.acquires()
+    assert (await spec_of(first, namespace))["holderIdentity"] == "operator-1"
+    await first.lease.release()
+    assert "holderIdentity" not in await spec_of(first, namespace)
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    name = f"lease {namespace}/celeriac"
+    assert told == [("INFO", f"{name} acquired"), ("INFO", f"{name} released")]
 
 
 async def test_a_steady_holder_writes_once_per_period_and_reads_nothing(enter: Enter) -> None:

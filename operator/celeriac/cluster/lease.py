@@ -33,7 +33,8 @@ class Lease:
     renew_deadline_seconds  a holder that could not renew for so long holds no more; what it has sent by then has ended
                             before the next one takes over, if requests time out within the difference to `duration`
     retry_seconds           between two tries; as holder each is exactly one write
-    identity                of this process alone, a restart included (name of the Pod and something random)
+    identity                of this process alone among all that run. The name of its Pod is right: a container that
+                            restarts there takes its own Lease back at once, and its predecessor is certainly gone
     acquired, lost          events to wait for; exactly one of them is set
     """
 
@@ -86,11 +87,12 @@ class Lease:
         """Stop holding, and let the next one take over without waiting; the last act of a shutdown. Never raises."""
         self._stopped.set()
         async with self._busy:
-            self._drop("released")
+            self._drop()
             try:
                 current = await self._api.read(LEASES, self._namespace, self._name)
-                if current["spec"].get("holderIdentity") == self._identity:
+                if _spec(current).get("holderIdentity") == self._identity:
                     await self._replace(current, holderIdentity=None, leaseDurationSeconds=1, renewTime=_now())
+                    log.info("lease %s released", self)
             except ApiError as error:
                 log.warning("lease %s not released, the next holder waits %s s: %s", self, self._duration, error)
 
@@ -111,11 +113,12 @@ class Lease:
         except NotFound:
             await self._create()
             return
-        if self._may_take(current["spec"]):
+        spec = _spec(current)
+        if self._may_take(spec):
             with contextlib.suppress(Conflict):  # another one was faster
                 await self._write(current)
         else:
-            self._drop(f"held by {current['spec']['holderIdentity']}")
+            self._drop(f"held by {spec['holderIdentity']}")
 
     def _may_take(self, spec: Body) -> bool:
         """Whether nobody else holds it: free, ours, or not renewed for its whole duration as we have seen it."""
@@ -142,7 +145,7 @@ class Lease:
 
     async def _write(self, current: Body) -> None:
         """Renew or take over, on condition that the record is still the one that we know (resourceVersion)."""
-        sent, now, spec = self._clock(), _now(), current["spec"]
+        sent, now, spec = self._clock(), _now(), _spec(current)
         changes = {"holderIdentity": self._identity, "leaseDurationSeconds": self._duration, "renewTime": now}
         if spec.get("holderIdentity") != self._identity:
             changes |= {"acquireTime": now, "leaseTransitions": spec.get("leaseTransitions", 0) + 1}
@@ -151,7 +154,7 @@ class Lease:
 
     async def _replace(self, current: Body, **changes: Any) -> Body:
         """Write the record; its resourceVersion is in the body."""
-        body = {**current, "spec": {**current["spec"], **changes}}
+        body = {**current, "spec": {**_spec(current), **changes}}
         return await self._api.replace(LEASES, self._namespace, self._name, body)
 
     def _hold(self, sent: float) -> None:
@@ -169,16 +172,22 @@ class Lease:
             self.lost.clear()
             self.acquired.set()
 
-    def _drop(self, why: str) -> None:
-        """We do not hold it."""
+    def _drop(self, why: str = "") -> None:
+        """We do not hold it; `why` where that is not our own will."""
         self._renewed_at = None
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
         if self.acquired.is_set():
-            log.log(logging.INFO if self._stopped.is_set() else logging.WARNING, "lease %s lost: %s", self, why)
+            if why:
+                log.warning("lease %s lost: %s", self, why)
             self.acquired.clear()
             self.lost.set()
+
+
+def _spec(lease: Body) -> Body:
+    """The record of a Lease; the API allows one that has none."""
+    return lease.get("spec") or {}
 
 
 def _now() -> str:
