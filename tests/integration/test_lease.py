@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from celeriac.cluster.client import Api
+from celeriac.cluster.connection import REQUESTS_AT_ONCE
 from celeriac.cluster.lease import Lease
-from celeriac.cluster.paths import LEASES
+from celeriac.cluster.paths import LEASES, SECRETS
 from tests.cluster.control_plane import ControlPlane
 
 pytestmark = pytest.mark.integration
@@ -247,6 +248,32 @@ async def test_a_steady_holder_writes_once_per_period_and_reads_nothing(enter: E
     steady = [await asyncio.wait_for(first.requests.get(), PATIENCE) for _ in range(10)]
     assert set(steady) == {("update", "leases", 200)}
     assert time.monotonic() - started > 8 * RETRY
+
+
+async def test_a_herd_of_requests_does_not_delay_a_renewal(enter: Enter, namespace: str) -> None:
+    """Each of them is a watch, which has no end of its own: ten times as many as may be under way at once."""
+    first = await enter()
+    await first.acquires()
+
+    async def watch() -> None:
+        path, query = SECRETS.path(namespace), {"watch": "true", "resourceVersion": "0"}
+        await first.api.connection.request("list", "secrets", path, query=query, timeout_seconds=PATIENCE)
+
+    async def outlive_the_deadline() -> None:
+        renewals = 0
+        while renewals * RETRY < 2 * RENEW_DEADLINE:
+            renewals += await first.requests.get() == ("update", "leases", 200)
+
+    herd = [asyncio.create_task(watch()) for _ in range(10 * REQUESTS_AT_ONCE)]
+    losing = asyncio.create_task(first.lease.lost.wait())
+    renewing = asyncio.create_task(outlive_the_deadline())
+    await asyncio.wait([renewing, losing], return_when=asyncio.FIRST_COMPLETED)
+    assert not losing.done()
+    renewing.result()
+    assert not any(request.done() for request in herd)
+    for task in (*herd, losing):
+        task.cancel()
+    await asyncio.wait([*herd, losing])
 
 
 async def test_periods_that_would_let_two_operators_act_are_refused(control_plane: ControlPlane) -> None:

@@ -4,10 +4,12 @@ It stands on the low-level `ApiClient` of `kubernetes.aio` and exchanges plain d
 would cost 140 MiB of memory and 1.3 s at start (measured with kubernetes 37.0.1); the low-level client costs 6 MiB.
 """
 
+import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -22,14 +24,21 @@ from kubernetes.aio.config.kube_config import load_kube_config
 
 from celeriac import __version__
 from celeriac.cluster.errors import ApiError, BadConfiguration, NotHolder, Unavailable, error_from_response
+from celeriac.cluster.paths import LEASES
 
 JSON: Final = "application/json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
+REQUESTS_AT_ONCE: Final = 32
+"""Requests under way, the Lease's own aside; further ones wait. A herd of them (a thousand Secrets when the operator
+starts) fills neither the event loop nor the API server's queue, and never takes the connection of a renewal."""
+_LEASE_CONNECTIONS: Final = 2  # a renewal, and one given up whose connection is not closed yet
+
 _METHODS: Final = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "apply": "PATCH"}
 _READS: Final = frozenset({"get", "list"})
+_LEASES: Final = LEASES.plural
 
 _load_incluster_config: Final[Any] = load_incluster_config  # untyped
 _load_kube_config: Final[Any] = load_kube_config
@@ -48,7 +57,7 @@ class Connection:
     """One API server and the credentials for it.
 
     `fence` stops every write but the Lease's own while it returns False: so a replica of the operator that has lost
-    its Lease cannot write, whatever its tasks were doing at that moment.
+    its Lease cannot write, whatever its tasks were doing at that moment. A request of the Lease waits for no other.
     """
 
     def __init__(self, kubeconfig: str | None, timeout_seconds: float, on_request: OnRequest | None) -> None:
@@ -56,11 +65,13 @@ class Connection:
         self.fence: Callable[[], bool] | None = None
         self._kubeconfig = kubeconfig or os.environ.get("KUBECONFIG") or None
         self._on_request = on_request or _ignore_request
+        self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
         self._client: Any = None
 
     async def open(self) -> None:
         """Read the credentials. Raises BadConfiguration; asks the API server nothing."""
         configuration = Configuration()
+        configuration.connection_pool_maxsize = REQUESTS_AT_ONCE + _LEASE_CONNECTIONS
         await self._load_credentials(configuration)
         try:
             self._client = ApiClient(configuration)
@@ -85,26 +96,46 @@ class Connection:
     ) -> dict[str, Any]:
         """Ask once and return the decoded answer; `verb` and `resource` are Kubernetes' own words, for the metrics.
 
-        Raises ApiError. A 401 is tried once more with credentials read anew: exec plug-ins' tokens expire.
+        Raises ApiError: within twice the timeout, since the request may have to wait for others first. A 401 is tried
+        once more with credentials read anew: exec plug-ins' tokens expire.
         """
-        self._check_fence(verb, resource)
-        started, status = time.monotonic(), 0
-        try:
-            call = (_METHODS[verb], path, list((query or {}).items()), body, content_type)
-            timeout = timeout_seconds or self.timeout_seconds
-            status, answer = await self._send(*call, timeout)
-            if status == HTTPStatus.UNAUTHORIZED:
-                await self._load_credentials(self._client.configuration)
+        call = (_METHODS[verb], path, list((query or {}).items()), body, content_type)
+        timeout = timeout_seconds or self.timeout_seconds
+        async with self._slot(resource, timeout):
+            self._check_fence(verb, resource)
+            started, status = time.monotonic(), 0
+            try:
                 status, answer = await self._send(*call, timeout)
-        except TimeoutError as error:
-            raise Unavailable(0, "Timeout", f"no answer from the API server within {timeout:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(0, "ConnectionFailed", str(error) or type(error).__name__) from error
-        finally:
-            self._on_request(verb, resource, status, time.monotonic() - started)
+                if status == HTTPStatus.UNAUTHORIZED:
+                    await self._load_credentials(self._client.configuration)
+                    self._check_fence(verb, resource)
+                    status, answer = await self._send(*call, timeout)
+            except TimeoutError as error:
+                raise Unavailable(0, "Timeout", f"no answer from the API server within {timeout:g} s") from error
+            except (aiohttp.ClientError, OSError) as error:
+                raise Unavailable(0, "ConnectionFailed", str(error) or type(error).__name__) from error
+            finally:
+                self._on_request(verb, resource, status, time.monotonic() - started)
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             raise error_from_response(status, answer)
         return _decode(status, answer)
+
+    @asynccontextmanager
+    async def _slot(self, resource: str, timeout_seconds: float) -> AsyncIterator[None]:
+        """The right to one request. Bounded, because what a caller has decided grows old while it waits."""
+        if resource == _LEASES:
+            yield
+            return
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            message = f"not sent: {REQUESTS_AT_ONCE} earlier requests had no answer for {timeout_seconds:g} s"
+            raise Unavailable(0, "Timeout", message) from error
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     async def _send(
         self,
@@ -143,7 +174,7 @@ class Connection:
 
     def _check_fence(self, verb: str, resource: str) -> None:
         """Raise NotHolder for a write that only the holder of the Lease may do."""
-        if self.fence is None or verb in _READS or resource == "leases" or self.fence():
+        if self.fence is None or verb in _READS or resource == _LEASES or self.fence():
             return
         raise NotHolder(0, "NotHolder", f"{verb} of {resource} was not sent: this operator does not hold its Lease")
 
