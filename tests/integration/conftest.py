@@ -13,7 +13,14 @@ from tests.cluster.control_plane import ControlPlane
 from tests.integration.helm import chart_cluster, helm, install  # noqa: F401 (fixtures)
 from tests.integration.live_pool import api, pool, pools  # noqa: F401 (fixtures)
 
+LONGEST = ("operator_process", "scaling_stories", "worker_command", "demo_app", "operator_life", "chart", "missing_crd")
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that take long come first, so that no process ends long after the others."""
+    order = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(scope="session")

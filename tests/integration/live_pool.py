@@ -63,6 +63,11 @@ class LivePool:
         await asyncio.to_thread(self.kubectl, "wait", generation, "deployment/ml", "--timeout=30s")
         return DeploymentRecord.from_body(await api.read_deployment(self.key))
 
+    async def wait_for_replicas(self, replicas: int) -> None:
+        """Until the controller has made so many pods, which stay pending here."""
+        made = f"--for=jsonpath={{.status.replicas}}={replicas}"
+        await asyncio.to_thread(self.kubectl, "wait", made, "deployment/ml", "--timeout=30s")
+
     async def never_had_a_pod(self, api: Api) -> bool:
         """Whether no ReplicaSet ever wanted one: each change of its spec counts its generation up, of replicas too."""
         sets = await api.list_all(REPLICA_SETS, self.key.namespace)

@@ -90,6 +90,7 @@ async def test_a_pool_scaled_to_7_keeps_7_while_it_gets_a_new_image(api: Api, po
     await pool.settled(api)
     scale = await api.read_scale(pool.key)
     assert (await api.patch_scale(pool.key, 7, resource_version=scale.resource_version)).replicas == 7
+    await pool.wait_for_replicas(7)
     changed = await ensure_deployment(api, pool.uid, pool.manifest("app:2"))
     assert changed["spec"]["replicas"] == 7
     assert changed["spec"]["template"]["spec"]["containers"][0]["image"] == "app:2"

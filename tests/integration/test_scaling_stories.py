@@ -19,6 +19,7 @@ pytestmark = pytest.mark.integration
 
 
 LEASE_NAMESPACE = "operator-of-stories"
+GARBAGE_COLLECTION_SECONDS = 60  # the collector looks for new kinds, as ours is here, every 30 s
 AT_ONCE = {"scaleToZeroAfterSeconds": 0, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}
 
 
@@ -226,7 +227,7 @@ def test_a_pool_that_is_deleted_takes_its_deployment_with_it(
     series = f'namespace="{kube.namespace}"'
     assert series in operator.metrics()
     kube.delete(POOLS, "ml")
-    kube.wait_until_gone(DEPLOYMENTS, "ml")
+    kube.wait_until_gone(DEPLOYMENTS, "ml", GARBAGE_COLLECTION_SECONDS)
     wait_until(lambda: series not in operator.metrics(), "no series of the deleted pool", seconds=20)
 
 
