@@ -10,7 +10,7 @@ from typing import Any
 
 import kopf
 
-from celeriac.resources.labels import API_VERSION, POOL_LABEL
+from celeriac.names import GROUP, PLURAL, POOL_LABEL, VERSION
 from celeriac.store import Body, Store
 
 
@@ -25,8 +25,7 @@ def watch_registry(store: Store) -> kopf.OperatorRegistry:
 
         return handle
 
-    group, version = API_VERSION.split("/")
-    kopf.on.event(group, version, "celeryworkerpools", registry=registry, id="pools")(pass_to(store.pool_event))
+    kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="pools")(pass_to(store.pool_event))
     kopf.on.event("apps", "v1", "deployments", registry=registry, id="deployments")(pass_to(store.deployment_event))
     kopf.on.event("", "v1", "pods", registry=registry, id="pods")(pass_to(store.pod_event))
     kopf.on.login(registry=registry, id="login")(_login)

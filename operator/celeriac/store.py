@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from celeriac.cluster.records import DeploymentRecord, PodRecord
+from celeriac.names import API_VERSION, KIND
 from celeriac.pool.model import InvalidPool, PoolKey, WorkerPool
 from celeriac.pool.parse import parse_pool
-from celeriac.resources.labels import API_VERSION, KIND
 
 I = TypeVar("I", bound=Hashable)  # noqa: E741 - an identity
 R = TypeVar("R")

@@ -9,7 +9,7 @@ import kopf
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError, Forbidden, NotFound
 from celeriac.handlers import watch_registry, watch_settings
-from celeriac.resources.labels import POOL_LABEL
+from celeriac.names import POOL_LABEL
 from celeriac.settings import Settings
 from celeriac.store import Body, Store
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import yaml
 
-from celeriac.resources.labels import API_VERSION, KIND
+from celeriac.names import API_VERSION, GROUP, KIND
 
 STANDARD_INPUT = "-"
 
@@ -82,5 +82,5 @@ def _pools(file: str, document: Any) -> Iterator[Document | BadDocument]:
             yield from _pools(file, item)
     elif kind == KIND:
         yield Document(file, document)
-    elif group == API_VERSION.partition("/")[0]:
+    elif group == GROUP:
         yield BadDocument(file, f"kind is {kind}: {group} has {KIND} only")

@@ -11,7 +11,8 @@ from kubernetes.client import ApiException, CustomObjectsApi
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
-GROUP, VERSION, PLURAL = "celeriac.dev", "v1alpha1", "celeryworkerpools"
+from celeriac.names import GROUP, PLURAL, VERSION
+
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "kubectl-celery"
 TIMEOUT_SECONDS = 15

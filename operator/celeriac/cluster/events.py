@@ -20,10 +20,11 @@ from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError, NotFound
 from celeriac.cluster.paths import EVENTS
 from celeriac.cluster.text import bounded_bytes
+from celeriac.names import GROUP
 
 log = logging.getLogger(__name__)
 
-REPORTING_CONTROLLER: Final = "celeriac.dev/operator"
+REPORTING_CONTROLLER: Final = f"{GROUP}/operator"
 NOTE_SIZE: Final = 1024  # bytes, by the API's validation
 NAME_LENGTH: Final = 230  # characters of the object's name in the event's, which may have 253
 WINDOW_SECONDS: Final = 600.0  # client-go's aggregation interval

@@ -3,6 +3,8 @@
 from typing import NamedTuple
 from urllib.parse import quote
 
+from celeriac.names import API_VERSION, KIND, PLURAL
+
 
 class Resource(NamedTuple):
     """One namespaced resource: `api_version` as in a manifest, `plural` as in a URL."""
@@ -20,7 +22,7 @@ class Resource(NamedTuple):
         return "/".join(parts)
 
 
-CELERY_WORKER_POOLS = Resource("celeriac.dev/v1alpha1", "celeryworkerpools")
+CELERY_WORKER_POOLS = Resource(API_VERSION, PLURAL)
 CONFIG_MAPS = Resource("v1", "configmaps")
 DEPLOYMENTS = Resource("apps/v1", "deployments")
 EVENTS = Resource("events.k8s.io/v1", "events")
@@ -29,7 +31,7 @@ PODS = Resource("v1", "pods")
 SECRETS = Resource("v1", "secrets")
 
 _BY_KIND = {
-    "CeleryWorkerPool": CELERY_WORKER_POOLS,
+    KIND: CELERY_WORKER_POOLS,
     "ConfigMap": CONFIG_MAPS,
     "Deployment": DEPLOYMENTS,
 }

@@ -12,10 +12,8 @@ from typing import Any, Final, Self
 
 from celeriac.cluster.problems import START_ERRORS, Problem, problem_of
 from celeriac.cluster.text import bounded
+from celeriac.names import POOL_LABEL
 from celeriac.pool.model import PoolKey
-
-POOL_LABEL: Final = "celeriac.dev/pool"
-"""Label of a Pod: the name of its pool."""
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 

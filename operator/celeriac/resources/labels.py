@@ -2,11 +2,8 @@
 
 from typing import Any
 
+from celeriac.names import API_VERSION, KIND, POOL_LABEL
 from celeriac.pool.model import WorkerPool
-
-API_VERSION = "celeriac.dev/v1alpha1"
-KIND = "CeleryWorkerPool"
-POOL_LABEL = "celeriac.dev/pool"
 
 
 def pool_labels(pool: WorkerPool) -> dict[str, str]:
