@@ -18,11 +18,16 @@ def scheme_of(url: str) -> str:
     return scheme if found else ""
 
 
+def names_cluster(scheme: str) -> bool:
+    """Whether it is one of the schemes that other programs have for a Redis Cluster; Celery has none."""
+    return _CLUSTER.fullmatch(scheme) is not None
+
+
 def broker_url_problem(url: str) -> str | None:
     """Why the URL cannot be used, with the cure, or None. URLs are read as kombu reads them (kombu.utils.url)."""
     url = url.strip()  # a Secret made from a file often ends with a line end; kombu does not mind
     scheme = scheme_of(url)
-    if _CLUSTER.fullmatch(scheme):
+    if names_cluster(scheme):
         return "names a Redis Cluster, for which Celery (kombu) has no transport: use a single Redis or Redis Sentinel"
     if scheme not in SCHEMES:
         return "must begin with redis://, rediss://, sentinel:// or redis+socket://"

@@ -11,7 +11,6 @@ from celeriac.brokers.types import BrokerAddress, BrokerDoubt
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
-SCHEMES: Final = ("redis", "rediss", "sentinel", "redis+socket")
 
 _VERIFY: Final[Mapping[str, ssl.VerifyMode]] = {
     "CERT_REQUIRED": ssl.CERT_REQUIRED,
