@@ -7,7 +7,8 @@ import pytest
 
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
 from celeriac.cluster.deployments import create_deployment_at_zero, ensure_deployment
-from celeriac.cluster.errors import Conflict, Invalid, NameTaken, NotFound
+from celeriac.cluster.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound, StillGoing
+from tests.cluster.control_plane import ControlPlane
 from tests.integration.live_pool import LivePool
 
 pytestmark = pytest.mark.integration
@@ -101,13 +102,39 @@ async def test_a_pool_scaled_to_7_keeps_7_while_it_gets_a_new_image(api: Api, po
 async def test_a_deployment_of_somebody_else_is_not_adopted(api: Api, pool: LivePool) -> None:
     pool.kubectl("create", "deployment", "ml", "--image=nginx", "--replicas=0")
     await pool.settled(api)
-    with pytest.raises(NameTaken, match="give the pool another name"):
+    with pytest.raises(NameTaken, match="give the pool another name") as taken:
         await ensure_deployment(api, pool.uid, pool.manifest())
+    assert not isinstance(taken.value, StillGoing)
     with pytest.raises((Conflict, Invalid)):  # it appeared after we had looked
         await create_deployment_at_zero(api, pool.manifest())
     foreign = await api.read_deployment(pool.key)
     assert "ownerReferences" not in foreign["metadata"]
     assert foreign["spec"]["template"]["spec"]["containers"][0]["image"] == "nginx"
+
+
+async def test_a_pool_made_anew_waits_for_the_deployment_of_its_predecessor_to_go(api: Api, pool: LivePool) -> None:
+    """The predecessor is another uid here: the real garbage collector would come at a moment of its own."""
+    await ensure_deployment(api, pool.uid, pool.manifest())
+    pool.kubectl("patch", "deployment", "ml", "--type=merge", "-p", '{"metadata": {"finalizers": ["test/wait"]}}')
+    with pytest.raises(StillGoing, match="replaced as soon as it is gone"):
+        await ensure_deployment(api, "uid-of-the-next-pool", pool.manifest())
+    pool.kubectl("delete", "deployment", "ml", "--wait=false")
+    with pytest.raises(StillGoing, match="replaced as soon as it is gone"):
+        await ensure_deployment(api, "uid-of-the-next-pool", pool.manifest())
+    pool.kubectl("patch", "deployment", "ml", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    assert (await ensure_deployment(api, pool.uid, pool.manifest()))["spec"]["replicas"] == 0
+
+
+async def test_a_namespace_that_is_being_deleted_refuses_in_its_own_words(
+    api: Api, control_plane: ControlPlane, pool: LivePool
+) -> None:
+    finalizer = {"metadata": {"name": "keep", "finalizers": ["test/wait"]}}
+    keeper = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", **finalizer})
+    pool.kubectl("create", "-f", "-", stdin=keeper)
+    control_plane.kubectl("delete", "namespace", pool.key.namespace, "--wait=false")
+    with pytest.raises(Forbidden, match="because it is being terminated"):
+        await ensure_deployment(api, pool.uid, pool.manifest())
+    pool.kubectl("patch", "configmap", "keep", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
 
 
 async def test_an_apply_that_names_a_uid_never_creates_nor_touches_another_object(api: Api, pool: LivePool) -> None:

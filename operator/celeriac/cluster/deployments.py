@@ -13,8 +13,9 @@ from http import HTTPStatus
 from typing import Any
 
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
-from celeriac.cluster.errors import NameTaken, NotFound
-from celeriac.cluster.records import controller_uid
+from celeriac.cluster.errors import NameTaken, NotFound, StillGoing
+from celeriac.cluster.records import controller_of
+from celeriac.names import GROUP, KIND
 from celeriac.pool.model import PoolKey
 
 Body = Mapping[str, Any]
@@ -24,7 +25,8 @@ async def ensure_deployment(api: Api, pool_uid: str, manifest: Body) -> dict[str
     """Create the Deployment, or apply its manifest to the one that exists; its body afterwards.
 
     The manifest carries no replicas and an owner reference to the pool. Raises NameTaken where a Deployment of the
-    name is not controlled by the pool of that uid; Conflict where it was replaced or scaled meanwhile: try again.
+    name is not controlled by the pool of that uid, StillGoing where it will be gone soon; Conflict where it was
+    replaced or scaled meanwhile: try again.
     """
     if "replicas" in manifest["spec"]:
         raise ValueError("the manifest of a pool's Deployment must not hold replicas: they are the scale manager's")
@@ -74,15 +76,22 @@ async def _apply_manifest(api: Api, manifest: Body, current: Body) -> dict[str, 
 
 def _check_owner(current: Body, pool_uid: str) -> None:
     """Raise NameTaken unless the pool controls this Deployment."""
-    if controller_uid(current) == pool_uid:
+    owner = controller_of(current) or {}
+    if owner.get("uid") == pool_uid:
         return
     metadata = current["metadata"]
     name = f"Deployment {metadata['namespace']}/{metadata['name']}"
-    if metadata.get("deletionTimestamp"):
+    if metadata.get("deletionTimestamp") or _is_pool(owner, metadata["name"]):
         message = f"{name} belongs to an earlier owner and is being deleted; it is replaced as soon as it is gone"
-    else:
-        message = f"{name} exists and does not belong to this pool; delete it, or give the pool another name"
+        raise StillGoing(HTTPStatus.CONFLICT, "NameTaken", message)
+    message = f"{name} exists and does not belong to this pool; delete it, or give the pool another name"
     raise NameTaken(HTTPStatus.CONFLICT, "NameTaken", message)
+
+
+def _is_pool(owner: Body, name: str) -> bool:
+    """Whether the owner is a pool of that name: of another uid it is gone, and the garbage collector will follow."""
+    group = owner.get("apiVersion", "").partition("/")[0]
+    return (group, owner.get("kind"), owner.get("name")) == (GROUP, KIND, name)
 
 
 def _owns_replicas(current: Body) -> bool:

@@ -57,6 +57,10 @@ class NameTaken(ApiError):
     """A Deployment of the pool's name exists and belongs to somebody else."""
 
 
+class StillGoing(NameTaken):
+    """It belongs to an earlier owner and goes by itself: that is not worth a warning."""
+
+
 class SecretKeyMissing(NotFound):
     """A Secret, or one of its keys, does not exist. `secret_exists` tells which of the two."""
 

@@ -65,7 +65,7 @@ class DeploymentRecord:
             updated=status.get("updatedReplicas", 0),
             available=status.get("availableReplicas", 0),
             unavailable=status.get("unavailableReplicas", 0),
-            controller_uid=controller_uid(body),
+            controller_uid=(controller_of(body) or {}).get("uid"),
             replica_failure=bounded(failure.get("message", "")) if failed else None,
             replica_failure_reason=failure.get("reason") if failed else None,
             progressing_reason=conditions.get("Progressing", {}).get("reason"),
@@ -89,10 +89,10 @@ def _fingerprint(body: Body) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def controller_uid(body: Body) -> str | None:
-    """The uid of the owner that controls an object (metav1.GetControllerOf); there is one at most."""
+def controller_of(body: Body) -> Body | None:
+    """The reference to the owner that controls an object (metav1.GetControllerOf); there is one at most."""
     owners = body["metadata"].get("ownerReferences") or ()
-    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
+    return next((owner for owner in owners if owner.get("controller")), None)
 
 
 @dataclass(frozen=True, slots=True)
