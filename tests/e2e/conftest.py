@@ -2,14 +2,9 @@
 
 import itertools
 import os
-import sys
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
-
-# The demo application, whose ledger is read here, is no part of the installed package.
-sys.path.insert(0, str(Path(__file__).parents[2] / "worker-image"))
 
 from tests.cluster.choose import target
 from tests.cluster.errors import ClusterError

@@ -41,7 +41,7 @@ class System:
         return self.kubectl("get", "pod", f"--selector=app.kubernetes.io/instance={RELEASE}", "--output=name").strip()
 
     def kill_operator(self) -> None:
-        """Delete its Pod by force: nothing is flushed, the Lease is not released."""
+        """Delete its Pod by force: the API forgets it at once, the kubelet gives it two seconds at most."""
         self.kubectl("delete", self.operator_pod(), "--force", "--grace-period=0")
 
     def restarts(self) -> str:
