@@ -21,12 +21,14 @@ from celeriac.cluster.errors import (
     Unavailable,
 )
 from celeriac.cluster.events import BURST, EventRecorder
-from celeriac.cluster.paths import CONFIG_MAPS, EVENTS
+from celeriac.cluster.paths import EVENTS, Resource
 from celeriac.pool.model import PoolKey
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.live_pool import LivePool
 
 pytestmark = pytest.mark.integration
+
+CONFIG_MAPS = Resource("v1", "configmaps")
 
 # Events
 

@@ -8,6 +8,7 @@ import pytest
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
 from celeriac.cluster.deployments import create_deployment_at_zero, ensure_deployment
 from celeriac.cluster.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound, StillGoing
+from celeriac.cluster.paths import DEPLOYMENTS
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.live_pool import LivePool
 
@@ -142,12 +143,12 @@ async def test_an_apply_that_names_a_uid_never_creates_nor_touches_another_objec
     manifest["metadata"]["uid"] = (await ensure_deployment(api, pool.uid, pool.manifest()))["metadata"]["uid"]
     pool.kubectl("delete", "deployment", "ml")
     with pytest.raises(Conflict):
-        await api.apply(manifest, manager=MANAGER)
+        await api.apply(DEPLOYMENTS, manifest, manager=MANAGER)
     with pytest.raises(NotFound):
         await api.read_deployment(pool.key)
     pool.kubectl("create", "deployment", "ml", "--image=nginx", "--replicas=0")
     with pytest.raises(Conflict):
-        await api.apply(manifest, manager=MANAGER)
+        await api.apply(DEPLOYMENTS, manifest, manager=MANAGER)
 
 
 async def test_a_stale_decision_does_not_scale(api: Api, pool: LivePool) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from celeriac.cluster.connection import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Connection, OnRequest
 from celeriac.cluster.errors import ApiError, Conflict, Invalid, NotFound, SecretKeyMissing, Unavailable
-from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, PODS, SECRETS, Resource, resource_of
+from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, PODS, SECRETS, Resource
 from celeriac.pool.model import PoolKey
 
 MANAGER: Final = "celeriac"
@@ -103,23 +103,15 @@ class Api:
         )
 
     async def apply(
-        self,
-        manifest: Mapping[str, Any],
-        *,
-        manager: str,
-        force: bool = True,
-        dry_run: bool = False,
+        self, resource: Resource, manifest: Mapping[str, Any], *, manager: str, force: bool = True
     ) -> dict[str, Any]:
         """Server-side apply. With metadata.uid in the manifest it is a Conflict where that very object is gone.
 
         The API server says so in two ways: a 409 where nothing of the name exists, a 422 on metadata.uid where
         another object has taken the name; both are one thing to the caller.
         """
-        resource = resource_of(manifest["apiVersion"], manifest["kind"])
         metadata = manifest["metadata"]
         query = {"fieldManager": manager, "force": "true" if force else "false"}
-        if dry_run:
-            query["dryRun"] = "All"
         try:
             return await self.connection.request(
                 "apply",

@@ -14,6 +14,7 @@ from typing import Any
 
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
 from celeriac.cluster.errors import NameTaken, NotFound, StillGoing
+from celeriac.cluster.paths import DEPLOYMENTS
 from celeriac.cluster.records import controller_of
 from celeriac.names import GROUP, KIND
 from celeriac.pool.model import PoolKey
@@ -47,7 +48,7 @@ async def create_deployment_at_zero(api: Api, manifest: Body) -> dict[str, Any]:
     Not forced: should another's Deployment have appeared since the caller looked, it is a Conflict.
     """
     at_zero = {**manifest, "spec": {**manifest["spec"], "replicas": 0}}
-    created = await api.apply(at_zero, manager=MANAGER, force=False)
+    created = await api.apply(DEPLOYMENTS, at_zero, manager=MANAGER, force=False)
     await _hand_over_replicas(api, created)
     return await _apply_manifest(api, manifest, created)
 
@@ -65,13 +66,13 @@ async def _hand_over_replicas(api: Api, current: Body) -> None:
         "metadata": identity,
         "spec": {"replicas": current["spec"]["replicas"]},
     }
-    await api.apply(manifest, manager=SCALE_MANAGER, force=False)
+    await api.apply(DEPLOYMENTS, manifest, manager=SCALE_MANAGER, force=False)
 
 
 async def _apply_manifest(api: Api, manifest: Body, current: Body) -> dict[str, Any]:
     """Apply to this very Deployment: were it deleted meanwhile, an apply without uid would create one with a Pod."""
     uid = current["metadata"]["uid"]
-    return await api.apply({**manifest, "metadata": {**manifest["metadata"], "uid": uid}}, manager=MANAGER)
+    return await api.apply(DEPLOYMENTS, {**manifest, "metadata": {**manifest["metadata"], "uid": uid}}, manager=MANAGER)
 
 
 def _check_owner(current: Body, pool_uid: str) -> None:

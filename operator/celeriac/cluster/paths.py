@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from urllib.parse import quote
 
-from celeriac.names import API_VERSION, KIND, PLURAL
+from celeriac.names import API_VERSION, PLURAL
 
 
 class Resource(NamedTuple):
@@ -23,23 +23,8 @@ class Resource(NamedTuple):
 
 
 CELERY_WORKER_POOLS = Resource(API_VERSION, PLURAL)
-CONFIG_MAPS = Resource("v1", "configmaps")
 DEPLOYMENTS = Resource("apps/v1", "deployments")
 EVENTS = Resource("events.k8s.io/v1", "events")
 LEASES = Resource("coordination.k8s.io/v1", "leases")
 PODS = Resource("v1", "pods")
 SECRETS = Resource("v1", "secrets")
-
-_BY_KIND = {
-    KIND: CELERY_WORKER_POOLS,
-    "ConfigMap": CONFIG_MAPS,
-    "Deployment": DEPLOYMENTS,
-}
-
-
-def resource_of(api_version: str, kind: str) -> Resource:
-    """The resource of a manifest. Raises ValueError for a kind that the operator does not apply."""
-    resource = _BY_KIND.get(kind)
-    if resource is None or resource.api_version != api_version:
-        raise ValueError(f"no resource is known for {api_version} {kind}; add it to celeriac.cluster.paths")
-    return resource

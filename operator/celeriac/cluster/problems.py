@@ -35,7 +35,7 @@ _WAITING: Final = {
     "PostStartHookError": reasons.START_FAILED,
     "CrashLoopBackOff": reasons.CRASH_LOOP,
 }
-START_ERRORS: Final = frozenset({"StartError", "ContainerCannotRun"})
+_START_ERRORS: Final = frozenset({"StartError", "ContainerCannotRun"})
 """Reasons of a terminated container whose process was never executed (containerd's, and the older dockershim's)."""
 _CURES: Final = {
     reasons.UNSCHEDULABLE: "add nodes, or change resources, nodeSelector or tolerations in spec.template.spec",
@@ -85,7 +85,7 @@ def _container_problem(label: str, container: Body) -> Problem | None:
     if reason is not None and reason != reasons.CRASH_LOOP:
         return _problem(reason, f"{label}: {waiting['reason']}: {waiting.get('message', '')}")
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
-    if ended.get("reason") in START_ERRORS and "running" not in state:
+    if ended.get("reason") in _START_ERRORS and "running" not in state:
         return _problem(reasons.START_FAILED, f"{label}: {ended.get('message') or ended['reason']}")
     if reason == reasons.CRASH_LOOP or _keeps_failing(container, ended):
         return _crash_loop(label, container.get("restartCount", 0), ended)

@@ -40,8 +40,6 @@ def deployment(wanted: int, ready: int, **more: Any) -> DeploymentRecord:
         replicas=wanted,
         ready=ready,
         updated=wanted,
-        available=ready,
-        unavailable=wanted - ready,
     )
     return replace(record, **more)
 
@@ -51,13 +49,7 @@ def pod(name: str, problem: Problem | None = None, *, terminating: bool = False)
         key=KEY,
         uid=name,
         name=name,
-        created=NOW,
-        phase="Pending",
-        ready=False,
         terminating=terminating,
-        never_started=True,
-        node=None,
-        restarts=0,
         problem=problem,
     )
 
