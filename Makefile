@@ -28,7 +28,7 @@ unit: ## Unit tests, in seconds
 	$(UV_RUN) pytest tests/unit -m unit
 
 integration: setup ## Against a real API server and a real Redis; no node
-	$(UV_RUN) pytest tests/integration -m integration -n 3 --dist loadfile --no-loadscope-reorder
+	$(UV_RUN) pytest tests/integration -m integration -n 4 --dist loadfile --no-loadscope-reorder
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here (root, Linux)
 	$(UV_RUN) pytest tests/e2e -m e2e -o timeout=600

@@ -12,7 +12,7 @@ from celeriac.broker_access import BrokerAccess
 from celeriac.brokers.types import BrokerAddress, BrokerDoubt
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment
-from celeriac.cluster.errors import ApiError, Forbidden, NameTaken, NotFound
+from celeriac.cluster.errors import ApiError, Forbidden, NameTaken, NotFound, StillGoing
 from celeriac.cluster.paths import CELERY_WORKER_POOLS
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.metrics import Metrics
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY}
 """Answers about the manifest itself (a 400 is a field of the wrong type): trying again at once changes nothing."""
+STILL_GOING_SECONDS = 2.0
+"""A pool that was deleted and made anew waits for the garbage collector, looking this often."""
 REFUSED_RETRY_SECONDS = 15.0
 """A refused Deployment is offered again after this long: a quota or a policy may have been mended meanwhile."""
 
@@ -179,6 +181,9 @@ class Reconciler:
         manifest = build_deployment(pool, url_has_query=source.url_has_query)
         try:
             body = await ensure_deployment(self._api, pool.uid, manifest)
+        except StillGoing:
+            self._queue.add_after(pool.key, STILL_GOING_SECONDS)
+            return None
         except ApiError as error:
             if not isinstance(error, NameTaken) and error.status not in REFUSALS:
                 raise
