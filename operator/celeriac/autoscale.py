@@ -206,14 +206,16 @@ class Autoscaler:
         demand = self._demand(pool, state, reading, deployment.spec_replicas, now)
         decision = decide(pool.policy, demand, state.history, now)
         state.history = decision.history
-        todo = plan(pool.policy, decision, demand, Workload(deployment.spec_replicas, deployment.rollout_in_progress))
+        planned = plan(
+            pool.policy, decision, demand, Workload(deployment.spec_replicas, deployment.rollout_in_progress)
+        )
         before, idle_since = state.outcome, decision.history.idle_since
-        state.outcome = Outcome(demand, decision, todo, None if idle_since is None else now - idle_since)
+        state.outcome = Outcome(demand, decision, planned, None if idle_since is None else now - idle_since)
         self._measure(pool, deployment, reading, state.outcome)
         if urgent_outcome(before) != urgent_outcome(state.outcome):
             self._changed(pool.key)
-        if todo.replicas is not None:
-            change = Change(demand.current_replicas, todo.replicas, todo.message)
+        if planned.replicas is not None:
+            change = Change(demand.current_replicas, planned.replicas, planned.message)
             self._writer.submit(known, change, lambda pods: self._remember_change(state, pods))
         elif self._writer.refusal(pool.key) is not None:
             self._writer.forget(pool.key)

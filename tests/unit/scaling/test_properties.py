@@ -103,12 +103,12 @@ def test_every_plan_keeps_the_promises(
     policy = replace(policy, pinned_replicas=pin)
     seen = replace(reading, current_replicas=replicas)
     decision = decide(policy, seen, fresh_history(replicas, -4000.0), 0.0)
-    todo = plan(policy, decision, seen, Workload(replicas, rollout_in_progress=rollout))
-    assert todo.message
-    if todo.replicas is None:
+    planned = plan(policy, decision, seen, Workload(replicas, rollout_in_progress=rollout))
+    assert planned.message
+    if planned.replicas is None:
         return
     assert policy.mode is Mode.AUTO
-    assert todo.replicas == decision.replicas != replicas
-    if todo.replicas < replicas:
+    assert planned.replicas == decision.replicas != replicas
+    if planned.replicas < replicas:
         assert not rollout
         assert pin is not None or (isinstance(seen, Demand) and seen.idle)
