@@ -28,10 +28,10 @@ unit: ## Unit tests, in seconds
 	$(UV_RUN) pytest tests/unit -m unit
 
 integration: setup ## Against a real API server and a real Redis; no node
-	$(UV_RUN) pytest tests/integration -m integration -n 4 --dist loadfile --no-loadscope-reorder
+	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4 --dist loadfile --no-loadscope-reorder
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here (root, Linux)
-	$(UV_RUN) pytest tests/e2e -m e2e -o timeout=600
+	$(UV_RUN) pytest tests/e2e -m e2e -p no:hypothesispytest -o timeout=600
 
 lint: ## ruff, mypy --strict, import-linter; uv.lock is that of pyproject.toml
 	@$(UV_AS_LOCKED) lock --check --offline --no-config --quiet 2>/dev/null || { echo "uv.lock is not that of pyproject.toml; run: uv lock" >&2; exit 1; }

@@ -1,6 +1,5 @@
 """Sends the demo's tasks and keeps their account: the ledger that sender and tasks write, which knows no operator."""
 
-import gc
 import json
 import time
 import uuid
@@ -10,6 +9,7 @@ from typing import Any
 
 import redis
 from celery import Celery, chord
+from celery.backends.redis import RedisBackend
 from celery.canvas import Signature
 from celery_app.ledger import Entry, Event, QueueAccount, account, entry_now, key
 from celery_app.recorded import RUN_HEADER
@@ -24,6 +24,17 @@ BLOCK_MILLISECONDS = 2000
 Accounts = Mapping[str, QueueAccount]
 
 
+class SilentBackend(RedisBackend):  # type: ignore[misc]  # celery has no types
+    """Redis for the counters of chords, without a subscription to each result.
+
+    Nobody waits for a result here. A subscription would be ended by the garbage collector at some later moment, when
+    this story's Redis may be gone.
+    """
+
+    def on_task_call(self, producer: Any, task_id: str) -> None:
+        """Send only."""
+
+
 class Tasks:
     """All tasks of one story, on the Redis of `url` as this machine reaches it."""
 
@@ -32,7 +43,7 @@ class Tasks:
         retry = Retry(ConstantBackoff(0.2), 50)
         self.redis: Any = redis.Redis.from_url(url, decode_responses=True, retry=retry, retry_on_error=outage)
         self.redis.ping()
-        self._celery = Celery("story", broker=url, backend=url)
+        self._celery = Celery("story", broker=url, backend=f"{__name__}:SilentBackend+{url}")
         self._run = uuid.uuid4().hex[:8]
         self._last = "0"
         self.entries: list[Entry] = []
@@ -53,7 +64,6 @@ class Tasks:
         parts = [self._enter(part, "batch") for part in signatures("batch", Order(count, seconds, CPU_SHARE))]
         callback = self._celery.signature("celery_app.default.summarize", queue="celery")
         chord([part.set(queue="batch") for part in parts], app=self._celery)(self._enter(callback, "celery"))
-        gc.collect()  # a result that goes later asks its backend once more, which may be away by then
 
     def _enter(self, signature: Signature, queue: str) -> Signature:
         """The signature on this story's broker, with an id, and written into the ledger as sent."""
