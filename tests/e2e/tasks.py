@@ -32,7 +32,11 @@ class SilentBackend(RedisBackend):  # type: ignore[misc]  # celery has no types
     """
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
-        """Send only."""
+        """A task is sent."""
+
+    def add_pending_result(self, result: Any, **options: Any) -> Any:
+        """A group would like to know when its parts are done."""
+        return result
 
 
 class Tasks:
