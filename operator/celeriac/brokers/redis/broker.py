@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from celeriac import reasons
 from celeriac.brokers.redis.client import RedisClient
 from celeriac.brokers.redis.errors import doubt_of, queue_doubt
 from celeriac.brokers.redis.executor import Executor
@@ -17,7 +18,8 @@ from celeriac.brokers.redis.resting import RestingEtas
 from celeriac.brokers.redis.shares import ShareReader
 from celeriac.brokers.redis.unacked import Holdings
 from celeriac.brokers.redis.url import RedisTarget
-from celeriac.brokers.types import BrokerDoubt, PoolReading, QueueReading, QueueSet, TlsMaterial
+from celeriac.brokers.types import BrokerDoubt, PoolReading, Process, QueueReading, QueueSet, Restored, TlsMaterial
+from celeriac.pool.model import QueueLayout
 
 READING_SECONDS: Final = 4.0
 FIRST_RETRY_SECONDS: Final = 0.5
@@ -64,6 +66,37 @@ class RedisBroker:
             raise doubt_of(error, self._where) from error
         self._identity.check_settled()
         return readings
+
+    async def mark(self, layout: QueueLayout, pool_uid: str, marks: Mapping[str, str | None]) -> None:
+        """See Broker.mark."""
+        raise self._not_yet()
+
+    async def processes(self, key_prefixes: Collection[str]) -> Sequence[Process]:
+        """See Broker.processes."""
+        raise self._not_yet()
+
+    async def restore(self, process: Process, *, died: bool) -> Restored:
+        """See Broker.restore."""
+        raise self._not_yet()
+
+    async def forget_pool(self, key_prefix: str, pool_uid: str) -> None:
+        """See Broker.forget_pool."""
+        raise self._not_yet()
+
+    async def take_over(self, layout: QueueLayout, queues: Collection[str], *, older_than_seconds: float) -> Restored:
+        """See Broker.take_over."""
+        raise self._not_yet()
+
+    async def dead_letters(self, layout: QueueLayout, queue: str) -> int:
+        """See Broker.dead_letters."""
+        raise self._not_yet()
+
+    async def requeue_dead(self, layout: QueueLayout, queue: str) -> int:
+        """See Broker.requeue_dead."""
+        raise self._not_yet()
+
+    def _not_yet(self) -> BrokerDoubt:
+        return BrokerDoubt(reasons.BROKER_UNSUPPORTED, f"{self._where}: the agent's keys cannot be read yet")
 
     async def close(self) -> None:
         """Close the connections."""
