@@ -11,7 +11,7 @@ NAME ?= dev
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
-.PHONY: help setup test unit integration e2e lint format demo cluster cluster-down bench generate
+.PHONY: help setup test unit integration agent e2e lint format demo cluster cluster-down bench generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,14 +21,18 @@ setup: ## Install what is missing here: Debian packages (as root), uv, the Pytho
 	@test -x $(UV) || { python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet "uv==$$(cat .uv-version)"; }
 	@$(UV) sync --frozen --quiet
 	@$(UV_RUN) python -m tests.cluster prepare
+	@$(UV_RUN) python -m tests.agent.environments
 
-test: setup lint unit integration e2e ## Everything: lint, unit, integration and e2e tests
+test: setup lint unit integration agent e2e ## Everything: lint, unit, integration, agent and e2e tests
 
 unit: ## Unit tests, in seconds
 	$(UV_RUN) pytest tests/unit -m unit
 
 integration: setup ## Against a real API server and a real Redis; no node
 	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4 --dist loadfile --no-loadscope-reorder
+
+agent: setup ## The agent in real Celery workers on a real Redis; FULL=1 on every version of Celery, with the long stories
+	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n 4
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here (root, Linux)
 	$(UV_RUN) pytest tests/e2e -m e2e -p no:hypothesispytest -o timeout=600

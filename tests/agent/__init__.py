@@ -1,0 +1,1 @@
+"""The agent in real Celery workers on a real Redis, without Kubernetes."""

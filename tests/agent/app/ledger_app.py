@@ -1,0 +1,119 @@
+"""The Celery application of these tests, for the environments of all Celery versions.
+
+Its configuration is the JSON in LEDGER_APP_CONFIG. Every execution of a task writes a line when its body starts and one
+when it ends into the file LEDGER_FILE: one write() each to a file open for appending, which the kernel keeps whole.
+"""
+
+import functools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import Retry
+from kombu.common import Broadcast
+from kombu.entity import Exchange, Queue
+
+CONFIG = json.loads(os.environ.get("LEDGER_APP_CONFIG", "{}"))
+FILE = os.open(os.environ["LEDGER_FILE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+app = Celery("ledger_app")
+app.conf.update(CONFIG)
+if os.environ.get("LEDGER_APP_EXCHANGES"):
+    TOPIC = Exchange("reports", type="topic")
+    app.conf.task_queues = [
+        Queue("celery", routing_key="celery"),
+        Queue("everything", TOPIC, routing_key="#"),
+        Queue("invoices", TOPIC, routing_key="invoice.*"),
+        Broadcast("everyone"),
+    ]
+
+
+def write(event: str, request: Any, name: str) -> None:
+    """One line: what happened, to which attempt of which task, where, and when by the clock of the machine."""
+    line = {
+        "event": event,
+        "task": request.id,
+        "attempt": request.retries,
+        "name": name,
+        "pod": os.environ.get("CELERIAC_POD_NAME") or request.hostname,
+        "pid": os.getpid(),
+        "at": time.monotonic(),
+        "redelivered": bool((request.delivery_info or {}).get("redelivered")),
+    }
+    os.write(FILE, (json.dumps(line) + "\n").encode())
+
+
+def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A task whose every execution stands in the ledger; it gets itself as its first argument."""
+
+    def decorate(body: Callable[..., Any]) -> Any:
+        @functools.wraps(body)
+        def recorded(self: Any, *args: Any, **kwargs: Any) -> Any:
+            write("started", self.request, self.name)
+            end = "failed"
+            try:
+                result = body(self, *args, **kwargs)
+                end = "ended"
+                return result
+            except Retry:
+                end = "retried"
+                raise
+            finally:
+                write(end, self.request, self.name)
+
+        return app.task(bind=True, **options)(recorded)
+
+    return decorate
+
+
+@task()
+def work(self: Any, seconds: float = 0.0) -> float:
+    """Wait, as for a database or a service."""
+    time.sleep(seconds)
+    return seconds
+
+
+@task(rate_limit="30/m")
+def limited(self: Any) -> None:
+    """At most one in two seconds on each worker."""
+
+
+@task(max_retries=3)
+def again(self: Any, times: int, countdown: float) -> None:
+    """Ask for a retry in `countdown` seconds, `times` times."""
+    if self.request.retries < times:
+        raise self.retry(countdown=countdown)
+
+
+@task()
+def hold_the_gil(self: Any, seconds: float) -> None:
+    """Compute without letting another thread run but every ten seconds."""
+    before, until = sys.getswitchinterval(), time.monotonic() + seconds
+    sys.setswitchinterval(10)
+    try:
+        while time.monotonic() < until:
+            pass
+    finally:
+        sys.setswitchinterval(before)
+
+
+@task(acks_late=True, reject_on_worker_lost=True)
+def poison(self: Any) -> None:
+    """Kill the process that runs it, as the kernel does when memory is short."""
+    os.kill(os.getpid(), 9)
+
+
+@task(time_limit=1)
+def too_long(self: Any) -> None:
+    """Run into the hard time limit."""
+    time.sleep(30)
+
+
+@task()
+def gather(self: Any, results: list[Any]) -> int:
+    """The end of a chord."""
+    return len(results)

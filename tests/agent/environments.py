@@ -1,0 +1,84 @@
+"""``python -m tests.agent.environments [VERSION]...``: one Python environment for each version of Celery.
+
+    python -m tests.agent.environments            the oldest and the newest: what `make test` needs
+    python -m tests.agent.environments all        every version that the agent supports
+    python -m tests.agent.environments 5.4 5.6
+
+Each is made once into the cache from requirements/celery-<version>.txt and made anew when that file changes. Python is
+the one that runs this; uv finds packages as it does everywhere on this machine. The files are compiled by
+
+    uv pip compile --no-emit-index-url --no-header --no-annotate --python-version 3.11 requirements.in
+
+from celery[redis], gevent, eventlet and the kombu of the same age; 5.4 stands with the newest kombu instead, as an old
+Celery in an image that was built lately.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cluster import paths
+from tests.cluster.progress import console, step
+
+REQUIREMENTS = Path(__file__).with_name("requirements")
+VERSIONS = tuple(sorted(file.stem.removeprefix("celery-") for file in REQUIREMENTS.glob("celery-*.txt")))
+OLDEST, NEWEST = VERSIONS[0], VERSIONS[-1]
+
+
+class MakeError(RuntimeError):
+    """uv could not make an environment; the message carries what it said."""
+
+
+def python(version: str) -> Path:
+    """The interpreter of the environment with that Celery ("5.3"), made first if it is not there.
+
+    Raises KeyError for a version without a requirements file, MakeError when uv fails.
+    """
+    if version not in VERSIONS:
+        raise KeyError(f"there is no Celery {version} here; choose from {', '.join(VERSIONS)}")
+    requirements = REQUIREMENTS / f"celery-{version}.txt"
+    content = f"{sys.version}\n{requirements.read_text()}".encode()
+    directory = paths.cache() / "celery"
+    environment = directory / f"{version}-{hashlib.sha256(content).hexdigest()[:12]}"
+    interpreter = environment / "bin" / "python"
+    if not interpreter.exists():
+        with paths.locked(directory, lambda: console.print(f"  … another process makes environments in {directory}")):
+            if not interpreter.exists():
+                _make(version, requirements, environment)
+    return interpreter
+
+
+def _make(version: str, requirements: Path, environment: Path) -> None:
+    """Make it beside its place and move it there in one step: what is there is whole."""
+    with step(f"Python environment with Celery {version}"), paths.scratch(environment.parent) as scratch:
+        made = scratch / environment.name
+        _uv("venv", "--relocatable", "--python", sys.executable, str(made))
+        _uv("pip", "install", "--python", str(made / "bin" / "python"), "--requirements", str(requirements))
+        made.rename(environment)
+
+
+def _uv(*arguments: str) -> None:
+    # `uv run` names itself; outside of it uv is on the path or where `make setup` puts it.
+    uv = os.environ.get("UV") or shutil.which("uv") or str(paths.cache() / "uv" / "bin" / "uv")
+    done = subprocess.run([uv, "--quiet", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise MakeError(f"uv {' '.join(arguments)} failed:\n{done.stderr.strip()}")
+
+
+def main(arguments: list[str]) -> None:
+    """Make what is named; see the module's text."""
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(__doc__)
+        return
+    wanted = VERSIONS if arguments == ["all"] else tuple(arguments) or (OLDEST, NEWEST)
+    if unknown := [version for version in wanted if version not in VERSIONS]:
+        sys.exit(f"there is no Celery {', '.join(unknown)} here; choose from {', '.join(VERSIONS)}, or `all`")
+    for version in wanted:
+        python(version)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
