@@ -114,7 +114,11 @@ class Demand:
     running    tasks delivered to a worker, not yet finished (a); without the agent that is the pool's share of
                `unacked`, prefetched messages included
     scheduled  messages held by workers for an ETA that has not come; no demand, but never to be dropped
-    exact      False where `running` and `scheduled` are estimates from a sample: nothing may then be assumed idle
+    deferred   messages in the queues with an ETA that has not come
+    next_eta_seconds  seconds until the earliest of the deferred ones is due, None while none is known
+    held_elsewhere    messages of these queues that workers outside the pool hold
+    agent      whether the pool's workers report what they run: they then give scheduled messages back when they drain
+    exact      False where what is held is an estimate from a sample: nothing may then be assumed idle
     current_replicas  spec.replicas of the Deployment (p)
     arrival_rate      tasks per second, smoothed (lambda)
     runtime_seconds   mean seconds a task occupies a slot (R), None while unknown
@@ -125,6 +129,10 @@ class Demand:
     running: int
     current_replicas: int
     scheduled: int = 0
+    deferred: int = 0
+    next_eta_seconds: float | None = None
+    held_elsewhere: int = 0
+    agent: bool = False
     exact: bool = True
     arrival_rate: float = 0.0
     runtime_seconds: float | None = None
@@ -211,17 +219,57 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Pod:
+    """One replica of a pool whose workers carry the agent, as observed; Terminating pods are no replicas any more.
+
+    assigned     whether it has a node
+    phase        of its status: Pending, Running, Unknown; Succeeded and Failed ones are no replicas either
+    cost         its annotation controller.kubernetes.io/pod-deletion-cost, 0 where it has none
+    marked       whether its annotation celeriac.dev/drain was seen
+    drained      whether a fresh report says, with the token of that mark, that it holds nothing and takes nothing
+    started      whether its worker may ever have taken a message: it has reported, or has been ready
+    running      tasks that it runs; all its slots where its report is missing or old
+    drainable    whether its agent knows how to drain
+    ready_since  Unix seconds, None while it is not ready
+    created      Unix seconds
+    """
+
+    uid: str
+    name: str
+    assigned: bool
+    phase: str
+    ready: bool
+    cost: int = 0
+    marked: bool = False
+    drained: bool = False
+    started: bool = True
+    running: int = 0
+    drainable: bool = True
+    ready_since: float | None = None
+    restarts: int = 0
+    created: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
-    """What `plan` needs to know of the running Deployment."""
+    """What `plan` needs to know of the running Deployment. `agent`: whether its pods can drain; only then `pods`."""
 
     replicas: int
     rollout_in_progress: bool = False
+    pods: tuple[Pod, ...] = ()
+    agent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is really done now. `replicas` None: nothing; `reason` and `message` then say why a change is held."""
+    """What is really done now. `replicas` None: none are set; `reason` and `message` then say why a change is held.
+
+    drain    uids of the pods to be marked: they shall take nothing new, and be the first to go
+    undrain  uids of the pods whose mark is to be taken away: they shall work again
+    """
 
     replicas: int | None
     reason: str
     message: str
+    drain: tuple[str, ...] = ()
+    undrain: tuple[str, ...] = ()
