@@ -7,14 +7,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from datetime import datetime
+from typing import Any, Final, Self
 
 from celeriac.cluster.problems import Problem, problem_of
 from celeriac.cluster.text import bounded
-from celeriac.names import POOL_LABEL
+from celeriac.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION, POOL_LABEL, WORKER_CONTAINER
 from celeriac.pool.model import PoolKey
 
 Body = Mapping[str, Any]
+
+_KUBELET_EVICTIONS: Final = frozenset({"Evicted", "NodeShutdown", "Terminated", "Preempting"})
+"""Reasons of a whole Pod's end that is the node's doing (pkg/kubelet/eviction, nodeshutdown, preemption)."""
+_FINAL_PHASES: Final = ("Succeeded", "Failed")
+_INT32: Final = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,8 @@ class DeploymentRecord:
     def rollout_in_progress(self) -> bool:
         """Whether more than one ReplicaSet has, or may soon have, replicas: the controller then scales proportionally.
 
-        Pods of the current template that are not ready yet are no rollout: so looks every scale-up.
+        Pods of the current template that are not ready yet are no rollout: so looks every scale-up. The counts are
+        those that the ReplicaSets last told of; `PodRecord.replica_set` shows what they have not told yet.
         """
         return self.observed_generation < self.generation or self.updated != self.replicas
 
@@ -84,10 +91,23 @@ def controller_of(body: Body) -> Body | None:
 
 @dataclass(frozen=True, slots=True)
 class PodRecord:
-    """One Pod of a pool.
+    """One Pod of a pool. Times are Unix seconds, of the clock of whoever wrote them; the API keeps whole seconds.
 
-    key      its pool's, by label; the name is empty where the Pod has no such label
-    problem  what keeps it from running, None while nothing does
+    key            its pool's, by label; the name is empty where the Pod has no such label
+    problem        what keeps it from running, None while nothing does
+    node           where it is assigned to, None before
+    phase          Pending, Running, Succeeded, Failed or Unknown
+    ready_since    when it last became ready, None while it is not
+    created        when the API server made it
+    restarts       of the worker's container
+    replica_set    uid of the ReplicaSet that controls it
+    drain_token    the mark of a Pod that is to end, None without one
+    deletion_cost  0 where there is none or it is no number, as the ReplicaSet controller reads it
+    evicted        its end is the cluster's will: eviction, preemption, a node that shuts down or is gone
+    running        whether the worker's container runs
+    finished_at    when that container last ended, by its node's clock; None if it never did or nobody knows when
+    exit_reason    how it then ended: OOMKilled, Error, Completed...
+    all_terminated whether every container has ended, sidecars included, and none is started anew
     """
 
     key: PoolKey
@@ -95,15 +115,87 @@ class PodRecord:
     name: str
     terminating: bool
     problem: Problem | None
+    node: str | None = None
+    phase: str = "Pending"
+    ready: bool = False
+    ready_since: float | None = None
+    created: float = 0.0
+    restarts: int = 0
+    replica_set: str | None = None
+    drain_token: str | None = None
+    deletion_cost: int = 0
+    evicted: bool = False
+    running: bool = False
+    finished_at: float | None = None
+    exit_reason: str | None = None
+    all_terminated: bool = False
 
     @classmethod
     def from_body(cls, body: Body) -> Self:
         """Reduce a body of v1."""
-        metadata, status = body["metadata"], body.get("status") or {}
+        metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+        annotations = metadata.get("annotations") or {}
+        ready = _condition(status, "Ready")
+        worker = _worker(status)
+        state = worker.get("state") or {}
+        ended = state.get("terminated") or (worker.get("lastState") or {}).get("terminated") or {}
         return cls(
             key=PoolKey(metadata["namespace"], (metadata.get("labels") or {}).get(POOL_LABEL, "")),
             uid=metadata["uid"],
             name=metadata["name"],
             terminating=metadata.get("deletionTimestamp") is not None,
             problem=problem_of(status),
+            node=spec.get("nodeName") or None,
+            phase=status.get("phase") or "Pending",
+            ready=bool(ready),
+            ready_since=_unix_time(ready.get("lastTransitionTime")),
+            created=_unix_time(metadata.get("creationTimestamp")) or 0.0,
+            restarts=worker.get("restartCount", 0),
+            replica_set=(controller_of(body) or {}).get("uid"),
+            drain_token=annotations.get(DRAIN_ANNOTATION) or None,
+            deletion_cost=_deletion_cost(annotations.get(DELETION_COST_ANNOTATION, "")),
+            evicted=status.get("reason") in _KUBELET_EVICTIONS or bool(_condition(status, "DisruptionTarget")),
+            running="running" in state,
+            finished_at=_unix_time(ended.get("finishedAt")),
+            exit_reason=ended.get("reason") or None,
+            all_terminated=_all_terminated(status),
         )
+
+
+def _condition(status: Body, kind: str) -> Body:
+    """The condition of this type if it holds, else nothing."""
+    found = (each for each in status.get("conditions") or () if each["type"] == kind and each["status"] == "True")
+    return next(found, {})
+
+
+def _worker(status: Body) -> Body:
+    """The status of the worker's container; empty before the kubelet has seen the Pod."""
+    return next((each for each in status.get("containerStatuses") or () if each["name"] == WORKER_CONTAINER), {})
+
+
+def _deletion_cost(text: str) -> int:
+    """Read the annotation as the ReplicaSet controller does (GetDeletionCostFromPodAnnotations): an int32, else 0.
+
+    Its form is strict there: no leading zero, no plus sign.
+    """
+    try:
+        cost = int(text)
+    except ValueError:
+        return 0
+    return cost if str(cost) == text and -_INT32 <= cost < _INT32 else 0
+
+
+def _all_terminated(status: Body) -> bool:
+    """Whether every container has ended for good.
+
+    In no other phase: the kubelet would start them anew. But a final phase alone proves nothing, as it is also given to
+    Pods whose node is out of reach.
+    """
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    ended = bool(containers) and all("terminated" in (each.get("state") or {}) for each in containers)
+    return ended and status.get("phase") in _FINAL_PHASES
+
+
+def _unix_time(text: str | None) -> float | None:
+    """A time of the API (RFC 3339 with a Z) in Unix seconds; None for none."""
+    return datetime.fromisoformat(text).timestamp() if text else None

@@ -29,6 +29,13 @@ class PoolType(StrEnum):
     CUSTOM = "custom"
 
 
+class Agent(StrEnum):
+    """Whether the agent runs in a pool's workers."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+
+
 class PodSecurity(StrEnum):
     """The Pod Security Standard that a pool's pods satisfy."""
 
@@ -103,7 +110,10 @@ class PodTemplate:
 
 @dataclass(frozen=True, slots=True)
 class WorkerPool:
-    """One CeleryWorkerPool. `generation` is the one of metadata; `uid` that of the object."""
+    """One CeleryWorkerPool. `generation` is the one of metadata; `uid` that of the object.
+
+    max_attempts  deaths of a worker that a task survives: at this many it becomes a dead letter
+    """
 
     key: PoolKey
     uid: str
@@ -119,6 +129,8 @@ class WorkerPool:
     launcher: tuple[str, ...] = ("python",)
     worker: WorkerOptions = WorkerOptions()
     drain_timeout_seconds: int = 3600
+    agent: bool = True
+    max_attempts: int = 5
     pod_security: PodSecurity = PodSecurity.BASELINE
     template: PodTemplate = field(default_factory=PodTemplate)
 

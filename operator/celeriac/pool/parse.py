@@ -11,6 +11,7 @@ from typing import Any, Final
 from celeriac.pool.broker_url import SENTINEL, broker_url_names_credentials, broker_url_problem, scheme_of
 from celeriac.pool.fields import Fields
 from celeriac.pool.model import (
+    Agent,
     BrokerSpec,
     InvalidPool,
     PodSecurity,
@@ -33,6 +34,7 @@ MAX_SECONDS: Final = 31_536_000  # a year
 MAX_INT32: Final = 2**31 - 1
 MAX_MEMORY_KIB: Final = 2**40
 MAX_PRIORITY: Final = 255
+MAX_ATTEMPTS: Final = 100
 DEFAULT_CONCURRENCY: Final = 4
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 
@@ -63,6 +65,8 @@ def parse_pool(body: Mapping[str, Any]) -> WorkerPool:
         launcher=_launcher(spec),
         worker=_worker(spec),
         drain_timeout_seconds=_drain_timeout(spec),
+        agent=_agent(spec),
+        max_attempts=_max_attempts(spec),
         pod_security=_pod_security(spec),
         template=_template(spec),
     )
@@ -200,6 +204,14 @@ def _drain_timeout(spec: Fields) -> int:
     return spec.child("drain").integer("timeoutSeconds", 3600, 1, MAX_SECONDS)
 
 
+def _agent(spec: Fields) -> bool:
+    return spec.choice("agent", Agent.ENABLED) is Agent.ENABLED
+
+
+def _max_attempts(spec: Fields) -> int:
+    return spec.child("redelivery").integer("maxAttempts", 5, 1, MAX_ATTEMPTS)
+
+
 def _pod_security(spec: Fields) -> PodSecurity:
     return spec.choice("podSecurity", PodSecurity.BASELINE)
 
@@ -280,6 +292,8 @@ _PARTS: Final[tuple[Callable[[Fields], object], ...]] = (
     _launcher,
     _worker,
     _drain_timeout,
+    _agent,
+    _max_attempts,
     _pod_security,
     _template,
 )

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from celeriac.names import WORKER_CONTAINER
 from celeriac.pool.model import PodSecurity, WorkerPool
 from celeriac.resources.command import RUN_DIR, worker_arguments, worker_command
 from celeriac.resources.environment import environment, tls_mounts, tls_volumes
 from celeriac.resources.probes import readiness_probe, startup_probe
 from celeriac.resources.security import helper_security_context, pod_security_context, worker_security_context
 
-WORKER_CONTAINER = "worker"
 RUN_VOLUME = "celeriac-run"
 TMP_VOLUME = "celeriac-tmp"
 TMP_DIR = "/tmp"

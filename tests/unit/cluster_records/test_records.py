@@ -95,6 +95,112 @@ def test_a_ready_pod_belongs_to_the_pool_of_its_label() -> None:
     assert (record.uid, record.name, record.terminating, record.problem) == ("p1", "ml-1", False, None)
 
 
+AT_TEN = 1772359200.0  # 2026-03-01T10:00:00Z
+ENDED = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-03-01T10:05:00Z"}
+
+
+def worker(**status: Any) -> dict[str, Any]:
+    return {"name": "worker", "restartCount": 0, "state": {}, **status}
+
+
+def test_what_scaling_and_restoring_ask_of_a_pod_is_in_its_record() -> None:
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T10:00:20Z"}
+    sidecar = {"name": "proxy", "restartCount": 7, "state": {"running": {}}}
+    body = pod_body(conditions=[ready], containerStatuses=[sidecar, worker(state={"running": {}}, restartCount=1)])
+    body["metadata"] |= {"ownerReferences": [{"kind": "ReplicaSet", "name": "ml-7", "uid": "rs7", "controller": True}]}
+    body["spec"] = {"nodeName": "node-3"}
+    record = PodRecord.from_body(body)
+    assert (record.node, record.phase, record.replica_set, record.restarts) == ("node-3", "Running", "rs7", 1)
+    assert (record.created, record.ready, record.ready_since) == (AT_TEN, True, AT_TEN + 20)
+    assert (record.running, record.finished_at, record.exit_reason, record.evicted) == (True, None, None, False)
+
+
+def test_a_pod_that_nobody_has_seen_yet_is_pending_and_nowhere() -> None:
+    body = pod_body()
+    del body["status"]
+    record = PodRecord.from_body(body)
+    assert (record.phase, record.node, record.ready, record.ready_since) == ("Pending", None, False, None)
+    assert (record.running, record.all_terminated, record.replica_set) == (False, False, None)
+
+
+def test_a_pod_that_is_no_longer_ready_has_no_time_since_when_it_is() -> None:
+    unready = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-03-01T10:00:20Z"}
+    record = PodRecord.from_body(pod_body(conditions=[unready]))
+    assert (record.ready, record.ready_since) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("container", "running"),
+    [
+        (worker(state={"terminated": ENDED}), False),
+        (worker(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState={"terminated": ENDED}), False),
+        (worker(state={"running": {}}, lastState={"terminated": ENDED}, restartCount=1), True),
+    ],
+    ids=["just ended", "backing off", "started anew"],
+)
+def test_the_last_end_of_a_worker_is_known_whatever_came_after(container: dict[str, Any], running: bool) -> None:
+    record = PodRecord.from_body(pod_body(containerStatuses=[container]))
+    assert (record.running, record.finished_at, record.exit_reason) == (running, AT_TEN + 300, "OOMKilled")
+
+
+def test_an_end_of_which_nobody_knows_the_time_is_not_dated() -> None:
+    lost = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+    record = PodRecord.from_body(pod_body(containerStatuses=[worker(state={"terminated": lost})]))
+    assert (record.finished_at, record.exit_reason, record.running) == (None, "ContainerStatusUnknown", False)
+
+
+def ended_pod(phase: str, *, proxy: dict[str, Any]) -> PodRecord:
+    """A Pod whose worker has ended, with a native sidecar in this state."""
+    containers = [worker(state={"terminated": ENDED})]
+    return PodRecord.from_body(
+        pod_body(phase=phase, containerStatuses=containers, initContainerStatuses=[{"name": "proxy", "state": proxy}])
+    )
+
+
+def test_a_pod_has_ended_when_all_its_containers_have_and_none_comes_again() -> None:
+    assert ended_pod("Failed", proxy={"terminated": ENDED}).all_terminated
+    assert not ended_pod("Failed", proxy={"running": {}}).all_terminated
+    assert not ended_pod("Running", proxy={"terminated": ENDED}).all_terminated
+
+
+def test_a_final_phase_alone_proves_no_end() -> None:
+    """The garbage collector of Pods gives it to those of a node that is out of reach."""
+    lost = pod_body(phase="Failed", containerStatuses=[worker(state={"running": {}})])
+    assert not PodRecord.from_body(lost).all_terminated
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"phase": "Failed", "reason": "Evicted"},
+        {"phase": "Failed", "reason": "NodeShutdown"},
+        {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]},
+    ],
+    ids=["pressure on the node", "the node shuts down", "kubectl drain"],
+)
+def test_an_end_by_the_clusters_will_is_told_from_a_workers_own(status: dict[str, Any]) -> None:
+    assert PodRecord.from_body(pod_body(**status)).evicted
+    assert not PodRecord.from_body(pod_body(phase="Failed", reason="DeadlineExceeded")).evicted
+
+
+def test_the_mark_of_a_pod_that_is_to_end_is_read_with_its_cost() -> None:
+    body = pod_body()
+    cost = "controller.kubernetes.io/pod-deletion-cost"
+    body["metadata"]["annotations"] = {"celeriac.dev/drain": "f00d", cost: "-1000"}
+    record = PodRecord.from_body(body)
+    assert (record.drain_token, record.deletion_cost) == ("f00d", -1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "cost"),
+    [("5", 5), ("-2147483648", -(2**31)), ("2147483648", 0), ("+5", 0), ("05", 0), ("1_0", 0), ("", 0), ("low", 0)],
+)
+def test_a_cost_is_read_as_the_replicaset_controller_reads_it(text: str, cost: int) -> None:
+    body = pod_body()
+    body["metadata"]["annotations"] = {"controller.kubernetes.io/pod-deletion-cost": text}
+    assert PodRecord.from_body(body).deletion_cost == cost
+
+
 def test_a_pod_still_pulling_its_image_is_no_problem() -> None:
     container = {"name": "worker", "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}
     assert PodRecord.from_body(pod_body(phase="Pending", containerStatuses=[container])).problem is None

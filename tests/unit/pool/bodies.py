@@ -71,6 +71,8 @@ def full() -> Body:
             "extraArgs": ["--disable-prefetch"],
         },
         drain={"timeoutSeconds": 120},
+        agent="disabled",
+        redelivery={"maxAttempts": 3},
         podSecurity="Restricted",
         template={
             "metadata": {"labels": {"team": "vision"}, "annotations": {"example.com/note": "x"}},

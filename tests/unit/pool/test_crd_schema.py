@@ -165,7 +165,9 @@ def refusal(body: Body, field: str) -> str:
     return ""
 
 
-@pytest.mark.parametrize("path", ["spec.pool", "spec.podSecurity", "spec.scaling.mode", "spec.worker.logLevel"])
+@pytest.mark.parametrize(
+    "path", ["spec.pool", "spec.agent", "spec.podSecurity", "spec.scaling.mode", "spec.worker.logLevel"]
+)
 def test_the_parser_takes_every_word_that_the_schema_offers(path: str) -> None:
     *parents, name = path.split(".")[1:]
     words = schema_at(tuple(path.split(".")))["enum"]

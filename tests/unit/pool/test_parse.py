@@ -59,6 +59,8 @@ def test_a_minimal_pool_gets_the_defaults_even_if_the_api_server_set_none() -> N
         concurrency=4,
         launcher=("python",),
         drain_timeout_seconds=3600,
+        agent=True,
+        max_attempts=5,
     )
 
 
@@ -91,6 +93,7 @@ def test_every_field_arrives() -> None:
     )
     assert pool.worker == WorkerOptions(1, 100, 200_000, 50, 60, True, "DEBUG", ("--disable-prefetch",))
     assert (pool.drain_timeout_seconds, pool.pod_security) == (120, PodSecurity.RESTRICTED)
+    assert (pool.agent, pool.max_attempts) == (False, 3)
     assert pool.template.labels == {"team": "vision"}
     assert pool.template.annotations == {"example.com/note": "x"}
     assert pool.template.spec == full()["spec"]["template"]["spec"]
@@ -161,6 +164,9 @@ def test_a_null_counts_as_absent_as_it_does_for_the_api_server() -> None:
             "0.1",
         ),
         ({"worker": {"logLevel": "LOUD"}}, "spec.worker.logLevel", "WARNING"),
+        ({"agent": "on"}, "spec.agent", "must be one of enabled, disabled"),
+        ({"agent": True}, "spec.agent", "must be one of enabled, disabled"),
+        ({"redelivery": {"maxAttempts": 0}}, "spec.redelivery.maxAttempts", "between 1 and 100"),
         (
             {"template": {"spec": {"hostNetwork": True}}},
             "spec.template.spec.hostNetwork",
