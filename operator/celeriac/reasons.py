@@ -24,11 +24,13 @@ SCALE_UP_LIMIT: Final = "ScaleUpLimit"
 SCALE_DOWN_LIMIT: Final = "ScaleDownLimit"
 SCALE_UP_STABILIZED: Final = "ScaleUpStabilized"
 SCALE_DOWN_STABILIZED: Final = "ScaleDownStabilized"
+TARGET_BELOW_COLD_START: Final = "TargetBelowColdStart"
 DESIRED_WITHIN_RANGE: Final = "DesiredWithinRange"
 
 # Plans: why a change is held
 ROLLOUT_IN_PROGRESS: Final = "RolloutInProgress"
 TASKS_IN_FLIGHT: Final = "TasksInFlight"
+DRAINING: Final = "Draining"
 SCALED: Final = "Scaled"
 SCALED_UP: Final = "ScaledUp"
 SCALED_DOWN: Final = "ScaledDown"

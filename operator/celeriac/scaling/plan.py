@@ -1,47 +1,127 @@
 """What is really done about a decision: `plan` stands between the count that is wanted and the tasks that run."""
 
+from dataclasses import replace
+
 from celeriac import reasons
-from celeriac.scaling.types import Decision, Demand, Doubt, Mode, Plan, Policy, Workload
+from celeriac.scaling.drain import Marks, choose, is_safe, keep, released
+from celeriac.scaling.replicaset import certain
+from celeriac.scaling.types import Decision, Demand, Doubt, Mode, Plan, Pod, Policy, Workload
+
+NAMED_PODS = 3
+"""A sentence names so many pods at most."""
 
 
 def plan(policy: Policy, decision: Decision, demand: Demand | Doubt, workload: Workload) -> Plan:
-    """Return the replicas to set now, or why a change waits.
+    """Return the replicas to set now, the marks to change, or why a change waits.
 
     More replicas are set at once. Fewer only when no task can be hit; nothing here depends on the rules by which
     `decide` came to its count.
     """
     current, wanted = workload.replicas, decision.replicas
+    marks = _marks(policy, demand, workload, wanted)
+    held = Plan(None, reasons.NO_CHANGE, decision.message, marks.drain, marks.undrain)
     if policy.mode is Mode.PAUSED:
-        return Plan(None, reasons.PAUSED, decision.message)
+        return replace(held, reason=reasons.PAUSED)
     if wanted == current:
-        return Plan(None, reasons.NO_CHANGE, decision.message)
-    if policy.mode is Mode.DRY_RUN:
-        return Plan(None, reasons.DRY_RUN, f"dry run, would scale {current} -> {wanted}: {decision.message}")
-    if wanted < current and (held := _hold_scale_down(policy, demand, workload, wanted)) is not None:
         return held
-    return Plan(wanted, reasons.SCALED, f"{current} -> {wanted}: {decision.message}")
-
-
-def _hold_scale_down(policy: Policy, demand: Demand | Doubt, workload: Workload, wanted: int) -> Plan | None:
-    """Return why replicas may not be removed now, None if they may.
-
-    During a rollout the Deployment controller shrinks its ReplicaSets in proportion and was seen to stop pods that a
-    single ReplicaSet would have kept: nothing scales down then, not even a pin. Otherwise a pin is the owner's word
-    and goes through at once; the pods' grace period protects what they run. Without a pin nothing may wait or be held.
-    """
-    holding = f"holding at {workload.replicas} instead of {wanted}"
+    if policy.mode is Mode.DRY_RUN:
+        message = f"dry run, would scale {current} -> {wanted}: {decision.message}"
+        return replace(held, reason=reasons.DRY_RUN, message=message)
+    if wanted > current:
+        return replace(held, replicas=wanted, reason=reasons.SCALED, message=_scaled(decision, current, wanted))
     if workload.rollout_in_progress:
         why = "during a rollout Kubernetes chooses the pods to stop by ReplicaSet, busy or not"
-        return Plan(None, reasons.ROLLOUT_IN_PROGRESS, f"{holding}: {why}")
-    if policy.pinned_replicas is not None:
-        return None
+        return replace(held, reason=reasons.ROLLOUT_IN_PROGRESS, message=f"{_holding(decision, workload)}: {why}")
+    if workload.agent:
+        return _drain(policy, decision, demand, workload, marks)
+    return _without_agent(policy, decision, demand, workload)
+
+
+def _marks(policy: Policy, demand: Demand | Doubt, workload: Workload, wanted: int) -> Marks:
+    """Return who is to drain.
+
+    In doubt nothing changes. A pool that is not scaled (Paused, DryRun) works with all its pods. A rollout gets no new
+    victims, but demand that returns gets its workers back.
+    """
+    if not workload.agent or isinstance(demand, Doubt):
+        return Marks()
+    if policy.mode is not Mode.AUTO:
+        return keep(workload, workload.replicas)
+    if workload.rollout_in_progress:
+        return keep(workload, wanted)
+    return choose(workload, wanted)
+
+
+def _drain(policy: Policy, decision: Decision, demand: Demand | Doubt, workload: Workload, marks: Marks) -> Plan:
+    """Remove as many as are safe whichever Kubernetes takes; the others drain.
+
+    Marks and removals are never of one plan: a pod that is being marked could be taken for one that has drained, and
+    one that is being unmarked could be removed with its first task.
+    """
     if isinstance(demand, Doubt):
-        return Plan(None, reasons.HOLDING, f"{holding}: {demand.message}")
-    if not demand.idle:
-        return Plan(None, reasons.TASKS_IN_FLIGHT, f"{holding} until nothing is waiting or held: {_in_flight(demand)}")
-    return None
+        return Plan(None, reasons.HOLDING, f"{_holding(decision, workload)}: {demand.message}")
+    anyone = policy.pinned_replicas is not None or demand.idle
+
+    def acceptable(pod: Pod) -> bool:
+        return is_safe(pod) or (anyone and not pod.drainable)
+
+    wanted, existing = decision.replicas, len(workload.pods)
+    number, obstacles = certain(workload.pods, acceptable)
+    target = max(wanted, existing - number)
+    reason, wait = _wait(marks.victims, obstacles, demand, anyone=anyone)
+    if target < workload.replicas:
+        rest = f"; {target - wanted} more {wait}" if target > wanted else ""
+        return Plan(target, reasons.SCALED, _scaled(decision, workload.replicas, target) + rest)
+    message = f"{_holding(decision, workload)} {wait}"
+    return Plan(None, reason, message, marks.drain, marks.undrain, released(marks.victims))
+
+
+def _wait(victims: tuple[Pod, ...], obstacles: list[Pod], demand: Demand, *, anyone: bool) -> tuple[str, str]:
+    """Return what a scale-down waits for: the reason, and the end of a sentence."""
+    chosen = {pod.uid for pod in victims}
+    if obstacles and chosen.isdisjoint(pod.uid for pod in obstacles):
+        return reasons.DRAINING, f"until drained: Kubernetes would stop {_names(obstacles)} first"
+    unable = [pod for pod in victims if not pod.drainable]
+    draining = [pod for pod in victims if pod.drainable and not is_safe(pod)]
+    if unable and not draining and not anyone:
+        why = f"{_names(unable)} cannot drain: {_in_flight(demand)}"
+        return reasons.TASKS_IN_FLIGHT, f"until nothing is waiting or held, {why}"
+    return reasons.DRAINING, f"until drained: {_names(draining or obstacles)}"
+
+
+def _names(pods: list[Pod]) -> str:
+    named = [f"{pod.name} ({_state(pod)})" for pod in pods[:NAMED_PODS]]
+    return ", ".join(named) + (f" and {len(pods) - NAMED_PODS} more" if len(pods) > NAMED_PODS else "")
+
+
+def _state(pod: Pod) -> str:
+    return f"{pod.running} running" if pod.ready else f"not ready, {pod.running} running"
+
+
+def _without_agent(policy: Policy, decision: Decision, demand: Demand | Doubt, workload: Workload) -> Plan:
+    """Remove at once where nothing waits and nothing is held.
+
+    A pin is the owner's word and goes through as it is; the pods' grace period protects what they run.
+    """
+    holding = _holding(decision, workload)
+    if policy.pinned_replicas is None:
+        if isinstance(demand, Doubt):
+            return Plan(None, reasons.HOLDING, f"{holding}: {demand.message}")
+        if not demand.idle:
+            message = f"{holding} until nothing is waiting or held: {_in_flight(demand)}"
+            return Plan(None, reasons.TASKS_IN_FLIGHT, message)
+    return Plan(decision.replicas, reasons.SCALED, _scaled(decision, workload.replicas, decision.replicas))
+
+
+def _holding(decision: Decision, workload: Workload) -> str:
+    return f"holding at {workload.replicas} instead of {decision.replicas}"
+
+
+def _scaled(decision: Decision, before: int, after: int) -> str:
+    return f"{before} -> {after}: {decision.message}"
 
 
 def _in_flight(demand: Demand) -> str:
     counts = f"{demand.waiting} waiting + {demand.running} running + {demand.scheduled} scheduled"
-    return counts if demand.exact else f"{counts}, an estimate"
+    elsewhere = f" + {demand.held_elsewhere} held elsewhere" if demand.held_elsewhere else ""
+    return f"{counts}{elsewhere}" if demand.exact else f"{counts}{elsewhere}, an estimate"

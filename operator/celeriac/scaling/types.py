@@ -141,7 +141,7 @@ class Demand:
     @property
     def idle(self) -> bool:
         """Whether it is certain that nothing waits and no worker holds anything."""
-        return self.exact and not (self.waiting or self.running or self.scheduled)
+        return self.exact and not (self.waiting or self.running or self.scheduled or self.held_elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +218,13 @@ class Decision:
     history: History = field(default_factory=History)
 
 
+MARKED_COST = -1000
+"""Deletion cost of a marked pod, set together with the mark: below that of every pod without one, which is 0."""
+
+RELEASED_COST = -2000
+"""Deletion cost of a marked pod that holds nothing any more: below that of those which still drain."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
     """One replica of a pool whose workers carry the agent, as observed; Terminating pods are no replicas any more.
@@ -266,6 +273,8 @@ class Plan:
 
     drain    uids of the pods to be marked: they shall take nothing new, and be the first to go
     undrain  uids of the pods whose mark is to be taken away: they shall work again
+    release  uids of marked pods that hold nothing while others still drain: to get a cost of `RELEASED_COST`, so that
+             they can go first. Neither marks nor costs change in a plan that removes replicas
     """
 
     replicas: int | None
@@ -273,3 +282,4 @@ class Plan:
     message: str
     drain: tuple[str, ...] = ()
     undrain: tuple[str, ...] = ()
+    release: tuple[str, ...] = ()

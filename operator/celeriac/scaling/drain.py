@@ -1,0 +1,80 @@
+"""Which workers are to go, and when they may: the marks of the drain protocol.
+
+A marked worker takes nothing new, gives back what it has not started and ends what it runs. It is safe to stop once it
+has said so, or has never taken anything; and it is stopped only when whoever Kubernetes may choose is safe.
+"""
+
+from dataclasses import dataclass
+
+from celeriac.scaling.types import RELEASED_COST, Pod, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Changes of marks, and the victims that remain: pods that are to go, marked or about to be."""
+
+    drain: tuple[str, ...] = ()
+    undrain: tuple[str, ...] = ()
+    victims: tuple[Pod, ...] = ()
+
+
+def is_safe(pod: Pod) -> bool:
+    """Whether no task can be hit: it holds nothing and takes nothing, or will find its mark before it ever does."""
+    return pod.marked and (pod.drained or not pod.started)
+
+
+def choose(workload: Workload, wanted: int) -> Marks:
+    """Return who is to go so that `wanted` replicas stay, the easiest first; all others shall work.
+
+    Replicas that have no pod yet are the first to be done without.
+    """
+    surplus = len(workload.pods) - wanted if wanted < workload.replicas else 0
+    victims = tuple(sorted(workload.pods, key=_reluctance)[: max(0, surplus)])
+    drain = tuple(pod.uid for pod in victims if pod.drainable and not pod.marked)
+    return Marks(drain, _no_longer_needed(workload, victims), victims)
+
+
+def keep(workload: Workload, wanted: int) -> Marks:
+    """Return the same without any new victim: of the marked pods only what demand needs is unmarked."""
+    marked = sorted((pod for pod in workload.pods if pod.marked), key=_reluctance)
+    victims = tuple(marked[: max(0, workload.replicas - wanted)])
+    return Marks((), _no_longer_needed(workload, victims), victims)
+
+
+def released(victims: tuple[Pod, ...]) -> tuple[str, ...]:
+    """Return those that are safe already, and so far tied with those that are not."""
+    if all(is_safe(pod) for pod in victims):
+        return ()
+    return tuple(pod.uid for pod in victims if is_safe(pod) and pod.cost > RELEASED_COST)
+
+
+def _reluctance(pod: Pod) -> tuple[bool, bool, bool, bool, bool, int, float, str]:
+    """Return the order of victims: never started, already drained, already draining, not ready, idle, least busy.
+
+    Never started ones come even before those that drain: Kubernetes stops them first in any case. Apart from that a
+    victim stays one, else work would move to and fro. Whoever cannot drain is the last.
+    """
+    drained = pod.marked and pod.drained
+    return (
+        not pod.drainable,
+        pod.started,
+        not pod.marked,
+        not drained,
+        pod.ready,
+        pod.running,
+        -pod.created,
+        pod.uid,
+    )
+
+
+def _no_longer_needed(workload: Workload, victims: tuple[Pod, ...]) -> tuple[str, ...]:
+    """Return the marked pods that are no victims.
+
+    While there are more pods than replicas, Kubernetes has yet to remove some, and those are among the safe ones: none
+    of them may be given work now.
+    """
+    removing = len(workload.pods) > workload.replicas
+    chosen = {pod.uid for pod in victims}
+    return tuple(
+        pod.uid for pod in workload.pods if pod.marked and pod.uid not in chosen and not (removing and is_safe(pod))
+    )
