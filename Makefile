@@ -11,7 +11,7 @@ NAME ?= dev
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
-.PHONY: help setup test unit integration agent e2e lint format demo cluster cluster-down bench generate
+.PHONY: help setup test unit integration agent e2e lint format demo cluster cluster-down bench ledger generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ cluster-down: ## Remove the cluster NAME=dev
 
 bench: setup ## Measure: seconds from LPUSH to the desired count, and the cost of reading Redis
 	$(UV_RUN) python -m tests.bench
+
+ledger: setup ## No task lost, twice or killed by scaling: 300 tasks in each of 20 cells, 20 minutes; CELLS="prefork 5.3-solo"
+	$(UV_RUN) python -m tests.ledger $(if $(CELLS),--cells "$(CELLS)") $(if $(PARALLEL),--parallel $(PARALLEL))
 
 generate: ## Write anew what tests hold identical to its source: the chart's CRD, the golden manifests (read the diff!)
 	cp crds/*.yaml charts/celeriac/files/

@@ -1,0 +1,88 @@
+"""The cells of the ledger: Celery's version, pool and acknowledgement, and the CeleryWorkerPool of each."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.images import Image
+from tests.ledger.checker import Demand
+
+IMAGE = Path(__file__).with_name("image")
+VERSIONS = ("5.3", "5.7")
+POOLS = ("solo", "prefork", "threads", "gevent", "eventlet")
+ACKS = ("early", "late")
+PREFETCH = 4
+CONCURRENCY = 2
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of the table. Workers prefetch: Celery 5.3 as it always does, 5.7 because the pool says so."""
+
+    celery: str
+    pool: str
+    acks: str
+    agent: bool = True
+
+    @property
+    def name(self) -> str:
+        """As `--cells` selects it."""
+        return f"{self.celery}-{self.pool}-{self.acks}"
+
+    @property
+    def image(self) -> Image:
+        """The user's image with this version of Celery."""
+        return image(self.celery)
+
+    @property
+    def demand(self) -> Demand:
+        """What a full run must have seen."""
+        return Demand(prefetches=self.pool != "solo")
+
+    def spec(self) -> Body:
+        """Of its CeleryWorkerPool: quick to scale up in small steps, and to scale down while tasks run."""
+        steps = {"policies": [{"type": "Pods", "value": 2, "periodSeconds": 2}]}
+        spec: Body = {
+            "pool": self.pool,
+            "scaling": {
+                "maxReplicas": 6 if self.pool == "solo" else 4,
+                "target": {"tasksPerSlot": 2},
+                "scaleToZeroAfterSeconds": 2,
+                "behavior": {"scaleUp": steps, "scaleDown": {"stabilizationWindowSeconds": 1}},
+            },
+            "drain": {"timeoutSeconds": 120},
+        }
+        if self.pool != "solo":
+            spec["concurrency"] = CONCURRENCY
+        if self.celery != VERSIONS[0]:
+            spec["worker"] = {"prefetchMultiplier": PREFETCH}
+        # Without the agent nothing but the grace of a pod protects a task that was acknowledged early.
+        return spec if self.agent else spec | {"agent": "disabled", "drain": {"timeoutSeconds": 1}}
+
+    def environment(self) -> Mapping[str, str]:
+        """Of its workers."""
+        return {"LEDGER_ACKS": self.acks}
+
+
+def image(celery: str) -> Image:
+    """The image of the ledger's application with this version of Celery."""
+    return Image(f"celeriac-ledger:{celery}", IMAGE / "Dockerfile", IMAGE, {"CELERY": celery})
+
+
+ALL = tuple(Cell(*each) for each in product(VERSIONS, POOLS, ACKS))
+
+
+def select(patterns: Iterable[str]) -> list[Cell]:
+    """The cells that match any of the patterns (`5.7-*`, `prefork`); raises ValueError for one that selects none."""
+    chosen = set()
+    for pattern in patterns:
+        matching = {cell for cell in ALL if fnmatch(cell.name, f"*{pattern}*")}
+        if not matching:
+            raise ValueError(f"no cell matches {pattern!r}; there are {', '.join(cell.name for cell in ALL)}")
+        chosen |= matching
+    return [cell for cell in ALL if cell in chosen] if chosen else list(ALL)
