@@ -137,8 +137,9 @@ async def test_eta_tasks_that_a_stopping_worker_puts_back_do_not_wait(
     server: RedisServer, address: BrokerAddress, tmp_path: Path
 ) -> None:
     app = producer(server)
-    for _ in range(20):
-        app.send_task("late", queue="mail", eta=in_future(600))
+    first = in_future(600)
+    for minute in range(20):
+        app.send_task("late", queue="mail", eta=first + timedelta(minutes=minute))
     async with broker_of(address) as broker:
         with worker(server, tmp_path, "-P", "threads", "-c", "1", "-Q", "mail") as process:
 
@@ -149,7 +150,8 @@ async def test_eta_tasks_that_a_stopping_worker_puts_back_do_not_wait(
             process.send_signal(signal.SIGTERM)
             assert process.wait(WAIT_SECONDS) == 0
         reading = await read_one(broker, "mail")
-        assert reading.queues["mail"] == QueueReading(waiting=0, deferred=20)
+        assert reading.queues["mail"] == QueueReading(waiting=0, deferred=20, next_eta=first.timestamp())
+        assert reading.next_eta_seconds == pytest.approx(600, abs=WAIT_SECONDS)
         app.send_task("late", queue="mail")
         assert (await read_one(broker, "mail")).waiting == 1
 
@@ -157,9 +159,13 @@ async def test_eta_tasks_that_a_stopping_worker_puts_back_do_not_wait(
 async def test_an_eta_task_at_rest_wakes_the_pool_when_its_time_comes(
     server: RedisServer, address: BrokerAddress
 ) -> None:
-    producer(server).send_task("late", queue="mail", eta=in_future(1.0))
+    eta = in_future(1.0)
+    producer(server).send_task("late", queue="mail", eta=eta)
     async with broker_of(address) as broker:
-        assert (await read_one(broker, "mail")).queues["mail"] == QueueReading(waiting=0, deferred=1)
+        reading = await read_one(broker, "mail")
+        assert reading.queues["mail"] == QueueReading(waiting=0, deferred=1, next_eta=eta.timestamp())
+        assert reading.next_eta_seconds is not None
+        assert 0 <= reading.next_eta_seconds <= 1
 
         async def due() -> bool:
             return (await read_one(broker, "mail")).queues["mail"] == QueueReading(waiting=1)
@@ -272,13 +278,14 @@ async def test_the_arguments_of_tasks_never_leave_redis(server: RedisServer, add
     """Many kilobytes of arguments, waiting with an ETA and held by a worker, is not sent to the operator."""
     app = producer(server)
     with server.client() as client:
-        app.send_task("late", queue="mail", args=["x" * 2**17], argsrepr="hidden", eta=in_future(600))
+        eta = in_future(600)
+        app.send_task("late", queue="mail", args=["x" * 2**17], argsrepr="hidden", eta=eta)
         client.hset("unacked", "tag", json.dumps([json.loads(client.lindex("mail", 0)), "", "mail"]))
     sent_before = bytes_sent(server)
     async with broker_of(address) as broker:
         reading = await read_one(broker, "mail")
     sent = bytes_sent(server) - sent_before
-    assert reading.queues["mail"] == QueueReading(waiting=0, scheduled=1, deferred=1)
+    assert reading.queues["mail"] == QueueReading(waiting=0, scheduled=1, deferred=1, next_eta=eta.timestamp())
     assert sent < 2**14
 
 

@@ -4,6 +4,7 @@ import logging
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.integration.redis_server import HOST, RedisServer, free_port
 pytestmark = pytest.mark.integration
 
 PASSWORD = "s3cr3t"
+FAR_FUTURE = datetime(2999, 1, 1, tzinfo=UTC).timestamp()
 
 
 def address_of(server: RedisServer, tls: TlsMaterial | None = None) -> BrokerAddress:
@@ -71,7 +73,7 @@ async def test_an_acl_user_needs_few_rights(rights: str) -> None:
         async with broker_of(BrokerAddress(f"redis://celery:{PASSWORD}@{HOST}:{server.port}/0")) as broker:
             for _ in range(2):
                 reading = await read_one(broker, "mail")
-                assert reading.queues["mail"] == QueueReading(waiting=2, held=1, deferred=1)
+                assert reading.queues["mail"] == QueueReading(waiting=2, held=1, deferred=1, next_eta=FAR_FUTURE)
                 assert reading.exact
 
 

@@ -2,20 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from celeriac import reasons
+from celeriac.brokers.redis import dead_letters, registry
 from celeriac.brokers.redis.client import RedisClient
-from celeriac.brokers.redis.errors import doubt_of, queue_doubt
+from celeriac.brokers.redis.dead_letters import DeadLetter
+from celeriac.brokers.redis.errors import doubt_of, queue_doubt, write_doubt
 from celeriac.brokers.redis.executor import Executor
 from celeriac.brokers.redis.identity import RESTART_HOLD_SECONDS, Identity
-from celeriac.brokers.redis.plan import Plan, Queue, Share, share_of
+from celeriac.brokers.redis.keys import dead_key
+from celeriac.brokers.redis.plan import Agents, Plan, Queue, Share, agents_of, share_of
 from celeriac.brokers.redis.queries import Ask, Query
+from celeriac.brokers.redis.reports import marks_of, reports_of
 from celeriac.brokers.redis.resting import RestingEtas
+from celeriac.brokers.redis.restore import restore
 from celeriac.brokers.redis.shares import ShareReader
+from celeriac.brokers.redis.takeover import TakeOver
 from celeriac.brokers.redis.unacked import Holdings
 from celeriac.brokers.redis.url import RedisTarget
 from celeriac.brokers.types import BrokerDoubt, PoolReading, Process, QueueReading, QueueSet, Restored, TlsMaterial
@@ -27,6 +33,26 @@ LONGEST_RETRY_SECONDS: Final = 5.0
 FOLLOW_MASTER_SECONDS: Final = 5.0
 
 _IDENTITY: Final = (Ask(("INFO", "server")), Ask(("INFO", "replication")), Ask(("TIME",)))
+
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The replies of one reading, taken at Unix time `now`; each may be an exception instead.
+
+    counts    messages in each queue
+    dead      dead letters under each key
+    hashes    the reports and the marks of each pool with the agent
+    """
+
+    now: float
+    counts: Mapping[Queue, Any]
+    dead: Mapping[str, Any]
+    holdings: Mapping[Share, Holdings | BrokerDoubt]
+    hashes: Mapping[Agents, tuple[Any, Any]]
 
 
 class RedisBroker:
@@ -47,6 +73,7 @@ class RedisBroker:
         self._executor = Executor(self._client.redis, clock)
         self._identity = Identity(self._where, clock, restart_hold_seconds)
         self._one_at_a_time = asyncio.Lock()
+        self._take_over = TakeOver(self._client.redis, self._where)
         self._plan = Plan(())
         self._shares: dict[Share, ShareReader] = {}
         self._resting: dict[Queue, RestingEtas] = {}
@@ -69,38 +96,57 @@ class RedisBroker:
 
     async def mark(self, layout: QueueLayout, pool_uid: str, marks: Mapping[str, str | None]) -> None:
         """See Broker.mark."""
-        raise self._not_yet()
+        await self._changing(registry.mark(self._client.redis, layout.key_prefix, pool_uid, marks))
 
     async def processes(self, key_prefixes: Collection[str]) -> Sequence[Process]:
         """See Broker.processes."""
-        raise self._not_yet()
+        return await self._changing(registry.registered(self._client.redis, key_prefixes))
 
     async def restore(self, process: Process, *, died: bool) -> Restored:
         """See Broker.restore."""
-        raise self._not_yet()
+        return await self._changing(restore(self._client.redis, process, self._where, died=died))
 
     async def forget_pool(self, key_prefix: str, pool_uid: str) -> None:
         """See Broker.forget_pool."""
-        raise self._not_yet()
+        await self._changing(registry.forget_pool(self._client.redis, key_prefix, pool_uid))
 
     async def take_over(self, layout: QueueLayout, queues: Collection[str], *, older_than_seconds: float) -> Restored:
         """See Broker.take_over."""
-        raise self._not_yet()
+        return await self._changing(self._take_over.run(layout, queues, older_than_seconds))
 
     async def dead_letters(self, layout: QueueLayout, queue: str) -> int:
         """See Broker.dead_letters."""
-        raise self._not_yet()
+        return await self._changing(dead_letters.count(self._client.redis, layout.key_prefix, queue))
 
-    async def requeue_dead(self, layout: QueueLayout, queue: str) -> int:
-        """See Broker.requeue_dead."""
-        raise self._not_yet()
+    async def requeue_dead(self, layout: QueueLayout, queue: str, *, to: str | None = None) -> int:
+        """See Broker.requeue_dead. `to` names another queue than the one that they are dead letters of."""
+        redis, target = self._client.redis, to or queue
+        return await self._changing(dead_letters.requeue(redis, layout, queue, target, self._where))
 
-    def _not_yet(self) -> BrokerDoubt:
-        return BrokerDoubt(reasons.BROKER_UNSUPPORTED, f"{self._where}: the agent's keys cannot be read yet")
+    async def purge_dead(self, key_prefix: str, queue: str) -> int:
+        """Delete all dead letters of a queue; their number."""
+        return await self._changing(dead_letters.purge(self._client.redis, key_prefix, queue))
+
+    async def dead_queues(self, key_prefix: str) -> Mapping[str, int]:
+        """All queues that have dead letters and how many; looks through all keys, so it is for people."""
+        return await self._changing(dead_letters.count_all(self._client.redis, key_prefix))
+
+    async def oldest_dead(self, key_prefix: str, queue: str, most: int) -> Sequence[DeadLetter]:
+        """The oldest dead letters of a queue, `most` of them at most."""
+        return await self._changing(dead_letters.oldest(self._client.redis, key_prefix, queue, most))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    async def _changing(self, work: Awaitable[T]) -> T:
+        """Do what is no reading. It shares no lock with the readings, so that none waits for a long one of it."""
+        try:
+            return await work
+        except (TimeoutError, RedisError, OSError) as error:
+            if isinstance(error, ResponseError):
+                raise write_doubt(error, "celeriac:*", self._where) from error
+            raise doubt_of(error, self._where) from error
 
     async def _try_to_read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
         """Read; on a failure drop the connection, with whatever it may still answer, and put off the next attempt."""
@@ -129,15 +175,27 @@ class RedisBroker:
         await self._follow_master()
         plan = self._plan_for(pools)
         shares = [self._shares[share] for share in plan.shares]
-        first: list[Query] = [*_IDENTITY, *plan.counts, *(share.tags_query() for share in shares)]
-        replies = await self._executor.run(first)
-        server, replication, moment, *replies = replies
+        groups: list[Sequence[Query]] = [
+            _IDENTITY,
+            plan.counts,
+            [share.tags_query() for share in shares],
+            plan.dead_counts,
+            [query for agents in plan.agents for query in agents.queries],
+        ]
+        replies = iter(await self._executor.run([query for group in groups for query in group]))
+        (server, replication, moment), queues, tags, dead, hashes = ([next(replies) for _ in group] for group in groups)
         self._identity.check(_unless_refused(server), _unless_refused(replication))
         now = _unix_time(_unless_refused(moment))
-        counts = _counts_per_queue(plan, replies[: len(plan.counts)])
-        await self._follow_up(shares, replies[len(plan.counts) :], counts)
-        holdings = {share: self._shares[share].holdings(now) for share in plan.shares}
-        return [self._assemble(pool, counts, holdings, now) for pool in plan.pools]
+        counts = _by_key(plan.queues, queues)
+        await self._follow_up(shares, tags, counts)
+        seen = _Seen(
+            now,
+            counts,
+            _by_key(plan.dead_keys, dead),
+            {share: self._shares[share].holdings(now) for share in plan.shares},
+            dict(zip(plan.agents, zip(hashes[::2], hashes[1::2], strict=True), strict=True)),
+        )
+        return [self._assemble(pool, seen) for pool in plan.pools]
 
     async def _follow_master(self) -> None:
         if self._clock() >= self._follow_at:
@@ -177,40 +235,48 @@ class RedisBroker:
     def _peek(self, queue: Queue, count: Any) -> Query | None:
         return None if isinstance(count, Exception) else self._resting[queue].query(count)
 
-    def _assemble(
-        self,
-        pool: QueueSet,
-        counts: Mapping[Queue, Any],
-        holdings: Mapping[Share, Holdings | BrokerDoubt],
-        now: float,
-    ) -> PoolReading | BrokerDoubt:
-        held = holdings[share_of(pool.layout)]
+    def _assemble(self, pool: QueueSet, seen: _Seen) -> PoolReading | BrokerDoubt:
+        held = seen.holdings[share_of(pool.layout)]
         if isinstance(held, BrokerDoubt):
             return held
         readings = {}
         for name in pool.queues:
-            queue = Queue(pool.layout, name)
-            count = counts[queue]
-            if isinstance(count, Exception):
-                return queue_doubt(count, queue.keys[0], "list", self._where)
-            deferred = self._resting[queue].deferred(count, now)
+            queue, dead_letters_key = Queue(pool.layout, name), dead_key(pool.layout.key_prefix, name)
+            count, dead = seen.counts[queue], seen.dead[dead_letters_key] if pool.agent is not None else 0
+            for key, reply in ((queue.keys[0], count), (dead_letters_key, dead)):
+                if isinstance(reply, Exception):
+                    return queue_doubt(reply, key, "list", self._where)
+            resting = self._resting[queue]
+            deferred = resting.deferred(count, seen.now)
             readings[name] = QueueReading(
                 waiting=count - deferred,
                 held=held.held.get(name, 0),
                 scheduled=held.scheduled.get(name, 0),
                 deferred=deferred,
+                dead=dead,
+                next_eta=resting.next_eta(count, seen.now),
             )
-        return PoolReading(readings, held.exact)
+        etas = [reading.next_eta for reading in readings.values() if reading.next_eta is not None]
+        reading = PoolReading(readings, held.exact, next_eta_seconds=min(etas) - seen.now if etas else None)
+        agents = agents_of(pool)
+        return reading if agents is None else self._with_agents(reading, agents, seen.hashes[agents])
+
+    def _with_agents(self, reading: PoolReading, agents: Agents, hashes: tuple[Any, Any]) -> PoolReading | BrokerDoubt:
+        for key, reply in zip(agents, hashes, strict=True):
+            if isinstance(reply, Exception):
+                return queue_doubt(reply, key, "hash", self._where)
+        reports, marks = hashes
+        return replace(reading, reports=reports_of(reports), marks=marks_of(marks))
 
 
-def _counts_per_queue(plan: Plan, replies: Sequence[Any]) -> dict[Queue, Any]:
-    """Messages in each queue, or the exception of its key. Raises what Redis answered to a whole query."""
+def _by_key(keys: Sequence[K], replies: Sequence[Any]) -> dict[K, Any]:
+    """Messages in each list or queue, or its exception. Raises what Redis answered to a whole query."""
     counts: list[Any] = []
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply
         counts += reply
-    return dict(zip(plan.queues, counts, strict=True))
+    return dict(zip(keys, counts, strict=True))
 
 
 def _unless_refused(reply: Any) -> Any:

@@ -33,7 +33,7 @@ def doubt_of(error: BaseException, where: str) -> BrokerDoubt:
         return BrokerDoubt(
             reasons.BROKER_BUSY, f"{where} is busy with a script of somebody: wait, or end it with SCRIPT KILL"
         )
-    return BrokerDoubt(reasons.BROKER_ERROR, f"{where} refused the reading: {answer}")
+    return BrokerDoubt(reasons.BROKER_ERROR, f"{where} refused what was asked: {answer}")
 
 
 def queue_doubt(error: BaseException, key: str, kind: str, where: str) -> BrokerDoubt:
@@ -49,6 +49,28 @@ def queue_doubt(error: BaseException, key: str, kind: str, where: str) -> Broker
         return BrokerDoubt(
             reasons.BROKER_PERMISSION_DENIED,
             f"{where} does not let this user read key {key!r}: grant the ACL user the pattern ~{key}* and +@read",
+        )
+    return doubt_of(error, where)
+
+
+def write_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
+    """Turn what Redis answered to a change into a BrokerDoubt. `key` is what was to be written to."""
+    answer = answer_of(error)
+    if "WRONGTYPE" in answer:
+        return BrokerDoubt(
+            reasons.BROKER_WRONG_TYPE,
+            f"key {key!r} in {where} is of another type than Celery and its agent use it with, so something else uses"
+            " this name: rename that",
+        )
+    if isinstance(error, redis_errors.NoPermissionError) or "can't" in answer or "permission" in answer:
+        return BrokerDoubt(
+            reasons.BROKER_PERMISSION_DENIED,
+            f"{where} does not let this user move messages: grant the ACL user +@read +@write +@transaction +@scripting"
+            " and the patterns of the queues, unacked*, celeriac:* and _kombu.binding.*, each after the key prefix",
+        )
+    if answer.startswith("OOM"):
+        return BrokerDoubt(
+            reasons.BROKER_ERROR, f"{where} has no memory left for a message: raise maxmemory, or let workers run"
         )
     return doubt_of(error, where)
 

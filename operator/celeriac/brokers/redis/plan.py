@@ -1,14 +1,18 @@
 """Which keys the queues of many pools are made of, and how to ask for all of them at once."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-from celeriac.brokers.redis.queries import Count
+from celeriac.brokers.redis.keys import dead_key, drain_key, list_key, reports_key
+from celeriac.brokers.redis.queries import Ask, Count
 from celeriac.brokers.types import QueueSet
 from celeriac.pool.model import QueueLayout
 
 # A script blocks Redis while it runs: one millisecond or less at this size.
 QUEUES_PER_SCRIPT: Final = 500
+
+
+T = TypeVar("T")
 
 
 class Queue(NamedTuple):
@@ -20,11 +24,7 @@ class Queue(NamedTuple):
     @property
     def keys(self) -> tuple[str, ...]:
         """Its lists, one for each priority step (kombu's Channel._q_for_pri)."""
-        prefix, separator = self.layout.key_prefix, self.layout.separator
-        return tuple(
-            f"{prefix}{self.name}{separator}{step}" if step else f"{prefix}{self.name}"
-            for step in self.layout.priority_steps
-        )
+        return tuple(list_key(self.layout, self.name, step) for step in self.layout.priority_steps)
 
 
 class Share(NamedTuple):
@@ -41,6 +41,26 @@ class Share(NamedTuple):
     def binding_key(self, exchange: str) -> str:
         """The set of an exchange's bindings."""
         return f"{self.key_prefix}_kombu.binding.{exchange}"
+
+
+class Agents(NamedTuple):
+    """The hashes of one pool whose workers have the agent."""
+
+    reports_key: str
+    drain_key: str
+
+    @property
+    def queries(self) -> tuple[Ask, Ask]:
+        """Ask for both: a few hundred bytes for each worker."""
+        return Ask(("HGETALL", self.reports_key)), Ask(("HGETALL", self.drain_key))
+
+
+def agents_of(pool: QueueSet) -> Agents | None:
+    """Name the hashes of a pool's agents, if it has any."""
+    if pool.agent is None:
+        return None
+    prefix = pool.layout.key_prefix
+    return Agents(reports_key(prefix, pool.agent), drain_key(prefix, pool.agent))
 
 
 def share_of(layout: QueueLayout) -> Share:
@@ -64,7 +84,14 @@ class Plan:
             for layout, queues in by_layout.items()
             for some in _chunks(tuple(queues))
         ]
+        with_agent = [pool for pool in self.pools if pool.agent is not None]
+        self.agents = tuple(dict.fromkeys(agents for pool in with_agent if (agents := agents_of(pool))))
+        # Only pools with the agent make dead letters; the users of others need no right to look for them.
+        self.dead_keys = tuple(
+            dict.fromkeys(dead_key(pool.layout.key_prefix, name) for pool in with_agent for name in pool.queues)
+        )
+        self.dead_counts = [Count(some, 1) for some in _chunks(self.dead_keys)]
 
 
-def _chunks(queues: tuple[Queue, ...]) -> list[tuple[Queue, ...]]:
-    return [queues[i : i + QUEUES_PER_SCRIPT] for i in range(0, len(queues), QUEUES_PER_SCRIPT)]
+def _chunks(items: tuple[T, ...]) -> list[tuple[T, ...]]:
+    return [items[i : i + QUEUES_PER_SCRIPT] for i in range(0, len(items), QUEUES_PER_SCRIPT)]

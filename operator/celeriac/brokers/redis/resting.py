@@ -51,6 +51,11 @@ class RestingEtas:
         """How many of `count` messages are not due at Unix time `now`; 0 where that is not known."""
         return sum(eta > now for eta in self._look.etas) if count == self._look.count else 0
 
+    def next_eta(self, count: int, now: float) -> float | None:
+        """When the first of the deferred falls due, as a Unix time."""
+        later = [eta for eta in self._look.etas if eta > now]
+        return min(later, default=None) if count == self._look.count else None
+
 
 def _eta_in(message: bytes) -> float | None:
     try:

@@ -1,0 +1,95 @@
+"""Dead letters of a queue: how many there are, what they are, and back into the queue with them."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from celeriac.brokers.redis.errors import write_doubt
+from celeriac.brokers.redis.keys import dead_key, list_key
+from celeriac.brokers.redis.letters import dead_reason_of, message_of, revived, step_of
+from celeriac.brokers.redis.moves import FromList, ask_one, move
+from celeriac.pool.model import QueueLayout
+
+PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What may be shown of a dead letter: never its body, which holds the task's arguments."""
+
+    task: str
+    id: str
+    reason: str
+
+
+async def count(redis: Redis, key_prefix: str, queue: str) -> int:
+    """Dead letters of one queue."""
+    return int(await ask_one(redis, "LLEN", dead_key(key_prefix, queue)))
+
+
+async def count_all(redis: Redis, key_prefix: str) -> dict[str, int]:
+    """Dead letters by queue, in the order of the names. Looks through all keys of the database."""
+    start = dead_key(key_prefix, "")
+    keys: set[str] = set()
+    async for key in redis.scan_iter(match=f"{_escaped(start)}*", count=1000):
+        keys.add(key.decode(errors="replace"))
+    names = sorted(key.removeprefix(start) for key in keys)
+    return {name: await count(redis, key_prefix, name) for name in names}
+
+
+async def oldest(redis: Redis, key_prefix: str, queue: str, most: int) -> list[DeadLetter]:
+    """The oldest of a queue first, `most` of them at most."""
+    texts: list[bytes] = await ask_one(redis, "LRANGE", dead_key(key_prefix, queue), -most, -1)
+    return [_shown(text) for text in reversed(texts)]
+
+
+async def requeue(redis: Redis, layout: QueueLayout, source: str, target: str, where: str) -> int:
+    """Move all dead letters of `source` to the producers' end of `target`, the oldest first; their number.
+
+    What is no message stays. Those that die again meanwhile are not moved a second time.
+    Raises BrokerDoubt where one cannot be moved.
+    """
+    key = dead_key(layout.key_prefix, source)
+    left, skipped, moved = await count(redis, layout.key_prefix, source), 0, 0
+    while left > 0:
+        size = min(PAGE, left)
+        texts: list[bytes] = await ask_one(redis, "LRANGE", key, -(skipped + size), -(skipped + 1))
+        left -= size
+        moves = []
+        for text in reversed(texts):
+            message = message_of(text)
+            if message is None:
+                skipped += 1
+                continue
+            to = list_key(layout, target, step_of(message, layout.priority_steps))
+            moves.append(FromList(key, text, to, revived(message)))
+        for each, done in zip(moves, await move(redis, moves), strict=True):
+            if isinstance(done, Exception):
+                raise write_doubt(done, each.target, where)
+            moved += done
+    return moved
+
+
+async def purge(redis: Redis, key_prefix: str, queue: str) -> int:
+    """Delete all dead letters of a queue; their number."""
+    key = dead_key(key_prefix, queue)
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.execute_command("LLEN", key)
+        pipe.execute_command("DEL", key)
+        reply: list[Any] = await pipe.execute()
+    return int(reply[0])
+
+
+def _shown(text: bytes) -> DeadLetter:
+    message = message_of(text)
+    if message is None:
+        return DeadLetter("?", "?", "it is no message of Celery")
+    headers = message.get("headers")
+    named = headers if isinstance(headers, dict) else {}
+    return DeadLetter(str(named.get("task", "?")), str(named.get("id", "?")), dead_reason_of(message))
+
+
+def _escaped(text: str) -> str:
+    """The text as a pattern of SCAN that means itself."""
+    return "".join(f"\\{char}" if char in "*?[]\\^" else char for char in text)

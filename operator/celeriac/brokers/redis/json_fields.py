@@ -1,0 +1,93 @@
+"""Strict reading of small JSON objects. Anybody may write to Redis: a value of a wrong type is never let in."""
+
+import json
+import math
+from typing import Any
+
+LONGEST_TEXT = 65_536
+"""Characters of an object that is read at all; a report has some 700."""
+
+
+class WrongField(ValueError):
+    """The object is not what its name says."""
+
+
+class Fields:
+    """The fields of one JSON object; every method raises WrongField for one that is missing or of another type."""
+
+    def __init__(self, text: bytes) -> None:
+        """Raises WrongField for a text that is no JSON object."""
+        if len(text) > LONGEST_TEXT:
+            raise WrongField("too long")
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise WrongField("no JSON") from error
+        if not isinstance(values, dict):
+            raise WrongField("no JSON object")
+        self._values = values
+
+    def text(self, name: str) -> str:
+        """A string."""
+        value = self._values.get(name)
+        if not isinstance(value, str):
+            raise WrongField(name)
+        return value
+
+    def text_or_none(self, name: str) -> str | None:
+        """A string or null."""
+        return None if self._is_null(name) else self.text(name)
+
+    def count(self, name: str) -> int:
+        """A whole number from 0."""
+        value = self._values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise WrongField(name)
+        return value
+
+    def count_or_none(self, name: str) -> int | None:
+        """A whole number from 0, or null."""
+        return None if self._is_null(name) else self.count(name)
+
+    def number(self, name: str) -> float:
+        """A finite number from 0."""
+        value = self._values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise WrongField(name)
+        try:
+            number = float(value)
+        except OverflowError as error:
+            raise WrongField(name) from error
+        if not math.isfinite(number) or number < 0:
+            raise WrongField(name)
+        return number
+
+    def flag_or_none(self, name: str) -> bool | None:
+        """True, false or null."""
+        value = None if self._is_null(name) else self._values.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise WrongField(name)
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings."""
+        return tuple(self._list(name, str))
+
+    def counts(self, name: str) -> tuple[int, ...]:
+        """A list of whole numbers from 0."""
+        numbers = self._list(name, int)
+        if any(number < 0 for number in numbers):
+            raise WrongField(name)
+        return tuple(numbers)
+
+    def _list(self, name: str, kind: type) -> list[Any]:
+        values = self._values.get(name)
+        if not isinstance(values, list) or any(type(value) is not kind for value in values):
+            raise WrongField(name)
+        return values
+
+    def _is_null(self, name: str) -> bool:
+        """Tell null from a field that is not there at all."""
+        if name not in self._values:
+            raise WrongField(name)
+        return self._values[name] is None

@@ -1,0 +1,36 @@
+"""Names of the keys that the agent in the workers and the operator share; docs/agent.md describes the protocol."""
+
+from celeriac.pool.model import QueueLayout
+
+UNROUTABLE = "unroutable"
+"""In place of a queue's name: dead letters of which nobody can say to which queue they belong."""
+
+
+def pools_key(key_prefix: str) -> str:
+    """Hash, pool uid -> JSON with namespace and name: every pool that ever had a worker with the agent here."""
+    return f"{key_prefix}celeriac:pools"
+
+
+def processes_key(key_prefix: str, pool_uid: str) -> str:
+    """Hash, process -> its registration (JSON)."""
+    return f"{key_prefix}celeriac:{pool_uid}:processes"
+
+
+def reports_key(key_prefix: str, pool_uid: str) -> str:
+    """Hash, pod uid -> its agent's last report (JSON)."""
+    return f"{key_prefix}celeriac:{pool_uid}:reports"
+
+
+def drain_key(key_prefix: str, pool_uid: str) -> str:
+    """Hash, pod uid -> drain token."""
+    return f"{key_prefix}celeriac:{pool_uid}:drain"
+
+
+def dead_key(key_prefix: str, queue: str) -> str:
+    """List of a queue's dead letters, the oldest at the right."""
+    return f"{key_prefix}celeriac:dead:{queue}"
+
+
+def list_key(layout: QueueLayout, queue: str, step: int) -> str:
+    """One list of a queue (kombu's Channel._q_for_pri)."""
+    return f"{layout.key_prefix}{queue}{layout.separator}{step}" if step else f"{layout.key_prefix}{queue}"

@@ -1,0 +1,199 @@
+"""Puts back what a process held that is gone: newest first, so that the oldest is consumed next and order is kept."""
+
+import heapq
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from celeriac.brokers.redis.errors import write_doubt
+from celeriac.brokers.redis.keys import UNROUTABLE, dead_key, list_key
+from celeriac.brokers.redis.letters import BROADCAST, NO_ROUTE, Letter, letter_of, redelivered, step_of
+from celeriac.brokers.redis.moves import BATCH, FromUnacked, ask, ask_one, move
+from celeriac.brokers.redis.plan import Share
+from celeriac.brokers.redis.registry import forget_process
+from celeriac.brokers.redis.unacked import Binding, bindings_of
+from celeriac.brokers.types import Process, Restored
+from celeriac.pool.model import QueueLayout
+
+STARTED: Final = 1e12
+"""The agent adds this to a message's score in its index when the task starts; by itself it is a Unix time."""
+
+ROUNDS: Final = 3
+BATCH_BYTES: Final = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A message in an unacked hash. `at` is when it was delivered (Unix time), `started` whether its task began."""
+
+    tag: bytes
+    at: float = 0.0
+    started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """An unacked hash with its index, and how the queues beside it are laid out."""
+
+    unacked: str
+    index: str
+    layout: QueueLayout
+
+    @property
+    def share(self) -> Share:
+        """Where the bindings of exchanges are."""
+        return Share(self.layout.key_prefix, self.layout.separator)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of one message."""
+
+    move: FromUnacked
+    effect: Restored
+
+
+async def restore(redis: Redis, process: Process, where: str, *, died: bool) -> Restored:
+    """Move all that the process held, then forget it. Raises BrokerDoubt where a message cannot be moved.
+
+    A process that lives in spite of all takes new messages meanwhile: it is not chased for ever.
+    """
+    prefix = process.key_prefix
+    layout = QueueLayout(prefix, process.separator, process.priority_steps)
+    source = Hash(prefix + process.unacked_key, prefix + process.index_key, layout)
+    limit = process.max_attempts if died else 0
+    total = Restored()
+    for _ in range(ROUNDS):
+        async for some in _newest_first(redis, source):
+            async for portion in entries(redis, source, some):
+                total += await _restore_some(redis, source, portion, died=died, limit=limit, where=where)
+        if await forget_process(redis, process):
+            break
+    return total
+
+
+async def entries(redis: Redis, source: Hash, held: Sequence[Held]) -> AsyncIterator[list[tuple[Held, bytes]]]:
+    """Read their entries, BATCH_BYTES at a time; those that are gone are left out, and leave the index."""
+    sizes: list[int] = await ask(redis, [("HSTRLEN", source.unacked, each.tag) for each in held])
+    for some in _portions(held, sizes):
+        found = await ask_one(redis, "HMGET", source.unacked, *(each.tag for each in some))
+        gone = [each.tag for each, entry in zip(some, found, strict=True) if entry is None]
+        if gone:
+            await ask_one(redis, "ZREM", source.index, *gone)
+        yield [(each, entry) for each, entry in zip(some, found, strict=True) if entry is not None]
+
+
+async def tables(redis: Redis, share: Share, letters: Sequence[Letter | None]) -> dict[str, list[Binding]]:
+    """The bindings of those exchanges without which a letter's queue is not known."""
+    exchanges = sorted({letter.exchange for letter in letters if letter is not None and letter.needs_bindings})
+    found = {}
+    for exchange in exchanges:
+        rows = await ask_one(redis, "SMEMBERS", share.binding_key(exchange))
+        found[exchange] = bindings_of(rows, share.separator)
+    return found
+
+
+async def carry_out(redis: Redis, outcomes: Sequence[Outcome], where: str) -> Restored:
+    """Make the moves; what another has moved meanwhile does not count. Raises BrokerDoubt for the first refused one."""
+    total = Restored()
+    made = await move(redis, [outcome.move for outcome in outcomes])
+    for outcome, done in zip(outcomes, made, strict=True):
+        if isinstance(done, Exception):
+            raise write_doubt(done, outcome.move.target or outcome.move.unacked, where)
+        total += outcome.effect if done else Restored()
+    return total
+
+
+def back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str) -> Outcome:
+    """To the consumed end of its queue, as kombu restores it."""
+    return _back(source, held, entry, letter, queue, letter.deaths)
+
+
+async def _restore_some(
+    redis: Redis, source: Hash, some: Sequence[tuple[Held, bytes]], *, died: bool, limit: int, where: str
+) -> Restored:
+    letters = [letter_of(entry) for _, entry in some]
+    bindings = await tables(redis, source.share, letters)
+    outcomes = [
+        _judge(source, held, entry, letter, bindings, died=died, limit=limit)
+        for (held, entry), letter in zip(some, letters, strict=True)
+    ]
+    dead = [outcome for outcome in outcomes if outcome.effect.dead]
+    # Dead letters go in at the other end, so the oldest goes first.
+    return await carry_out(redis, [each for each in outcomes if not each.effect.dead] + dead[::-1], where)
+
+
+def _judge(
+    source: Hash,
+    held: Held,
+    entry: bytes,
+    letter: Letter | None,
+    bindings: Mapping[str, Sequence[Binding]],
+    *,
+    died: bool,
+    limit: int,
+) -> Outcome:
+    """Back into its queue, or a dead letter, or dropped. `limit` is the number of deaths that is too many; 0: none."""
+    if letter is None:
+        return _dead(source, held, entry, UNROUTABLE, entry)
+    queue = letter.queue(bindings)
+    if queue == BROADCAST:
+        return Outcome(FromUnacked(source.unacked, source.index, held.tag, entry), Restored(dropped=1))
+    deaths = letter.deaths + (died and held.started)
+    if queue is None:
+        return _dead(source, held, entry, UNROUTABLE, redelivered(letter, deaths, NO_ROUTE))
+    if deaths > letter.deaths and 0 < limit <= deaths:
+        reason = f"it was running in {deaths} worker processes that died"
+        return _dead(source, held, entry, queue, redelivered(letter, deaths, reason))
+    return _back(source, held, entry, letter, queue, deaths)
+
+
+def _back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str, deaths: int) -> Outcome:
+    target = list_key(source.layout, queue, step_of(letter.message, source.layout.priority_steps))
+    move_ = FromUnacked(source.unacked, source.index, held.tag, entry, target, redelivered(letter, deaths))
+    return Outcome(move_, Restored(restored=1))
+
+
+def _dead(source: Hash, held: Held, entry: bytes, queue: str, message: bytes) -> Outcome:
+    target = dead_key(source.layout.key_prefix, queue)
+    move_ = FromUnacked(source.unacked, source.index, held.tag, entry, target, message, push="LPUSH")
+    return Outcome(move_, Restored(dead=1))
+
+
+async def _newest_first(redis: Redis, source: Hash) -> AsyncIterator[list[Held]]:
+    """What the hash holds, BATCH at a time; last what its index does not know."""
+    size = await ask_one(redis, "ZCARD", source.index)
+    for _ in range(2 + 2 * (size // BATCH)):
+        waiting = await _newest(redis, source.index, f"({STARTED}", "-inf")
+        started = await _newest(redis, source.index, "+inf", f"{STARTED}")
+        some = list(islice(heapq.merge(waiting, started, key=lambda held: held.at, reverse=True), BATCH))
+        if not some:
+            break
+        yield some
+    else:
+        return
+    tags = await ask_one(redis, "HKEYS", source.unacked)
+    for first in range(0, len(tags), BATCH):
+        yield [Held(tag) for tag in tags[first : first + BATCH]]
+
+
+async def _newest(redis: Redis, index: str, highest: str, lowest: str) -> list[Held]:
+    reply: Any = redis.zrevrangebyscore(index, highest, lowest, start=0, num=BATCH, withscores=True)
+    return [Held(tag, score % STARTED, score >= STARTED) for tag, score in await reply]
+
+
+def _portions(held: Sequence[Held], sizes: Sequence[int]) -> Iterator[list[Held]]:
+    """Cut into portions of BATCH_BYTES at most, of one message at least."""
+    some: list[Held] = []
+    total = 0
+    for each, size in zip(held, sizes, strict=True):
+        if some and total + size > BATCH_BYTES:
+            yield some
+            some, total = [], 0
+        some.append(each)
+        total += size
+    if some:
+        yield some

@@ -1,0 +1,62 @@
+"""Takes over what workers without the agent were given and never acknowledged, once it is old enough.
+
+Their `unacked` hash is shared by all queues of a database and key prefix and names no worker. kombu puts its messages
+back after a visibility timeout, but only a worker that uses the same hash does so: with the agent everywhere none does.
+"""
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from celeriac.brokers.redis.letters import letter_of
+from celeriac.brokers.redis.moves import BATCH
+from celeriac.brokers.redis.plan import Share
+from celeriac.brokers.redis.restore import Hash, Held, Outcome, back, carry_out, entries, tables
+from celeriac.brokers.types import Restored
+from celeriac.pool.model import QueueLayout
+
+LOOK_THROUGH: Final = 5000
+"""Entries that one call looks at; the next one goes on from there."""
+
+
+class TakeOver:
+    """Remembers how far each shared hash was looked through: in the oldest part may stand what belongs to others."""
+
+    def __init__(self, redis: Redis, where: str) -> None:
+        self._redis = redis
+        self._where = where
+        self._from: dict[Share, float] = {}
+
+    async def run(self, layout: QueueLayout, queues: Collection[str], older_than_seconds: float) -> Restored:
+        """Put back those of `queues` that were delivered so long ago, by Redis's clock."""
+        seconds, microseconds = await self._redis.time()
+        until = seconds + microseconds / 1e6 - older_than_seconds
+        share = Share(layout.key_prefix, layout.separator)
+        source = Hash(share.unacked_key, f"{share.unacked_key}_index", layout)
+        held = await self._next(source.index, self._from.get(share, 0.0), until)
+        self._from[share] = held[-1].at if len(held) == LOOK_THROUGH else 0.0
+        outcomes: list[Outcome] = []
+        for first in range(0, len(held), BATCH):
+            async for portion in entries(self._redis, source, held[first : first + BATCH]):
+                outcomes += await self._ours(source, portion, queues)
+        total = Restored()
+        newest_first = outcomes[::-1]
+        for first in range(0, len(outcomes), BATCH):
+            total += await carry_out(self._redis, newest_first[first : first + BATCH], self._where)
+        return total
+
+    async def _next(self, index: str, since: float, until: float) -> list[Held]:
+        reply: Any = self._redis.zrangebyscore(index, since, f"({until}", start=0, num=LOOK_THROUGH, withscores=True)
+        return [Held(tag, score) for tag, score in await reply]
+
+    async def _ours(self, source: Hash, portion: list[tuple[Held, bytes]], queues: Collection[str]) -> list[Outcome]:
+        """What is surely of these queues; everything else is left where it is."""
+        letters = [letter_of(entry) for _, entry in portion]
+        bindings = await tables(self._redis, source.share, letters)
+        outcomes = []
+        for (held, entry), letter in zip(portion, letters, strict=True):
+            queue = letter.queue(bindings) if letter else None
+            if letter is not None and queue is not None and queue in queues:
+                outcomes.append(back(source, held, entry, letter, queue))
+        return outcomes
