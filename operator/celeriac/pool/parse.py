@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from celeriac.pool.broker_url import SENTINEL, broker_url_names_credentials, broker_url_problem, scheme_of
+from celeriac.pool.broker import parse_broker
+from celeriac.pool.broker_url import broker_url_problem
 from celeriac.pool.fields import Fields
 from celeriac.pool.model import (
     Agent,
@@ -18,9 +19,6 @@ from celeriac.pool.model import (
     PodTemplate,
     PoolKey,
     PoolType,
-    QueueLayout,
-    SecretKey,
-    TlsSecrets,
     WorkerOptions,
     WorkerPool,
 )
@@ -33,7 +31,6 @@ MAX_CONCURRENCY: Final = 10_000
 MAX_SECONDS: Final = 31_536_000  # a year
 MAX_INT32: Final = 2**31 - 1
 MAX_MEMORY_KIB: Final = 2**40
-MAX_PRIORITY: Final = 255
 MAX_ATTEMPTS: Final = 100
 DEFAULT_CONCURRENCY: Final = 4
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
@@ -221,64 +218,7 @@ def _template(spec: Fields) -> PodTemplate:
 
 
 def _broker(spec: Fields) -> BrokerSpec:
-    broker = Fields.of("spec.broker", spec.values.get("broker"))
-    if broker.has("url") == broker.has("urlFrom"):
-        raise InvalidPool(broker.path, "needs exactly one of url and urlFrom: urlFrom where the URL holds a password")
-    url = broker.text("url", None)
-    master = broker.text("sentinelMaster", None)
-    if url is not None:
-        _check_url(broker, url, master)
-    return BrokerSpec(
-        url=url,
-        url_from=_secret_key(broker, "urlFrom"),
-        layout=_layout(broker),
-        tls=_tls(broker.child("tls")) if broker.has("tls") else None,
-        sentinel_master=master,
-    )
-
-
-def _check_url(broker: Fields, url: str, master: str | None) -> None:
-    if broker_url_names_credentials(url):
-        raise broker.invalid("url", "must not hold a user or a password: put it in a Secret and name that in urlFrom")
-    problem = broker_url_problem(url)
-    if problem is not None:
-        raise broker.invalid("url", problem)
-    if (scheme_of(url) == SENTINEL) != (master is not None):
-        raise broker.invalid("sentinelMaster", "goes with a sentinel:// url and with nothing else: set both or neither")
-    if broker.has("tls") and scheme_of(url) != "rediss":
-        raise broker.invalid("tls", "needs an encrypted connection: begin url with rediss://, or drop tls")
-
-
-def _secret_key(fields: Fields, name: str) -> SecretKey | None:
-    if not fields.has(name):
-        return None
-    reference = fields.child(name).child("secretKeyRef")
-    return SecretKey(name=reference.needed("name", "broker"), key=reference.needed("key", "url"))
-
-
-def _layout(broker: Fields) -> QueueLayout:
-    default = QueueLayout()
-    steps = broker.integers("prioritySteps", default.priority_steps, 0, MAX_PRIORITY)
-    # kombu rounds a priority down to a step by bisection, and priority 0 is every message's default.
-    if steps[:1] != (0,) or list(steps) != sorted(set(steps)):
-        raise broker.invalid("prioritySteps", "must ascend from 0 without repeats, e.g. [0, 3, 6, 9]")
-    return QueueLayout(
-        key_prefix=broker.text("keyPrefix", default.key_prefix, empty=True),
-        separator=broker.text("separator", default.separator),
-        priority_steps=steps,
-    )
-
-
-def _tls(tls: Fields) -> TlsSecrets:
-    if tls.has("certificateFrom") != tls.has("privateKeyFrom"):
-        raise InvalidPool(tls.path, "needs certificateFrom and privateKeyFrom together: give both or neither")
-    if not (tls.has("caFrom") or tls.has("certificateFrom")):
-        raise InvalidPool(tls.path, "is empty: give caFrom, or certificateFrom and privateKeyFrom, or drop tls")
-    return TlsSecrets(
-        ca=_secret_key(tls, "caFrom"),
-        certificate=_secret_key(tls, "certificateFrom"),
-        private_key=_secret_key(tls, "privateKeyFrom"),
-    )
+    return parse_broker(Fields.of("spec.broker", spec.values.get("broker")))
 
 
 _PARTS: Final[tuple[Callable[[Fields], object], ...]] = (

@@ -4,7 +4,10 @@ There is no shell between the container's PID 1 and Celery, so that SIGTERM reac
 arguments need no quoting. PYTHONPATH is never set: it would replace the image's own.
 """
 
+from collections.abc import Sequence
+
 from celeriac.pool.model import PoolType, WorkerOptions, WorkerPool
+from celeriac.resources.agent import AGENT_DIR, AGENT_MODULE
 
 RUN_DIR = "/run/celeriac"
 RUN_DIR_VARIABLE = "CELERIAC_RUN_DIR"
@@ -17,7 +20,8 @@ CUSTOM_POOL_VARIABLE = "CELERY_CUSTOM_WORKER_POOL"
 # - gevent and eventlet patch Python; nothing that they patch may be imported before. `main` does the same once more,
 #   to no effect.
 # - A failure to mark the worker ready leaves the pod unready, which can be seen; it never stops the worker.
-BOOTSTRAP = """\
+# - The agent is found at the very end of the path, where it hides nothing either.
+_PREPARE = """\
 import os, sys
 
 ready = os.path.join(os.environ["CELERIAC_RUN_DIR"], "ready")
@@ -39,7 +43,9 @@ sys.argv[0] = "celery"
 if "" in sys.path:
     sys.path.remove("")
     sys.path.append("")
-
+"""
+_FIND_AGENT = f'sys.path.append("{AGENT_DIR}")\n'
+_START = """
 from celery import maybe_patch_concurrency
 maybe_patch_concurrency()
 
@@ -50,14 +56,18 @@ worker_shutting_down.connect(forget_ready, weak=False)
 from celery.__main__ import main
 main()
 """
+BOOTSTRAP = _PREPARE + _START
+AGENT_BOOTSTRAP = _PREPARE + _FIND_AGENT + _START
+
+INCLUDE_OPTIONS = ("-I", "--include")
 
 
-def worker_command(pool: WorkerPool) -> list[str]:
+def worker_command(pool: WorkerPool, *, agent: bool) -> list[str]:
     """What the container executes: Python, told to start Celery. `worker_arguments` follow."""
-    return [*pool.launcher, "-c", BOOTSTRAP]
+    return [*pool.launcher, "-c", AGENT_BOOTSTRAP if agent else BOOTSTRAP]
 
 
-def worker_arguments(pool: WorkerPool) -> list[str]:
+def worker_arguments(pool: WorkerPool, *, agent: bool) -> list[str]:
     """The arguments of the `celery` command; all of them exist in Celery 5.3 and later.
 
     Mingle stays on: a worker that starts without it runs tasks that were revoked. Heartbeats stay on too.
@@ -76,8 +86,31 @@ def worker_arguments(pool: WorkerPool) -> list[str]:
         "-l",
         pool.worker.log_level,
         *_options(pool.worker),
-        *pool.worker.extra_args,
+        *(_with_agent(pool.worker.extra_args) if agent else pool.worker.extra_args),
     ]
+
+
+def _with_agent(extra_args: Sequence[str]) -> list[str]:
+    """The user's arguments, with the agent among the modules that Celery imports.
+
+    Of several -I Celery heeds the last one only: the user's becomes part of ours. It is found in each spelling that
+    click knows (-I a,b; -Ia,b; --include a,b; --include=a,b); one that lacks its value stays, for Celery to refuse.
+    """
+    others: list[str] = []
+    included = AGENT_MODULE
+    words = iter(extra_args)
+    for word in words:
+        if word in INCLUDE_OPTIONS:
+            value = next(words, None)
+        elif word.startswith("--include="):
+            value = word.removeprefix("--include=")
+        else:
+            value = word.removeprefix("-I") if word.startswith("-I") else None
+        if value is None:
+            others.append(word)
+        else:
+            included = f"{AGENT_MODULE},{value}"
+    return ["-I", included, *others]
 
 
 def _pool_argument(pool_type: PoolType) -> str:

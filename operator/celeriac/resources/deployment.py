@@ -2,17 +2,23 @@
 
 from typing import Any
 
+from celeriac.names import BROKER_ANNOTATION
+from celeriac.pool.broker import broker_reference
 from celeriac.pool.model import WorkerPool
+from celeriac.resources.agent import agent_config_name
 from celeriac.resources.labels import owner_reference, pool_labels, selector_labels
 from celeriac.resources.pod import pod_spec
 
 
-def build_deployment(pool: WorkerPool, *, url_has_query: bool = False) -> dict[str, Any]:
+def build_deployment(pool: WorkerPool, *, agent: str | None = None, url_has_query: bool = False) -> dict[str, Any]:
     """The manifest of the pool's Deployment, without spec.replicas: those have another owner, the scale subresource.
 
-    `url_has_query` says whether the broker URL in the Secret has a query already (`?db=1`); it matters with broker.tls
-    only, where parameters are added to the URL. Every call returns a fresh dict.
+    `agent` is the text of the agent's file, which `build_agent_config` puts into the ConfigMap that the pods mount;
+    without it, or with `agent: disabled`, they run plain Celery. `url_has_query` says whether the broker URL in the
+    Secret has a query already (`?db=1`); it matters with broker.tls only, where parameters are added to the URL. Every
+    call returns a fresh dict.
     """
+    agent_config = agent_config_name(pool, agent) if pool.agent and agent is not None else None
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -30,8 +36,8 @@ def build_deployment(pool: WorkerPool, *, url_has_query: bool = False) -> dict[s
             # Until then no new pod is "not progressing": time to pull an image and to load a model.
             "progressDeadlineSeconds": 600,
             "template": {
-                "metadata": _template_metadata(pool),
-                "spec": pod_spec(pool, url_has_query=url_has_query),
+                "metadata": _template_metadata(pool, with_agent=agent_config is not None),
+                "spec": pod_spec(pool, url_has_query=url_has_query, agent_config=agent_config),
             },
         },
     }
@@ -47,8 +53,10 @@ def _strategy() -> dict[str, Any]:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}
 
 
-def _template_metadata(pool: WorkerPool) -> dict[str, Any]:
+def _template_metadata(pool: WorkerPool, *, with_agent: bool) -> dict[str, Any]:
+    annotations = dict(pool.template.annotations)
+    if with_agent:
+        # Whoever restores what a dead worker held finds its broker here, even after the pool was deleted.
+        annotations[BROKER_ANNOTATION] = broker_reference(pool.broker)
     metadata: dict[str, Any] = {"labels": {**pool.template.labels, **pool_labels(pool)}}
-    if pool.template.annotations:
-        metadata["annotations"] = dict(pool.template.annotations)
-    return metadata
+    return {**metadata, "annotations": annotations} if annotations else metadata

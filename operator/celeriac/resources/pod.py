@@ -5,6 +5,7 @@ from typing import Any
 
 from celeriac.names import WORKER_CONTAINER
 from celeriac.pool.model import PodSecurity, WorkerPool
+from celeriac.resources.agent import agent_environment, agent_mount, agent_volume
 from celeriac.resources.command import RUN_DIR, worker_arguments, worker_command
 from celeriac.resources.environment import environment, tls_mounts, tls_volumes
 from celeriac.resources.probes import readiness_probe, startup_probe
@@ -19,8 +20,8 @@ CONTAINER_FIELDS = ("imagePullPolicy", "workingDir", "envFrom", "resources")
 MERGED_FIELDS = ("env", "volumeMounts", "volumes", "initContainers", "sidecars", "securityContext")
 
 
-def pod_spec(pool: WorkerPool, *, url_has_query: bool) -> dict[str, Any]:
-    """The pod's spec: the user's fields, and ours over them."""
+def pod_spec(pool: WorkerPool, *, url_has_query: bool, agent_config: str | None) -> dict[str, Any]:
+    """The pod's spec: the user's fields, and ours over them. `agent_config` names the agent's ConfigMap, if any."""
     users = fresh(pool.template.spec)
     spec = {name: value for name, value in users.items() if name not in (*CONTAINER_FIELDS, *MERGED_FIELDS)}
     spec |= {
@@ -32,8 +33,8 @@ def pod_spec(pool: WorkerPool, *, url_has_query: bool) -> dict[str, Any]:
         # A worker that gets SIGTERM first ends the tasks that it runs.
         "terminationGracePeriodSeconds": pool.drain_timeout_seconds,
         "securityContext": pod_security_context(pool.pod_security, users.get("securityContext", {})),
-        "containers": [_worker_container(pool, users, url_has_query)],
-        "volumes": [*_volumes(pool, users), *users.get("volumes", [])],
+        "containers": [_worker_container(pool, users, url_has_query, agent_config is not None)],
+        "volumes": [*_volumes(pool, users, agent_config), *users.get("volumes", [])],
     }
     helpers = _init_containers(pool.pod_security, users)
     return {**spec, "initContainers": helpers} if helpers else spec
@@ -48,16 +49,17 @@ def fresh(value: Any) -> Any:
     return value
 
 
-def _worker_container(pool: WorkerPool, users: Mapping[str, Any], url_has_query: bool) -> dict[str, Any]:
+def _worker_container(pool: WorkerPool, users: Mapping[str, Any], url_has_query: bool, agent: bool) -> dict[str, Any]:
+    own = [*environment(pool, url_has_query=url_has_query), *(agent_environment(pool) if agent else [])]
     container = {
         "name": WORKER_CONTAINER,
         "image": pool.image,
-        "command": worker_command(pool),
-        "args": worker_arguments(pool),
-        "env": [*environment(pool, url_has_query=url_has_query), *users.get("env", [])],
+        "command": worker_command(pool, agent=agent),
+        "args": worker_arguments(pool, agent=agent),
+        "env": [*own, *users.get("env", [])],
         "startupProbe": startup_probe(pool),
         "readinessProbe": readiness_probe(pool),
-        "volumeMounts": [*_mounts(pool, users), *users.get("volumeMounts", [])],
+        "volumeMounts": [*_mounts(pool, users, agent), *users.get("volumeMounts", [])],
         **{name: users[name] for name in CONTAINER_FIELDS if name in users},
     }
     context = worker_security_context(pool.pod_security)
@@ -79,16 +81,18 @@ def _with_default_security(level: PodSecurity, helper: dict[str, Any]) -> dict[s
     return helper if default is None or "securityContext" in helper else {**helper, "securityContext": default}
 
 
-def _volumes(pool: WorkerPool, users: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Ours: a little memory for the file that says "ready", the broker's certificates, a /tmp on a read-only root."""
+def _volumes(pool: WorkerPool, users: Mapping[str, Any], agent_config: str | None) -> list[dict[str, Any]]:
+    """Ours: a little memory for files of state, the agent, the broker's certificates, a /tmp on a read-only root."""
     run = {"name": RUN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
+    agent = [] if agent_config is None else [agent_volume(agent_config)]
     tmp = [{"name": TMP_VOLUME, "emptyDir": {}}] if _needs_tmp(pool, users) else []
-    return [run, *tls_volumes(pool.broker.tls), *tmp]
+    return [run, *agent, *tls_volumes(pool.broker.tls), *tmp]
 
 
-def _mounts(pool: WorkerPool, users: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _mounts(pool: WorkerPool, users: Mapping[str, Any], agent: bool) -> list[dict[str, Any]]:
     tmp = [{"name": TMP_VOLUME, "mountPath": TMP_DIR}] if _needs_tmp(pool, users) else []
-    return [{"name": RUN_VOLUME, "mountPath": RUN_DIR}, *tls_mounts(pool.broker.tls), *tmp]
+    agents = [agent_mount()] if agent else []
+    return [{"name": RUN_VOLUME, "mountPath": RUN_DIR}, *agents, *tls_mounts(pool.broker.tls), *tmp]
 
 
 def _needs_tmp(pool: WorkerPool, users: Mapping[str, Any]) -> bool:

@@ -15,6 +15,9 @@ from celeriac.pool.model import (
 )
 from celeriac.scaling.types import Policy
 
+AGENT = "import celery\n"
+"""The text of an agent, for manifests only."""
+
 SECRET_BROKER = BrokerSpec(url_from=SecretKey("broker", "url"))
 TLS_BROKER = replace(
     SECRET_BROKER,
@@ -114,3 +117,4 @@ POOLS = {
     "restricted-template": RESTRICTED_TEMPLATE,
     "tls": TLS,
 }
+WITH_AGENT = {"prefork": PREFORK, "tls": replace(TLS, worker=WorkerOptions(), max_attempts=3)}

@@ -1,0 +1,69 @@
+"""The agent in a pool's workers: the ConfigMap that holds its one file, and what a pod has of it.
+
+The file is mounted beside the image's own code, which stays as it is. The name of the ConfigMap follows from its
+content: another agent is another pod template, a rollout as any other, and the pods of before keep the one they have.
+"""
+
+import hashlib
+from typing import Any, Final
+
+from celeriac.pool.model import WorkerPool
+from celeriac.resources.labels import owner_reference, pool_labels
+
+AGENT_DIR: Final = "/celeriac"
+AGENT_MODULE: Final = "celeriac_agent"
+AGENT_FILE: Final = f"{AGENT_MODULE}.py"
+AGENT_VOLUME: Final = "celeriac-agent"
+READ_ONLY_MODE: Final = 0o444
+
+_DIGITS: Final = 8  # of the digest, in the name
+
+
+def build_agent_config(pool: WorkerPool, source: str) -> dict[str, Any]:
+    """The ConfigMap with the agent, whose text is `source`. It never changes (immutable); kubelets need no watch."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": agent_config_name(pool, source),
+            "namespace": pool.key.namespace,
+            "labels": pool_labels(pool),
+            "ownerReferences": [owner_reference(pool)],
+        },
+        "immutable": True,
+        "data": {AGENT_FILE: source},
+    }
+
+
+def agent_config_name(pool: WorkerPool, source: str) -> str:
+    """The ConfigMap's name, of at most 87 characters; a pool's has at most 63."""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:_DIGITS]
+    return f"{pool.key.name}-{AGENT_VOLUME}-{digest}"
+
+
+def agent_environment(pool: WorkerPool) -> list[dict[str, Any]]:
+    """What tells the agent who it is.
+
+    Prefetch is off unless the user asks for some: what waits at a busy worker is out of reach for an idle one.
+    """
+    variables: list[dict[str, Any]] = [
+        {"name": "CELERIAC_NAMESPACE", "value": pool.key.namespace},
+        {"name": "CELERIAC_POOL", "value": pool.key.name},
+        {"name": "CELERIAC_POOL_UID", "value": pool.uid},
+        {"name": "CELERIAC_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "CELERIAC_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        {"name": "CELERIAC_MAX_ATTEMPTS", "value": str(pool.max_attempts)},
+    ]
+    if pool.worker.prefetch_multiplier is None:
+        variables.append({"name": "CELERIAC_DISABLE_PREFETCH", "value": "1"})
+    return variables
+
+
+def agent_volume(config_name: str) -> dict[str, Any]:
+    """The ConfigMap as a volume that any user of the image may read."""
+    return {"name": AGENT_VOLUME, "configMap": {"name": config_name, "defaultMode": READ_ONLY_MODE}}
+
+
+def agent_mount() -> dict[str, Any]:
+    """Where `agent_volume` is seen."""
+    return {"name": AGENT_VOLUME, "mountPath": AGENT_DIR, "readOnly": True}
