@@ -1,0 +1,423 @@
+"""What workers with the agent leave in Redis: reports, marks, and messages that a gone process held."""
+
+# mypy: disable-error-code="import-untyped, no-untyped-call"
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
+
+from celeriac import reasons
+from celeriac.brokers.redis.broker import RedisBroker
+from celeriac.brokers.redis.takeover import LOOK_THROUGH
+from celeriac.brokers.redis.url import parse
+from celeriac.brokers.types import BrokerAddress, BrokerDoubt, Process, QueueSet, Restored
+from celeriac.pool.model import QueueLayout
+from tests.integration.brokers import producer, readings
+from tests.integration.gone_worker import POOL_UID, STARTED, GoneWorker, report
+from tests.integration.redis_server import HOST, RedisServer
+
+pytestmark = pytest.mark.integration
+
+MAIL = QueueSet(("mail",), agent=POOL_UID)
+LAYOUT = QueueLayout()
+MANY = 10_000
+MANY_SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[RedisServer]:
+    with RedisServer() as running:
+        yield running
+
+
+@pytest.fixture
+def server(one_server: RedisServer) -> RedisServer:
+    with one_server.client() as client:
+        client.flushall()
+    return one_server
+
+
+@pytest.fixture
+async def broker(server: RedisServer) -> AsyncIterator[RedisBroker]:
+    async with a_broker(server.celery_url) as one:
+        yield one
+
+
+class a_broker:
+    """A RedisBroker that is closed at the end."""
+
+    def __init__(self, url: str) -> None:
+        self.one = RedisBroker(parse(BrokerAddress(url)))
+
+    async def __aenter__(self) -> RedisBroker:
+        return self.one
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.one.close()
+
+
+async def the_process(broker: RedisBroker, key_prefix: str = "") -> Process:
+    (process,) = await broker.processes([key_prefix])
+    return process
+
+
+def send(server: RedisServer, queue: str, *ids: str, **options: Any) -> None:
+    app = producer(server, **options.pop("transport_options", {}))
+    for each in ids:
+        app.send_task("task", queue=queue, task_id=each, **options)
+
+
+def in_order(server: RedisServer, key: str) -> list[dict[str, Any]]:
+    """The messages of a list, the one that is consumed next first."""
+    with server.client() as client:
+        return [json.loads(text) for text in reversed(client.lrange(key, 0, -1))]
+
+
+def ids(server: RedisServer, key: str) -> list[str]:
+    return [message["headers"]["id"] for message in in_order(server, key)]
+
+
+def keys(server: RedisServer) -> set[str]:
+    """All keys but those in which kombu keeps its bindings."""
+    with server.client() as client:
+        return {key for key in client.scan_iter() if not key.startswith("_kombu")}
+
+
+async def test_a_reading_brings_reports_marks_and_dead_letters_with_it(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    worker = GoneWorker(server)
+    with server.client() as client:
+        client.lpush("celeriac:dead:mail", "{}", "{}")
+    await broker.mark(LAYOUT, POOL_UID, {worker.pod_uid: "token-1", "another": "token-2"})
+    await broker.mark(LAYOUT, POOL_UID, {"another": None})
+    ours, plain = readings(await broker.read([MAIL, QueueSet(("mail",))]))
+    said = ours.reports[worker.pod_uid]
+    assert (said.process, said.counter, said.active, said.busy_seconds) == (worker.process, 1, 2, 41.5)
+    assert said.capabilities == {"inflight", "drain", "exact"}
+    assert ours.marks == {worker.pod_uid: "token-1"}
+    assert (ours.dead, plain.dead, plain.reports, plain.marks) == (2, 0, {}, {})
+
+
+async def test_what_is_no_report_is_as_good_as_missing(server: RedisServer, broker: RedisBroker) -> None:
+    good = report("ml-1.0a1b2c3d", "ml-1", 1)
+    with server.client() as client:
+        key = f"celeriac:{POOL_UID}:reports"
+        client.hset(key, "good", json.dumps(good))
+        for number, bad in enumerate(("", "[]", "{", json.dumps({**good, "active": "2"}), "[" * 60_000)):
+            client.hset(key, f"bad-{number}", bad)
+    (reading,) = readings(await broker.read([MAIL]))
+    assert set(reading.reports) == {"good"}
+
+
+async def test_a_key_of_another_type_spoils_only_the_pool_with_the_agent(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    with server.client() as client:
+        client.set(f"celeriac:{POOL_UID}:reports", "mine")
+    spoiled, plain = await broker.read([MAIL, QueueSet(("mail",))])
+    assert isinstance(spoiled, BrokerDoubt)
+    assert spoiled.reason == reasons.BROKER_WRONG_TYPE
+    assert not isinstance(plain, BrokerDoubt)
+
+
+async def test_what_a_gone_worker_held_is_consumed_next_and_in_the_order_in_which_it_came(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    send(server, "mail", "1", "2", "3", "4", "5")
+    with server.client() as client:
+        bodies = {
+            message["headers"]["id"]: message["body"] for message in map(json.loads, client.lrange("mail", 0, -1))
+        }
+    worker = GoneWorker(server)
+    worker.take("mail", started=True)
+    worker.take("mail", 2)
+    assert await broker.restore(await the_process(broker), died=False) == Restored(restored=3)
+    assert ids(server, "mail") == ["1", "2", "3", "4", "5"]
+    first, *_, last = in_order(server, "mail")
+    assert first["headers"]["redelivered"] is first["properties"]["delivery_info"]["redelivered"] is True
+    assert "redelivered" not in last["headers"]
+    assert {message["headers"]["id"]: message["body"] for message in in_order(server, "mail")} == bodies
+    assert keys(server) == {"mail", "celeriac:pools"}, "nothing is left of the process"
+    await broker.forget_pool("", POOL_UID)
+    assert keys(server) == {"mail"}
+
+
+async def test_prefix_separator_and_priorities_are_those_of_the_process(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    options = {"global_keyprefix": "shop:", "sep": ":", "priority_steps": [0, 5]}
+    for priority in (0, 4, 5, 9):
+        send(server, "mail", f"p{priority}", priority=priority, transport_options=options)
+    worker = GoneWorker(server, key_prefix="shop:", separator=":", steps=(0, 5))
+    worker.take("mail", 4)
+    assert await broker.processes([""]) == []
+    assert await broker.restore(await the_process(broker, "shop:"), died=True) == Restored(restored=4)
+    assert (ids(server, "shop:mail"), ids(server, "shop:mail:5")) == (["p0", "p4"], ["p5", "p9"])
+
+
+async def test_a_message_of_a_topic_goes_back_to_the_one_queue_that_it_came_from(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    """Without the stamp nobody can say which of two bound queues it was; both would run it twice."""
+    topic = Exchange("orders", type="topic")
+    mail, audit = Queue("mail", topic, routing_key="order.#"), Queue("audit", topic, routing_key="order.*")
+    with Connection(server.celery_url) as connection:
+        for _ in range(2):
+            connection.Producer().publish({}, exchange=topic, routing_key="order.new", declare=[mail, audit])
+    worker = GoneWorker(server)
+    (stamped,) = worker.take(mail)
+    (unstamped,) = worker.take(mail)
+    with server.client() as client:
+        entry = client.hget(worker.unacked, unstamped) or ""
+        client.hset(worker.unacked, unstamped, entry.replace("celeriac_queue", "another"))
+    assert stamped != unstamped
+    assert await broker.restore(await the_process(broker), died=False) == Restored(restored=1, dead=1)
+    with server.client() as client:
+        assert [client.llen(key) for key in ("mail", "audit", "celeriac:dead:unroutable")] == [1, 2, 1]
+    (letter,) = await broker.oldest_dead("", "unroutable", 10)
+    assert "bound" in letter.reason
+    assert await broker.requeue_dead(LAYOUT, "unroutable", to="mail") == 1
+    assert len(in_order(server, "mail")) == 2
+
+
+async def test_an_unstamped_message_whose_exchange_has_one_queue_goes_there(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    queue = Queue("mail", Exchange("shop", type="direct"), routing_key="letters")
+    with Connection(server.celery_url) as connection:
+        connection.Producer().publish({}, exchange=queue.exchange, routing_key="letters", declare=[queue])
+    worker = GoneWorker(server)
+    (tag,) = worker.take(queue)
+    with server.client() as client:
+        entry = client.hget(worker.unacked, tag) or ""
+        client.hset(worker.unacked, tag, entry.replace("celeriac_queue", "another"))
+    assert await broker.restore(await the_process(broker), died=False) == Restored(restored=1)
+    assert len(in_order(server, "mail")) == 1
+
+
+async def test_a_broadcast_is_dropped_with_the_worker_that_it_was_for(server: RedisServer, broker: RedisBroker) -> None:
+    send(server, "mail", "1")
+    worker = GoneWorker(server)
+    worker.take("mail", stamp="")
+    assert await broker.restore(await the_process(broker), died=True) == Restored(dropped=1)
+    assert keys(server) == {"celeriac:pools"}
+
+
+async def test_a_task_that_kills_its_workers_becomes_a_dead_letter_and_its_neighbours_do_not(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    send(server, "mail", "poison", "innocent")
+    for attempt in range(3):
+        worker = GoneWorker(server, start=f"0000000{attempt}", max_attempts=3)
+        worker.take("mail", started=True)
+        worker.take("mail")
+        expected = Restored(restored=2) if attempt < 2 else Restored(restored=1, dead=1)
+        assert await broker.restore(await the_process(broker), died=True) == expected
+    assert (ids(server, "mail"), ids(server, "celeriac:dead:mail")) == (["innocent"], ["poison"])
+    (letter,) = await broker.oldest_dead("", "mail", 10)
+    assert (letter.task, letter.id, letter.reason) == (
+        "task",
+        "poison",
+        "it was running in 3 worker processes that died",
+    )
+    assert await broker.dead_queues("") == {"mail": 1}
+
+
+async def test_evictions_never_make_a_dead_letter(server: RedisServer, broker: RedisBroker) -> None:
+    send(server, "mail", "long")
+    for attempt in range(7):
+        worker = GoneWorker(server, start=f"0000000{attempt}", max_attempts=3)
+        worker.take("mail", started=True)
+        assert await broker.restore(await the_process(broker), died=False) == Restored(restored=1)
+    assert "celeriac_deaths" not in in_order(server, "mail")[0]["properties"]["delivery_info"]
+
+
+async def test_dead_letters_go_back_behind_what_waits_the_oldest_first_with_a_new_life(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    send(server, "mail", *(str(number) for number in range(250)), priority=3)
+    worker = GoneWorker(server, max_attempts=1)
+    worker.take("mail", 249, started=True)
+    assert await broker.restore(await the_process(broker), died=True) == Restored(dead=249)
+    with server.client() as client:
+        client.rpush("celeriac:dead:mail", "no message")
+    assert await broker.dead_letters(LAYOUT, "mail") == 250
+    assert await broker.requeue_dead(LAYOUT, "mail") == 249
+    back = in_order(server, "mail\x06\x163")
+    assert [message["headers"]["id"] for message in back] == ["249", *(str(number) for number in range(249))]
+    assert not [message for message in back if "celeriac_deaths" in message["properties"]["delivery_info"]]
+    assert await broker.dead_letters(LAYOUT, "mail") == 1, "what is no message stays"
+    assert await broker.purge_dead("", "mail") == 1
+
+
+async def test_racing_reapers_move_each_message_once(server: RedisServer, broker: RedisBroker) -> None:
+    numbers = [f"{number:04}" for number in range(1200)]
+    send(server, "mail", *numbers)
+    worker = GoneWorker(server)
+    worker.take("mail", len(numbers))
+    process = await the_process(broker)
+    async with a_broker(server.celery_url) as second, a_broker(server.celery_url) as third:
+        results = await asyncio.gather(*(one.restore(process, died=True) for one in (broker, second, third)))
+    assert sum(result.restored for result in results) == len(numbers)
+    assert sorted(ids(server, "mail")) == numbers
+    assert await broker.restore(process, died=True) == Restored(), "and once more does no harm"
+
+
+async def test_ten_thousand_messages_are_back_in_two_seconds(server: RedisServer, broker: RedisBroker) -> None:
+    worker = GoneWorker(server)
+    send(server, "mail", "0")
+    (tag,) = worker.take("mail")
+    with server.client() as client:
+        entry = client.hget(worker.unacked, tag) or ""
+        entries = {f"{tag}-{number}": entry.replace('"id": "0"', f'"id": "{number}"') for number in range(MANY)}
+        client.delete(worker.unacked, worker.index)
+        client.hset(worker.unacked, mapping=entries)
+        client.zadd(
+            worker.index,
+            {each: number + (STARTED if number % 7 == 0 else 0) for number, each in enumerate(entries)},
+        )
+    process = await the_process(broker)
+    before = time.monotonic()
+    assert await broker.restore(process, died=True) == Restored(restored=MANY)
+    taken = time.monotonic() - before
+    assert taken < MANY_SECONDS, f"{MANY} messages took {taken:.2f} s"
+    assert ids(server, "mail") == [str(number) for number in range(MANY)]
+
+
+async def test_a_message_without_index_or_without_sense_is_not_stranded(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    send(server, "mail", "1")
+    worker = GoneWorker(server)
+    worker.take("mail")
+    with server.client() as client:
+        client.delete(worker.index)
+        client.hset(worker.unacked, "senseless", "no message")
+        client.zadd(worker.index, {"acknowledged": 1.0})
+    assert await broker.restore(await the_process(broker), died=True) == Restored(restored=1, dead=1)
+    assert keys(server) == {"mail", "celeriac:dead:unroutable", "celeriac:pools"}
+
+
+async def test_a_younger_process_of_the_same_pod_keeps_its_report_and_its_mark(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    old = GoneWorker(server)
+    young = GoneWorker(server, start="99999999")
+    await broker.mark(LAYOUT, POOL_UID, {old.pod_uid: "token"})
+    for process in await broker.processes([""]):
+        if process.process == old.process:
+            await broker.restore(process, died=True)
+    (reading,) = readings(await broker.read([MAIL]))
+    assert reading.reports[young.pod_uid].process == young.process
+    assert reading.marks == {young.pod_uid: "token"}
+    await broker.forget_pool("", POOL_UID)
+    assert (await the_process(broker)).process == young.process, "a pool with a process is not forgotten"
+
+
+async def test_registrations_that_name_other_keys_are_not_believed(server: RedisServer, broker: RedisBroker) -> None:
+    """What they name is moved and deleted: nobody may point the operator at the application's own data."""
+    worker = GoneWorker(server)
+    with server.client() as client:
+        for wrong in ({"unacked": "sessions"}, {"poolUid": "another"}, {"prioritySteps": ["0"]}, {"started": True}):
+            client.hset(worker.key("processes"), worker.process, json.dumps({**worker.registration, **wrong}))
+            assert await broker.processes([""]) == []
+
+
+@pytest.mark.parametrize("rights", ["+@all -@scripting", "+@all"])
+async def test_a_user_who_may_run_no_scripts_restores_all_the_same(server: RedisServer, rights: str) -> None:
+    send(server, "mail", "1", "2", "3")
+    worker = GoneWorker(server, max_attempts=1)
+    worker.take("mail", started=True)
+    worker.take("mail", 2)
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "celery", "on", ">s3cr3t", "~*", *rights.split())
+    async with a_broker(f"redis://celery:s3cr3t@{HOST}:{server.port}/0") as broker:
+        assert await broker.restore(await the_process(broker), died=True) == Restored(restored=2, dead=1)
+        assert await broker.requeue_dead(LAYOUT, "mail") == 1
+    assert ids(server, "mail") == ["2", "3", "1"]
+
+
+@pytest.mark.parametrize(
+    "rights", ["~* +@read +@scripting", "~* +@read", "~* +@all -rpush", "~unacked* ~celeriac:* +@all"]
+)
+async def test_a_user_with_too_few_rights_is_told_which_are_missing(server: RedisServer, rights: str) -> None:
+    send(server, "mail", "1")
+    worker = GoneWorker(server)
+    worker.take("mail")
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "poor", "reset", "on", ">s3cr3t", *rights.split())
+    async with a_broker(f"redis://poor:s3cr3t@{HOST}:{server.port}/0") as broker:
+        process = await the_process(broker)
+        with pytest.raises(BrokerDoubt, match=r"grant the ACL user .*@write") as raised:
+            await broker.restore(process, died=True)
+    assert raised.value.reason == reasons.BROKER_PERMISSION_DENIED
+    with server.client() as client:
+        assert client.hlen(worker.unacked) == 1, "nothing is lost"
+
+
+@pytest.mark.parametrize("rights", ["+@all -@scripting", "+@all"])
+async def test_a_message_is_not_lost_where_something_else_bears_the_name_of_its_queue(
+    server: RedisServer, rights: str
+) -> None:
+    send(server, "mail", "1")
+    worker = GoneWorker(server)
+    worker.take("mail")
+    with server.client() as client:
+        client.set("mail", "something else")
+        client.execute_command("ACL", "SETUSER", "celery", "reset", "on", ">s3cr3t", "~*", *rights.split())
+    async with a_broker(f"redis://celery:s3cr3t@{HOST}:{server.port}/0") as broker:
+        with pytest.raises(BrokerDoubt, match="key 'mail'") as raised:
+            await broker.restore(await the_process(broker), died=True)
+    assert raised.value.reason == reasons.BROKER_WRONG_TYPE
+    with server.client() as client:
+        assert client.hlen(worker.unacked) == 1
+
+
+async def test_what_plain_workers_hold_is_taken_over_once_it_is_old_and_only_of_our_queues(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    send(server, "mail", "1", "2", "3")
+    send(server, "other", "4")
+    topic = Exchange("orders", type="topic")
+    both = [Queue(name, topic, routing_key="order.#") for name in ("mail", "audit")]
+    with Connection(server.celery_url) as connection:
+        connection.Producer().publish({}, exchange=topic, routing_key="order.new", declare=both)
+        channel = connection.channel()
+        channel.do_restore = False
+        for name, count in (("mail", 2), ("other", 1), ("audit", 1)):
+            for _ in range(count):
+                assert Queue(name, exchange="", no_declare=True)(channel).get() is not None
+    with server.client() as client:
+        newest = client.zrange("unacked_index", 0, -1)[1]
+        client.zincrby("unacked_index", 3600, newest)
+    assert await broker.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored()
+    assert await broker.take_over(LAYOUT, ["mail"], older_than_seconds=0) == Restored(restored=1)
+    with server.client() as client:
+        assert (client.hlen("unacked"), client.llen("mail"), client.llen("other")) == (3, 3, 0)
+    assert in_order(server, "mail")[0]["headers"]["id"] == "1"
+
+
+async def test_old_messages_of_others_do_not_hide_ours_for_ever(server: RedisServer, broker: RedisBroker) -> None:
+    """A call looks through a bounded number of entries, and the next one goes on from there."""
+    others = json.dumps([{"body": "", "properties": {}}, "", "other"])
+    ours = json.dumps([{"body": "", "properties": {}}, "", "mail"])
+    with server.client() as client:
+        client.hset("unacked", mapping={str(number): others for number in range(LOOK_THROUGH)} | {"ours": ours})
+        client.zadd("unacked_index", {str(number): number for number in range(LOOK_THROUGH)} | {"ours": LOOK_THROUGH})
+    assert await broker.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored()
+    assert await broker.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored(restored=1)
+
+
+async def test_a_broker_that_is_gone_is_a_doubt_that_names_no_password(server: RedisServer) -> None:
+    async with a_broker("redis://:s3cr3t@127.0.0.1:1/0") as broker:
+        with pytest.raises(BrokerDoubt) as raised:
+            await broker.processes([""])
+    assert raised.value.reason == reasons.BROKER_CONNECTION_FAILED
+    assert "s3cr3t" not in str(raised.value)
