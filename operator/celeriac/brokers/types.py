@@ -143,6 +143,7 @@ class Process:
 
     started             Unix time by the clock of the worker's node
     visibility_timeout  the application's own, in seconds
+    reported            counter of its last report, None without one: while it moves, the process lives
     max_attempts        a message that was running in so many processes that died becomes a dead letter
     """
 
@@ -162,6 +163,7 @@ class Process:
     visibility_timeout: float
     max_attempts: int
     key_prefix: str
+    reported: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

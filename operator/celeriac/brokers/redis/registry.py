@@ -4,6 +4,7 @@ A registration never expires: it is the only trace of messages that a dead worke
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -49,19 +50,20 @@ def process_of(key_prefix: str, pool_uid: str, name: bytes, text: bytes) -> Proc
 
 
 async def registered(redis: Redis, key_prefixes: Collection[str]) -> list[Process]:
-    """All registrations that can be understood, in two round trips."""
+    """All registrations that can be understood, with the counter of each one's last report; in two round trips."""
     prefixes = tuple(dict.fromkeys(key_prefixes))
     pools: list[Mapping[bytes, bytes]] = await ask(redis, [("HGETALL", pools_key(prefix)) for prefix in prefixes])
     places = [
         (prefix, uid.decode(errors="replace")) for prefix, uids in zip(prefixes, pools, strict=True) for uid in uids
     ]
-    entries = await ask(redis, [("HGETALL", processes_key(*place)) for place in places])
-    found = (
-        process_of(*place, name, text)
-        for place, some in zip(places, entries, strict=True)
-        for name, text in some.items()
-    )
-    return [process for process in found if process is not None]
+    entries = await ask(redis, [("HGETALL", key(*place)) for place in places for key in (processes_key, reports_key)])
+    found = []
+    for place, some, reports in zip(places, entries[::2], entries[1::2], strict=True):
+        said = [report_of(pod_uid, text) for pod_uid, text in reports.items()]
+        counters = {report.process: report.counter for report in said if report is not None}
+        processes = [process_of(*place, name, text) for name, text in some.items()]
+        found += [replace(each, reported=counters.get(each.process)) for each in processes if each is not None]
+    return found
 
 
 async def forget_process(redis: Redis, process: Process) -> bool:
