@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from celeriac.brokers.redis.errors import write_doubt
 from celeriac.brokers.redis.keys import dead_key, list_key
 from celeriac.brokers.redis.letters import dead_reason_of, message_of, revived, step_of
-from celeriac.brokers.redis.moves import FromList, ask_one, move
+from celeriac.brokers.redis.moves import MessageList, Move, ask_one, move
 from celeriac.pool.model import QueueLayout
 
 PAGE: Final = 100
@@ -63,10 +63,10 @@ async def requeue(redis: Redis, layout: QueueLayout, source: str, target: str, w
                 skipped += 1
                 continue
             to = list_key(layout, target, step_of(message, layout.priority_steps))
-            moves.append(FromList(key, text, to, revived(message)))
-        for each, done in zip(moves, await move(redis, moves), strict=True):
+            moves.append(Move(b"", text, to, revived(message), push="LPUSH"))
+        for each, done in zip(moves, await move(redis, MessageList(key), moves), strict=True):
             if isinstance(done, Exception):
-                raise write_doubt(done, each.target, where)
+                raise write_doubt(done, each.target or key, where)
             moved += done
     return moved
 

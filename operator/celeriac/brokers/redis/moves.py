@@ -2,108 +2,140 @@
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError, WatchError
+from redis.exceptions import NoScriptError, ResponseError, WatchError
 
 from celeriac.brokers.redis.queries import Command, Script
 
 BATCH: Final = 500
 
-# KEYS: unacked hash, its index, the target list if there is one. ARGV: tag, entry as it was read, push command, message
-_FROM_HASH: Final = Script("""
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-if KEYS[3] then redis.call(ARGV[3], KEYS[3], ARGV[4]) end
-redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('ZREM', KEYS[2], ARGV[1])
-return 1
-""")
+# Five arguments for each move: tag, entry as it was read, push command, number of the target key (0: none), message.
+# For each: 1, 0 where it found nothing to move, or the error that the target answered.
+_EACH: Final = """
+local made = {}
+for i = 1, #ARGV, 5 do
+  local done = 0
+  if found(ARGV[i], ARGV[i + 1]) then
+    done = 1
+    local target = tonumber(ARGV[i + 3])
+    if target > 0 then
+      local pushed = redis.pcall(ARGV[i + 2], KEYS[target], ARGV[i + 4])
+      if type(pushed) == 'table' then done = pushed end
+    end
+    if done == 1 then remove(ARGV[i], ARGV[i + 1]) end
+  end
+  made[#made + 1] = done
+end
+return made
+"""
 
-# KEYS: list, target list. ARGV: message as it was read, message as it goes
-_FROM_LIST: Final = Script("""
-if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 0 then return 0 end
-redis.call('LPUSH', KEYS[2], ARGV[2])
-return 1
-""")
+_FROM_UNACKED: Final = Script(f"""
+local function found(tag, entry) return redis.call('HGET', KEYS[1], tag) == entry end
+local function remove(tag)
+  redis.call('HDEL', KEYS[1], tag)
+  redis.call('ZREM', KEYS[2], tag)
+end
+{_EACH}""")
+
+_FROM_LIST: Final = Script(f"""
+local function found(_, entry) return redis.call('LPOS', KEYS[1], entry, 'RANK', -1) end
+local function remove(_, entry) redis.call('LREM', KEYS[1], -1, entry) end
+{_EACH}""")
 
 
 @dataclass(frozen=True, slots=True)
-class FromUnacked:
-    """A message out of an unacked hash; `push` is RPUSH (consumed next) or LPUSH. Without a target it is dropped."""
+class Move:
+    """One message: what it is in its source, and what is pushed to where. Without a target it is dropped.
 
-    unacked: str
-    index: str
+    `push` is RPUSH (consumed next) or LPUSH (the producers' end).
+    """
+
     tag: bytes
     entry: bytes
     target: str | None = None
     message: bytes = b""
     push: str = "RPUSH"
-    script: Script = _FROM_HASH
 
-    def arguments(self) -> Command:
-        """Keys and arguments of the script."""
-        keys = (self.unacked, self.index) if self.target is None else (self.unacked, self.index, self.target)
-        return (len(keys), *keys, self.tag, self.entry, self.push, self.message)
 
-    async def in_transaction(self, pipe: "Pipeline") -> bool:
-        """The same under WATCH: queue the commands, or find nothing to move."""
-        await pipe.watch(self.unacked)
-        if await pipe.execute_command("HGET", self.unacked, self.tag) != self.entry:
-            return False
-        if self.target is not None:
-            await _require_list(pipe, self.target)
-        _begin(pipe)
-        if self.target is not None:
-            pipe.execute_command(self.push, self.target, self.message)
-        pipe.execute_command("HDEL", self.unacked, self.tag)
-        pipe.execute_command("ZREM", self.index, self.tag)
-        return True
+class Source(Protocol):
+    """Where messages are moved from."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Its keys; the first one changes with every move."""
+
+    @property
+    def script(self) -> Script:
+        """Makes many moves."""
+
+    async def has(self, pipe: Pipeline, move: Move) -> bool:
+        """Whether the message is still what was read."""
+
+    def removal(self, move: Move) -> Sequence[Command]:
+        """The commands that take it away."""
 
 
 @dataclass(frozen=True, slots=True)
-class FromList:
-    """A message out of a list, to the producers' end of another."""
+class Unacked:
+    """An unacked hash and its index."""
 
-    source: str
-    entry: bytes
-    target: str
-    message: bytes
+    unacked: str
+    index: str
+    script: Script = _FROM_UNACKED
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Both."""
+        return (self.unacked, self.index)
+
+    async def has(self, pipe: Pipeline, move: Move) -> bool:
+        """Compare the entry."""
+        return bool(await pipe.execute_command("HGET", self.unacked, move.tag) == move.entry)
+
+    def removal(self, move: Move) -> Sequence[Command]:
+        """Out of both."""
+        return ("HDEL", self.unacked, move.tag), ("ZREM", self.index, move.tag)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageList:
+    """A list of messages; the oldest are at its right."""
+
+    key: str
     script: Script = _FROM_LIST
 
-    def arguments(self) -> Command:
-        """Keys and arguments of the script."""
-        return (2, self.source, self.target, self.entry, self.message)
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The list."""
+        return (self.key,)
 
-    async def in_transaction(self, pipe: "Pipeline") -> bool:
-        """The same under WATCH: queue the commands, or find nothing to move."""
-        await pipe.watch(self.source)
-        if self.entry not in await pipe.execute_command("LRANGE", self.source, -BATCH, -1):
-            return False
-        await _require_list(pipe, self.target)
-        _begin(pipe)
-        pipe.execute_command("LREM", self.source, -1, self.entry)
-        pipe.execute_command("LPUSH", self.target, self.message)
-        return True
+    async def has(self, pipe: Pipeline, move: Move) -> bool:
+        """Look for it from the right."""
+        return await pipe.execute_command("LPOS", self.key, move.entry, "RANK", -1) is not None
+
+    def removal(self, move: Move) -> Sequence[Command]:
+        """Out of the list."""
+        return (("LREM", self.key, -1, move.entry),)
 
 
-Move = FromUnacked | FromList
-
-
-async def move(redis: Redis, moves: Sequence[Move]) -> list[bool | Exception]:
+async def move(redis: Redis, source: Source, moves: Sequence[Move]) -> list[bool | Exception]:
     """Make the moves in their order: whether each found its message, or what Redis answered to it.
 
     A user who may run no scripts moves them one at a time under WATCH. Raises RedisError where the connection failed.
     """
-    replies = await _pipeline(redis, [("EVALSHA", each.script.sha, *each.arguments()) for each in moves])
-    unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-    texts = [("EVAL", moves[i].script.text, *moves[i].arguments()) for i in unknown]
-    for i, reply in zip(unknown, await _pipeline(redis, texts), strict=True):
-        replies[i] = reply
-    if any(_refuses_scripts(reply) for reply in replies):
-        replies = [await _alone(redis, each) for each in moves]
-    return [reply if isinstance(reply, Exception) else bool(reply) for reply in replies]
+    if not moves:
+        return []
+    arguments = _arguments(source, moves)
+    (reply,) = await _pipeline(redis, [("EVALSHA", source.script.sha, *arguments)])
+    if isinstance(reply, NoScriptError):
+        (reply,) = await _pipeline(redis, [("EVAL", source.script.text, *arguments)])
+    if isinstance(reply, ResponseError):
+        # It says nothing of a single message, and may be about scripts alone.
+        return [await _alone(redis, source, each) for each in moves]
+    return [each if isinstance(each, Exception) else bool(each) for each in reply]
 
 
 async def when(redis: Redis, watched: str, holds: Callable[[Pipeline], Awaitable[bool]], *commands: Command) -> bool:
@@ -147,11 +179,30 @@ async def ask(redis: Redis, commands: Collection[Command]) -> list[Any]:
     return replies
 
 
-async def _alone(redis: Redis, each: Move) -> bool | Exception:
+def _arguments(source: Source, moves: Sequence[Move]) -> Command:
+    """Number of keys, keys, and five arguments for each move."""
+    keys = (*source.keys, *dict.fromkeys(each.target for each in moves if each.target is not None))
+    number = {key: place for place, key in enumerate(keys, 1)}
+    arguments: list[str | bytes | int] = [len(keys), *keys]
+    for each in moves:
+        target = 0 if each.target is None else number[each.target]
+        arguments += (each.tag, each.entry, each.push, target, each.message)
+    return tuple(arguments)
+
+
+async def _alone(redis: Redis, source: Source, each: Move) -> bool | Exception:
     async with redis.pipeline(transaction=True) as pipe:
         try:
-            if not await each.in_transaction(pipe):
+            await pipe.watch(source.keys[0])
+            if not await source.has(pipe, each):
                 return False
+            if each.target is not None:
+                await _require_list(pipe, each.target)
+            _begin(pipe)
+            if each.target is not None:
+                pipe.execute_command(each.push, each.target, each.message)
+            for command in source.removal(each):
+                pipe.execute_command(*command)
             await pipe.execute()
         except WatchError:
             return False
@@ -168,10 +219,3 @@ async def _pipeline(redis: Redis, commands: Collection[Command]) -> list[Any]:
             pipe.execute_command(*command)
         replies: list[Any] = await pipe.execute(raise_on_error=False)
         return replies
-
-
-def _refuses_scripts(reply: Any) -> bool:
-    """Tell whether the ACL, or a server without Lua, refuses the script itself."""
-    return isinstance(reply, NoPermissionError) or (
-        isinstance(reply, RedisError) and str(reply).startswith("unknown command")
-    )

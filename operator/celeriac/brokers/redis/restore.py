@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from celeriac.brokers.redis.errors import write_doubt
 from celeriac.brokers.redis.keys import UNROUTABLE, dead_key, list_key
 from celeriac.brokers.redis.letters import BROADCAST, NO_ROUTE, Letter, letter_of, redelivered, step_of
-from celeriac.brokers.redis.moves import BATCH, FromUnacked, ask, ask_one, move
+from celeriac.brokers.redis.moves import BATCH, Move, Unacked, ask, ask_one, move
 from celeriac.brokers.redis.plan import Share
 from celeriac.brokers.redis.registry import forget_process
 from celeriac.brokers.redis.unacked import Binding, bindings_of
@@ -43,6 +43,11 @@ class Hash:
     layout: QueueLayout
 
     @property
+    def messages(self) -> Unacked:
+        """As a source of moves."""
+        return Unacked(self.unacked, self.index)
+
+    @property
     def share(self) -> Share:
         """Where the bindings of exchanges are."""
         return Share(self.layout.key_prefix, self.layout.separator)
@@ -52,7 +57,7 @@ class Hash:
 class Outcome:
     """What becomes of one message."""
 
-    move: FromUnacked
+    move: Move
     effect: Restored
 
 
@@ -96,13 +101,13 @@ async def tables(redis: Redis, share: Share, letters: Sequence[Letter | None]) -
     return found
 
 
-async def carry_out(redis: Redis, outcomes: Sequence[Outcome], where: str) -> Restored:
+async def carry_out(redis: Redis, source: Hash, outcomes: Sequence[Outcome], where: str) -> Restored:
     """Make the moves; what another has moved meanwhile does not count. Raises BrokerDoubt for the first refused one."""
     total = Restored()
-    made = await move(redis, [outcome.move for outcome in outcomes])
+    made = await move(redis, source.messages, [outcome.move for outcome in outcomes])
     for outcome, done in zip(outcomes, made, strict=True):
         if isinstance(done, Exception):
-            raise write_doubt(done, outcome.move.target or outcome.move.unacked, where)
+            raise write_doubt(done, outcome.move.target or source.unacked, where)
         total += outcome.effect if done else Restored()
     return total
 
@@ -123,7 +128,7 @@ async def _restore_some(
     ]
     dead = [outcome for outcome in outcomes if outcome.effect.dead]
     # Dead letters go in at the other end, so the oldest goes first.
-    return await carry_out(redis, [each for each in outcomes if not each.effect.dead] + dead[::-1], where)
+    return await carry_out(redis, source, [each for each in outcomes if not each.effect.dead] + dead[::-1], where)
 
 
 def _judge(
@@ -141,7 +146,7 @@ def _judge(
         return _dead(source, held, entry, UNROUTABLE, entry)
     queue = letter.queue(bindings)
     if queue == BROADCAST:
-        return Outcome(FromUnacked(source.unacked, source.index, held.tag, entry), Restored(dropped=1))
+        return Outcome(Move(held.tag, entry), Restored(dropped=1))
     deaths = letter.deaths + (died and held.started)
     if queue is None:
         return _dead(source, held, entry, UNROUTABLE, redelivered(letter, deaths, NO_ROUTE))
@@ -153,13 +158,13 @@ def _judge(
 
 def _back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str, deaths: int) -> Outcome:
     target = list_key(source.layout, queue, step_of(letter.message, source.layout.priority_steps))
-    move_ = FromUnacked(source.unacked, source.index, held.tag, entry, target, redelivered(letter, deaths))
+    move_ = Move(held.tag, entry, target, redelivered(letter, deaths))
     return Outcome(move_, Restored(restored=1))
 
 
 def _dead(source: Hash, held: Held, entry: bytes, queue: str, message: bytes) -> Outcome:
     target = dead_key(source.layout.key_prefix, queue)
-    move_ = FromUnacked(source.unacked, source.index, held.tag, entry, target, message, push="LPUSH")
+    move_ = Move(held.tag, entry, target, message, push="LPUSH")
     return Outcome(move_, Restored(dead=1))
 
 

@@ -43,7 +43,7 @@ class TakeOver:
         total = Restored()
         newest_first = outcomes[::-1]
         for first in range(0, len(outcomes), BATCH):
-            total += await carry_out(self._redis, newest_first[first : first + BATCH], self._where)
+            total += await carry_out(self._redis, source, newest_first[first : first + BATCH], self._where)
         return total
 
     async def _next(self, index: str, since: float, until: float) -> list[Held]:
