@@ -9,10 +9,21 @@ import math
 from dataclasses import dataclass
 
 from celeriac import reasons
-from celeriac.scaling.history import fresh_history, observe, record_change, remember
+from celeriac.scaling.eta import observe, recall
+from celeriac.scaling.history import fresh_history, record_change, remember
 from celeriac.scaling.rate import lower_bound, upper_bound
 from celeriac.scaling.target import DUST, Need, count, replicas_needed
-from celeriac.scaling.types import Decision, Demand, Doubt, History, Limit, Mode, Policy, SelectPolicy
+from celeriac.scaling.types import (
+    Decision,
+    Demand,
+    Doubt,
+    History,
+    Limit,
+    Mode,
+    Policy,
+    QueueWaitTarget,
+    SelectPolicy,
+)
 
 __all__ = ["decide", "fresh_history", "record_change"]
 
@@ -32,7 +43,9 @@ def decide(policy: Policy, demand: Demand | Doubt, history: History, now: float)
     `now` and all times in `history` are seconds on one monotonic clock. The mode beats the pin: a paused pool is left
     alone whatever its replicas say. The pin beats a doubt: it needs no broker.
     """
-    history = observe(history, demand, now)
+    if isinstance(demand, Demand):
+        history, demand = recall(history, demand, now)
+    history = observe(history, policy, demand, now)
     if policy.mode is Mode.PAUSED:
         message = f"scaling.mode is Paused: {count(demand.current_replicas, 'replica')} left as they are"
         return _without_demand(policy, history, now, demand.current_replicas, reasons.PAUSED, message)
@@ -83,7 +96,17 @@ def _from_demand(policy: Policy, demand: Demand, history: History, now: float) -
     step = _clamp(step, policy)
     step = _rule_for_zero(step, policy, demand, history, now)
     reason = _reason(step, demand, wanted)
-    return Decision(step.replicas, reason, step.message, limit=step.limit, history=history)
+    limit = step.limit or _unreachable_target(policy, demand)
+    return Decision(step.replicas, reason, step.message, limit=limit, history=history)
+
+
+def _unreachable_target(policy: Policy, demand: Demand) -> Limit | None:
+    """Say so where no number of new pods could keep the wanted wait, unless something else limits already."""
+    target, start = policy.target, demand.cold_start_seconds
+    if not isinstance(target, QueueWaitTarget) or start < target.seconds:
+        return None
+    message = f"a pod takes {start:.3g} s to start: a task that needs a new one waits longer than {target.seconds:g} s"
+    return Limit(reasons.TARGET_BELOW_COLD_START, f"{message} (target.queueWaitSeconds)")
 
 
 def _tolerate(policy: Policy, demand: Demand, need: Need) -> _Step:
@@ -167,7 +190,11 @@ def _rule_for_zero(step: _Step, policy: Policy, demand: Demand, history: History
     if never or history.idle_since is None or demand.current_replicas == 0 or step.replicas > 1:
         return step
     idle = now - history.idle_since
-    quiet = f"nothing waiting, running or scheduled since {int(idle)} s"
+    ahead = demand.scheduled + demand.deferred
+    if ahead and demand.agent:
+        quiet = f"nothing waiting or running since {int(idle)} s, {count(ahead, 'ETA task')} not yet due"
+    else:
+        quiet = f"nothing waiting, running or scheduled since {int(idle)} s"
     left = math.ceil(policy.scale_to_zero_after_seconds - idle)
     if left > 0:
         kept = "" if demand.current_replicas == 1 else "1 kept warm, "

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from operator import gt, lt
 
-from celeriac.scaling.types import Behavior, Demand, Doubt, History, Recommendation, ScaleChange, ScalingRules
+from celeriac.scaling.types import Behavior, History, Recommendation, ScaleChange, ScalingRules
 
 WINDOW_STEPS = 120
 """Resolution of a stabilization window: 0.5 s of the default 60 s, 30 s of the longest, 3600 s."""
@@ -44,13 +44,6 @@ def remember(history: History, behavior: Behavior, replicas: int, now: float) ->
         lowest=_extend(history.lowest, latest, behavior.scale_up.stabilization_window_seconds, lt),
         changes=tuple(c for c in history.changes if c.at > now - longest),
     )
-
-
-def observe(history: History, demand: Demand | Doubt, now: float) -> History:
-    """Start, keep or stop the clock of idleness. A doubt stops it: what was not read was not seen to be idle."""
-    if isinstance(demand, Doubt) or not demand.idle:
-        return replace(history, idle_since=None)
-    return history if history.idle_since is not None else replace(history, idle_since=now)
 
 
 def _longest_period(rules: ScalingRules) -> int:

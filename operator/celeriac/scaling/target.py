@@ -7,6 +7,7 @@ second, W the wanted wait in seconds, C the cold start in seconds, p current rep
 import math
 from dataclasses import dataclass
 
+from celeriac.scaling.eta import is_near, must_be_held
 from celeriac.scaling.types import Demand, Policy, QueueWaitTarget
 
 DUST = 1e-9
@@ -30,7 +31,7 @@ class Need:
 def replicas_needed(policy: Policy, demand: Demand) -> Need:
     """Return what the pool's target asks for, never 0 while workers hold anything."""
     if not (demand.waiting or demand.running):
-        return _without_tasks(demand)
+        return _without_tasks(policy, demand)
     if isinstance(policy.target, QueueWaitTarget):
         return _for_queue_wait(policy.target.seconds, policy.slots, demand)
     return _for_tasks_per_slot(policy.target.tasks, policy.slots, demand)
@@ -41,12 +42,21 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _without_tasks(demand: Demand) -> Need:
-    if demand.scheduled:
+def _without_tasks(policy: Policy, demand: Demand) -> Need:
+    kept = min(1, demand.current_replicas)
+    if must_be_held(demand):
         return Need(1, 0.0, f"{count(demand.scheduled, 'scheduled task')} held by workers: 1 replica")
+    if is_near(policy, demand):
+        seconds = max(0.0, demand.next_eta_seconds or 0.0)
+        return Need(1, 0.0, f"nothing waiting, but an ETA task is due in {seconds:.0f} s: 1 replica")
     if not demand.exact:
-        kept = min(1, demand.current_replicas)
         return Need(kept, 0.0, f"nothing waiting, but what workers hold is an estimate: {count(kept, 'replica')}")
+    if demand.held_elsewhere:
+        held = f"{count(demand.held_elsewhere, 'message')} held by workers outside the pool"
+        return Need(kept, 0.0, f"nothing waiting, but {held}: {count(kept, 'replica')}")
+    if demand.agent and demand.scheduled + demand.deferred:
+        ahead = count(demand.scheduled + demand.deferred, "ETA task")
+        return Need(0, 0.0, f"nothing waiting or running, {ahead} not yet due: 0 replicas")
     return Need(0, 0.0, "nothing waiting, running or scheduled: 0 replicas")
 
 

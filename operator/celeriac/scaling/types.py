@@ -181,13 +181,15 @@ class History:
     highest  the scale-down window as a staircase: each entry higher than all later ones, the first its maximum
     lowest   the scale-up window, likewise: the first is its minimum
     changes  what was performed, for the rate policies
-    idle_since  since when readings say without a gap that nothing waits and nothing is held
+    idle_since  since when readings say without a gap that nothing waits and nothing needs a worker
+    next_eta_at  when the earliest ETA task that is known falls due
     """
 
     highest: tuple[Recommendation, ...] = ()
     lowest: tuple[Recommendation, ...] = ()
     changes: tuple[ScaleChange, ...] = ()
     idle_since: float | None = None
+    next_eta_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
