@@ -50,10 +50,12 @@ NEEDED = [
     *pools("update", subresource="finalizers"),
     *(Access(verb, "deployments", group="apps") for verb in ("get", "list", "watch", "create", "patch")),
     *(Access(verb, "deployments", group="apps", subresource="scale") for verb in ("get", "patch")),
-    *(Access(verb, "pods") for verb in ("list", "watch")),
+    *(Access(verb, "pods") for verb in ("get", "list", "watch", "patch")),
+    *(Access(verb, "configmaps") for verb in ("get", "list", "create", "delete")),
     Access("get", "secrets", name="broker"),
     *(Access(verb, "events", group="events.k8s.io") for verb in ("create", "patch")),
 ]
+NODE = Access("get", "nodes", namespace="")
 LEASE = [lease("get"), lease("update"), lease("create", name="")]
 NEVER = [
     *pools("create", "update", "patch", "delete"),
@@ -61,6 +63,9 @@ NEVER = [
     *(Access(verb, "deployments", group="apps") for verb in ("update", "delete", "deletecollection")),
     *(Access(verb, "pods") for verb in ("create", "delete", "update")),
     Access("create", "pods", subresource="exec"),
+    Access("create", "pods", subresource="eviction"),
+    *(Access(verb, "configmaps") for verb in ("watch", "update", "patch", "deletecollection")),
+    *(Access(verb, "nodes", namespace="") for verb in ("list", "watch", "update", "patch", "delete")),
     *(Access(verb, "secrets") for verb in ("list", "watch", "create", "update", "patch", "delete")),
     Access("create", "events"),
     Access("create", "serviceaccounts", subresource="token"),
@@ -78,7 +83,7 @@ def test_the_operator_may_do_what_it_must_everywhere_and_nothing_else(
     install: Install, chart_cluster: ControlPlane
 ) -> None:
     install({})
-    everywhere = [*NEEDED, *(replace(question, namespace="") for question in NEEDED)]
+    everywhere = [*NEEDED, *(replace(question, namespace="") for question in NEEDED), NODE]
     assert granted(chart_cluster, OPERATOR, [*everywhere, *LEASE]) == [*everywhere, *LEASE]
     assert granted(chart_cluster, OPERATOR, NEVER) == []
 
@@ -86,6 +91,7 @@ def test_the_operator_may_do_what_it_must_everywhere_and_nothing_else(
 def test_with_a_list_of_namespaces_it_may_do_so_only_there(install: Install, chart_cluster: ControlPlane) -> None:
     install({"watchNamespaces": ["shop", "billing"]})
     assert granted(chart_cluster, OPERATOR, [*NEEDED, *LEASE]) == [*NEEDED, *LEASE]
+    assert granted(chart_cluster, OPERATOR, [NODE]) == []
     for elsewhere in ("other", SYSTEM, ""):
         questions = [replace(question, namespace=elsewhere) for question in NEEDED]
         assert granted(chart_cluster, OPERATOR, questions) == []

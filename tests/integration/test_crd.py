@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +34,11 @@ STATUS = {
     "waiting": 120,
     "running": 12,
     "scheduled": 7,
+    "reserved": 5,
+    "heldElsewhere": 2,
+    "deadLetters": 1,
+    "oldestTaskSeconds": 42.5,
+    "taskRuntimeSeconds": 0.125,
     "idleSince": "2026-01-02T03:04:05Z",
     "decision": {"reason": "Backlog", "message": "120 waiting, 12 running", "time": "2026-01-02T03:04:05Z"},
     "conditions": [
@@ -118,6 +124,8 @@ def test_defaults_appear_where_the_user_said_nothing(pools: Pools) -> None:
         "scaling": {"minReplicas": 0, "maxReplicas": 20, "scaleToZeroAfterSeconds": 300, "mode": "Auto"},
         "worker": {"events": False, "logLevel": "INFO"},
         "drain": {"timeoutSeconds": 3600},
+        "agent": "enabled",
+        "redelivery": {"maxAttempts": 5},
         "podSecurity": "Baseline",
     }
 
@@ -127,8 +135,7 @@ def test_what_the_server_stores_is_what_the_operator_reads(pools: Pools, body: B
     pools.apply(body)
     stored = parse_pool(pools.get())
     written = parse_pool(body)
-    for name in ("image", "app", "broker", "policy", "queues", "pool_type", "concurrency", "worker", "template"):
-        assert getattr(stored, name) == getattr(written, name), name
+    assert replace(stored, key=written.key, uid=written.uid, generation=written.generation) == written
 
 
 @pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
@@ -136,6 +143,20 @@ def test_a_user_switches_the_target_by_applying_the_other(pools: Pools, options:
     for target in ({"queueWaitSeconds": 5}, {"tasksPerSlot": 2}, {"queueWaitSeconds": 0.5}):
         pools.apply(minimal(scaling={"target": target}), *options)
         assert pools.get()["spec"]["scaling"]["target"] == target
+
+
+@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
+def test_a_user_turns_the_agent_off_and_on_again(pools: Pools, options: tuple[str, ...]) -> None:
+    for spec, agent in (({}, True), ({"agent": "disabled"}, False), ({"agent": "enabled"}, True), ({}, True)):
+        pools.apply(minimal(**spec), *options)
+        assert parse_pool(pools.get()).agent is agent
+
+
+@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
+def test_redelivery_falls_back_to_its_default_when_it_is_dropped(pools: Pools, options: tuple[str, ...]) -> None:
+    for spec, attempts in (({"redelivery": {"maxAttempts": 2}}, 2), ({"redelivery": {}}, 5), ({}, 5)):
+        pools.apply(minimal(**spec), *options)
+        assert parse_pool(pools.get()).max_attempts == attempts
 
 
 def test_a_merge_patch_that_adds_a_second_target_says_how_to_switch(pools: Pools) -> None:
@@ -195,6 +216,7 @@ def test_kubectl_get_says_what_the_pool_is_doing(pools: Pools) -> None:
     }
     wide = table(pools.kubectl("get", "cwp", "-owide"))
     assert wide["QUEUES"] == '["images","videos"]'
+    assert (wide["RESERVED"], wide["RUNTIME"], wide["OLDEST"], wide["DEAD"]) == ("5", "0.125", "42", "1")
     assert (wide["MODE"], wide["BROKER"], wide["MESSAGE"]) == ("Auto", "Readable", "120 waiting, 12 running")
     assert table(pools.kubectl("get", "celery"))["NAME"] == "ml"
 

@@ -53,7 +53,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   namespace: {{ .Release.Namespace }}
 {{- end -}}
 
-{{- /* What the operator may do where it runs pools: nothing is deleted (the garbage collector does that), no Secret is listed. */ -}}
+{{- /* What the operator may do where it runs pools: nothing is deleted but agents out of use (the garbage collector does the rest), no Secret is listed. */ -}}
 {{- define "celeriac.rules" -}}
 - apiGroups: [celeriac.dev]
   resources: [celeryworkerpools]
@@ -73,7 +73,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get, patch]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [get, list, watch, patch]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, create, delete]
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]

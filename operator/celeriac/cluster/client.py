@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from celeriac.cluster.connection import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Connection, OnRequest
 from celeriac.cluster.errors import ApiError, Conflict, Invalid, NotFound, SecretKeyMissing, Unavailable
-from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, PODS, SECRETS, Resource
+from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, NODES, PODS, SECRETS, Resource
 from celeriac.pool.model import PoolKey
 
 MANAGER: Final = "celeriac"
@@ -68,8 +68,8 @@ class Api:
         """Close the connections."""
         await self.connection.close()
 
-    async def read(self, resource: Resource, namespace: str, name: str, subresource: str = "") -> dict[str, Any]:
-        """One object, or a subresource of it."""
+    async def read(self, resource: Resource, namespace: str | None, name: str, subresource: str = "") -> dict[str, Any]:
+        """One object, or a subresource of it; namespace None for a kind that has none."""
         return await self.connection.request(
             "get", _label(resource, subresource), resource.path(namespace, name, subresource)
         )
@@ -81,6 +81,11 @@ class Api:
     async def replace(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Replace an object; Conflict where `body` carries a resourceVersion that is not the current one."""
         return await self.connection.request("update", resource.plural, resource.path(namespace, name), body=body)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        """Delete this very object; Conflict where another has taken its name, NotFound where there is none."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        await self.connection.request("delete", resource.plural, resource.path(namespace, name), body=options)
 
     async def merge_patch(
         self,
@@ -122,9 +127,7 @@ class Api:
                 content_type=APPLY_PATCH,
             )
         except Invalid as error:
-            if "uid" in metadata and "metadata.uid" in error.fields:
-                raise Conflict(HTTPStatus.CONFLICT, "Conflict", error.message) from error
-            raise
+            raise _conflict_if_replaced(error) from error
         except Unavailable as error:
             # The API server calls a field of the wrong type or name its own internal error (seen on 1.34).
             if _WRONG_TYPE in error.message:
@@ -175,6 +178,23 @@ class Api:
                 raise
             message = f"CeleryWorkerPool {key} is no longer the one of uid {uid}"
             raise Conflict(HTTPStatus.CONFLICT, "Conflict", message) from error
+
+    async def patch_pod_annotations(
+        self, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]
+    ) -> dict[str, Any]:
+        """Set annotations of one Pod, None removes one; its body afterwards.
+
+        NotFound or Conflict where the Pod of that uid is gone.
+        """
+        body = {"metadata": {"uid": uid, "annotations": dict(annotations)}}
+        try:
+            return await self.merge_patch(PODS, namespace, name, body, manager=MANAGER)
+        except Invalid as error:
+            raise _conflict_if_replaced(error) from error
+
+    async def read_node(self, name: str) -> dict[str, Any]:
+        """A Node. NotFound where it was removed; Forbidden where the operator's role is bound to namespaces."""
+        return await self.read(NODES, None, name)
 
     async def read_secret_key(self, namespace: str, name: str, key: str) -> str:
         """The text under one key of a Secret. Raises SecretKeyMissing; Invalid where it is no UTF-8."""
@@ -240,6 +260,13 @@ class Api:
 def _label(resource: Resource, subresource: str) -> str:
     """How metrics and errors name a resource: deployments, deployments/scale."""
     return f"{resource.plural}/{subresource}" if subresource else resource.plural
+
+
+def _conflict_if_replaced(error: Invalid) -> ApiError:
+    """A Conflict where the API server complains of the uid: another object has taken the name; else the error."""
+    if "metadata.uid" not in error.fields:
+        return error
+    return Conflict(HTTPStatus.CONFLICT, "Conflict", error.message)
 
 
 def _scale(body: Mapping[str, Any]) -> Scale:

@@ -36,7 +36,15 @@ REQUESTS_AT_ONCE: Final = 32
 starts) fills neither the event loop nor the API server's queue, and never takes the connection of a renewal."""
 _LEASE_CONNECTIONS: Final = 2  # a renewal, and one given up whose connection is not closed yet
 
-_METHODS: Final = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "apply": "PATCH"}
+_METHODS: Final = {
+    "get": "GET",
+    "list": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "apply": "PATCH",
+    "delete": "DELETE",
+}
 _READS: Final = frozenset({"get", "list"})
 _LEASES: Final = LEASES.plural
 

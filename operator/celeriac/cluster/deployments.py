@@ -9,14 +9,12 @@ steps, the operator finds the half-made Deployment and goes on; nothing is ever 
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
-from celeriac.cluster.errors import NameTaken, NotFound, StillGoing
+from celeriac.cluster.errors import NotFound
+from celeriac.cluster.ownership import check_owner
 from celeriac.cluster.paths import DEPLOYMENTS
-from celeriac.cluster.records import controller_of
-from celeriac.names import GROUP, KIND
 from celeriac.pool.model import PoolKey
 
 Body = Mapping[str, Any]
@@ -36,7 +34,7 @@ async def ensure_deployment(api: Api, pool_uid: str, manifest: Body) -> dict[str
         current = await api.read_deployment(PoolKey(metadata["namespace"], metadata["name"]))
     except NotFound:
         return await create_deployment_at_zero(api, manifest)
-    _check_owner(current, pool_uid)
+    check_owner(current, manifest, pool_uid)
     if _owns_replicas(current):
         await _hand_over_replicas(api, current)
     return await _apply_manifest(api, manifest, current)
@@ -73,26 +71,6 @@ async def _apply_manifest(api: Api, manifest: Body, current: Body) -> dict[str, 
     """Apply to this very Deployment: were it deleted meanwhile, an apply without uid would create one with a Pod."""
     uid = current["metadata"]["uid"]
     return await api.apply(DEPLOYMENTS, {**manifest, "metadata": {**manifest["metadata"], "uid": uid}}, manager=MANAGER)
-
-
-def _check_owner(current: Body, pool_uid: str) -> None:
-    """Raise NameTaken unless the pool controls this Deployment."""
-    owner = controller_of(current) or {}
-    if owner.get("uid") == pool_uid:
-        return
-    metadata = current["metadata"]
-    name = f"Deployment {metadata['namespace']}/{metadata['name']}"
-    if metadata.get("deletionTimestamp") or _is_pool(owner, metadata["name"]):
-        message = f"{name} belongs to an earlier owner and is being deleted; it is replaced as soon as it is gone"
-        raise StillGoing(HTTPStatus.CONFLICT, "NameTaken", message)
-    message = f"{name} exists and does not belong to this pool; delete it, or give the pool another name"
-    raise NameTaken(HTTPStatus.CONFLICT, "NameTaken", message)
-
-
-def _is_pool(owner: Body, name: str) -> bool:
-    """Whether the owner is a pool of that name: of another uid it is gone, and the garbage collector will follow."""
-    group = owner.get("apiVersion", "").partition("/")[0]
-    return (group, owner.get("kind"), owner.get("name")) == (GROUP, KIND, name)
 
 
 def _owns_replicas(current: Body) -> bool:

@@ -7,13 +7,13 @@ from celeriac.names import API_VERSION, PLURAL
 
 
 class Resource(NamedTuple):
-    """One namespaced resource: `api_version` as in a manifest, `plural` as in a URL."""
+    """One resource: `api_version` as in a manifest, `plural` as in a URL."""
 
     api_version: str
     plural: str
 
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
-        """The URL path of the collection, or of one object; namespace None is all namespaces."""
+        """The URL path of the collection, or of one object; namespace None is all namespaces, or none."""
         parts = ["/apis" if "/" in self.api_version else "/api", self.api_version]
         if namespace is not None:
             parts += ["namespaces", quote(namespace, safe="")]
@@ -23,8 +23,10 @@ class Resource(NamedTuple):
 
 
 CELERY_WORKER_POOLS = Resource(API_VERSION, PLURAL)
+CONFIG_MAPS = Resource("v1", "configmaps")
 DEPLOYMENTS = Resource("apps/v1", "deployments")
 EVENTS = Resource("events.k8s.io/v1", "events")
 LEASES = Resource("coordination.k8s.io/v1", "leases")
+NODES = Resource("v1", "nodes")
 PODS = Resource("v1", "pods")
 SECRETS = Resource("v1", "secrets")

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from celeriac.cluster.problems import Problem, problem_of
 from celeriac.cluster.text import bounded
-from celeriac.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION, POOL_LABEL, WORKER_CONTAINER
+from celeriac.names import BROKER_ANNOTATION, DELETION_COST_ANNOTATION, DRAIN_ANNOTATION, POOL_LABEL, WORKER_CONTAINER
 from celeriac.pool.model import PoolKey
 
 Body = Mapping[str, Any]
@@ -101,6 +101,7 @@ class PodRecord:
     created        when the API server made it
     restarts       of the worker's container
     replica_set    uid of the ReplicaSet that controls it
+    broker         where its broker is, as `celeriac.pool.broker.parse_broker_reference` reads it; None without agent
     drain_token    the mark of a Pod that is to end, None without one
     deletion_cost  0 where there is none or it is no number, as the ReplicaSet controller reads it
     evicted        its end is the cluster's will: eviction, preemption, a node that shuts down or is gone
@@ -122,6 +123,7 @@ class PodRecord:
     created: float = 0.0
     restarts: int = 0
     replica_set: str | None = None
+    broker: str | None = None
     drain_token: str | None = None
     deletion_cost: int = 0
     evicted: bool = False
@@ -152,6 +154,7 @@ class PodRecord:
             created=_unix_time(metadata.get("creationTimestamp")) or 0.0,
             restarts=worker.get("restartCount", 0),
             replica_set=(controller_of(body) or {}).get("uid"),
+            broker=annotations.get(BROKER_ANNOTATION) or None,
             drain_token=annotations.get(DRAIN_ANNOTATION) or None,
             deletion_cost=_deletion_cost(annotations.get(DELETION_COST_ANNOTATION, "")),
             evicted=status.get("reason") in _KUBELET_EVICTIONS or bool(_condition(status, "DisruptionTarget")),

@@ -186,9 +186,9 @@ def test_an_end_by_the_clusters_will_is_told_from_a_workers_own(status: dict[str
 def test_the_mark_of_a_pod_that_is_to_end_is_read_with_its_cost() -> None:
     body = pod_body()
     cost = "controller.kubernetes.io/pod-deletion-cost"
-    body["metadata"]["annotations"] = {"celeriac.dev/drain": "f00d", cost: "-1000"}
+    body["metadata"]["annotations"] = {"celeriac.dev/drain": "f00d", cost: "-1000", "celeriac.dev/broker": "{}"}
     record = PodRecord.from_body(body)
-    assert (record.drain_token, record.deletion_cost) == ("f00d", -1000)
+    assert (record.drain_token, record.deletion_cost, record.broker) == ("f00d", -1000, "{}")
 
 
 @pytest.mark.parametrize(
