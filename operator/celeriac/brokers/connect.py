@@ -3,11 +3,11 @@
 from celeriac import reasons
 from celeriac.brokers.redis import url
 from celeriac.brokers.redis.broker import RedisBroker
-from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt
+from celeriac.brokers.types import BrokerAddress, BrokerDoubt
 from celeriac.pool.broker_url import SCHEMES, names_cluster, scheme_of
 
 
-def connect(address: BrokerAddress) -> Broker:
+def connect(address: BrokerAddress) -> RedisBroker:
     """Return the broker of an address. The connection is made by the first reading.
 
     Raises BrokerDoubt (InvalidURL, UnsupportedBroker, TlsFailed) where no reading could ever succeed.

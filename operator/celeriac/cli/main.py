@@ -1,4 +1,6 @@
-"""`celeriac`: look at CeleryWorkerPool manifests without a cluster. (The operator itself is `python -m celeriac`.)"""
+"""`celeriac`: look at CeleryWorkerPool manifests and into Redis without a cluster. (The operator itself is
+`python -m celeriac`.)
+"""
 
 import sys
 from typing import Any
@@ -6,7 +8,10 @@ from typing import Any
 import click
 
 from celeriac import __version__
+from celeriac.agent_file import read_agent
+from celeriac.cli.dead_letters import dead_letters
 from celeriac.cli.documents import Document, read, read_pools
+from celeriac.cli.evacuate import evacuate
 from celeriac.cli.lint import lint as find
 from celeriac.cli.yaml_text import to_yaml
 from celeriac.pool.model import InvalidPool
@@ -19,12 +24,16 @@ FILE_HELP = "A file with one or more CeleryWorkerPools; - is standard input. May
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="celeriac")
 def main() -> None:
-    """Look at CeleryWorkerPool manifests without a cluster.
+    """Look at CeleryWorkerPool manifests, and into the Redis of their workers, without a cluster.
 
     \b
     Pools of a running cluster:  kubectl celery --help
     The operator itself:         python -m celeriac --help
     """
+
+
+main.add_command(evacuate)
+main.add_command(dead_letters)
 
 
 @main.command()
@@ -78,7 +87,7 @@ def _deployment(document: Document, url_has_query: bool) -> dict[str, Any]:
         pool = parse_pool(document.body)
     except InvalidPool as error:
         raise click.ClickException(f"{document.place}: {error}") from error
-    manifest = build_deployment(pool, url_has_query=url_has_query)
+    manifest = build_deployment(pool, agent=read_agent(), url_has_query=url_has_query)
     if not pool.uid:
         del manifest["metadata"]["ownerReferences"]
     return manifest

@@ -102,6 +102,10 @@ class RedisBroker:
         """See Broker.processes."""
         return await self._changing(registry.registered(self._client.redis, key_prefixes))
 
+    async def held(self, processes: Sequence[Process]) -> Sequence[int]:
+        """How many messages each process holds."""
+        return await self._changing(registry.held(self._client.redis, processes))
+
     async def restore(self, process: Process, *, died: bool) -> Restored:
         """See Broker.restore."""
         return await self._changing(restore(self._client.redis, process, self._where, died=died))

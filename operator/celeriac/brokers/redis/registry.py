@@ -3,7 +3,7 @@
 A registration never expires: it is the only trace of messages that a dead worker holds. It goes when they are moved.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from redis.asyncio import Redis
@@ -64,6 +64,11 @@ async def registered(redis: Redis, key_prefixes: Collection[str]) -> list[Proces
         processes = [process_of(*place, name, text) for name, text in some.items()]
         found += [replace(each, reported=counters.get(each.process)) for each in processes if each is not None]
     return found
+
+
+async def held(redis: Redis, processes: Sequence[Process]) -> list[int]:
+    """How many messages each process holds."""
+    return await ask(redis, [("HLEN", process.key_prefix + process.unacked_key) for process in processes])
 
 
 async def forget_process(redis: Redis, process: Process) -> bool:

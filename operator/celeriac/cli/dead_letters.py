@@ -1,0 +1,96 @@
+"""`celeriac dead-letters`: tasks that killed worker after worker, to look at and to send again."""
+
+import click
+
+from celeriac.brokers.redis.broker import RedisBroker
+from celeriac.brokers.redis.keys import UNROUTABLE
+from celeriac.cli.redis_place import on_redis, printable
+from celeriac.pool.model import QueueLayout
+
+SHOWN = 100
+
+key_prefix_option = click.option(
+    "--key-prefix", default="", metavar="TEXT", help="The workers' global_keyprefix (spec.broker.keyPrefix)."
+)
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Look at the dead letters in a Redis, send them again, or throw them away.
+
+    A task that was running in spec.redelivery.maxAttempts worker processes when they died (out of memory, a crash) is
+    not put back into its queue any more, so that it cannot kill worker after worker: it becomes a dead letter of its
+    queue. Messages of which nobody can say whose they are stand under the name "unroutable".
+
+    \b
+    Examples:
+      export CELERY_BROKER_URL=redis://redis:6379/0
+      celeriac dead-letters list               queues with dead letters, and how many
+      celeriac dead-letters list mail          the tasks among them, the oldest first
+      celeriac dead-letters requeue mail       send them again, with all their attempts
+      celeriac dead-letters purge mail --yes   throw them away
+    """
+
+
+@dead_letters.command("list")
+@click.argument("queue", required=False)
+@key_prefix_option
+@on_redis
+async def list_letters(broker: RedisBroker, queue: str | None, key_prefix: str) -> None:
+    """List the queues that have dead letters, or the tasks among those of QUEUE: id, name and why; no arguments.
+
+    Without QUEUE all keys of the database are looked through.
+    """
+    if queue is None:
+        counts = await broker.dead_queues(key_prefix)
+        for name, count in counts.items():
+            click.echo(f"{count:>7}  {printable(name)}")
+        if not counts:
+            click.echo("no dead letters", err=True)
+        return
+    for letter in await broker.oldest_dead(key_prefix, queue, SHOWN):
+        click.echo(f"{printable(letter.id)}  {printable(letter.task)}  {printable(letter.reason)}")
+    count = await broker.dead_letters(QueueLayout(key_prefix), queue)
+    click.echo(f"{count} dead letter(s)" + (f", the oldest {SHOWN} shown" if count > SHOWN else ""), err=True)
+
+
+@dead_letters.command()
+@click.argument("queue")
+@click.option("--to", metavar="QUEUE", help=f"Another queue than their own; needed for {UNROUTABLE}.")
+@click.option("--separator", default=QueueLayout().separator, help="Transport option `sep`, if the workers set it.")
+@click.option(
+    "--priority-step",
+    "steps",
+    multiple=True,
+    type=click.IntRange(0, 9),
+    help="Transport option `priority_steps`, if the workers set it; once for each step.",
+)
+@key_prefix_option
+@on_redis
+async def requeue(
+    broker: RedisBroker, queue: str, to: str | None, separator: str, steps: tuple[int, ...], key_prefix: str
+) -> None:
+    """Put all dead letters of QUEUE back into it, behind what waits there, the oldest first.
+
+    Their deaths are forgotten: each has all its attempts again. Mend what killed the workers first.
+    """
+    if queue == UNROUTABLE and to is None:
+        raise click.UsageError(f"nobody knows to which queue {UNROUTABLE} ones belong: name it with --to QUEUE")
+    layout = QueueLayout(key_prefix, separator, tuple(sorted(steps)) or QueueLayout().priority_steps)
+    count = await broker.requeue_dead(layout, queue, to=to)
+    click.echo(f"{count} dead letter(s) put back into {printable(to or queue)}")
+
+
+@dead_letters.command()
+@click.argument("queue")
+@click.option("--yes", is_flag=True, help="Needed: they cannot be brought back.")
+@key_prefix_option
+@on_redis
+async def purge(broker: RedisBroker, queue: str, yes: bool, key_prefix: str) -> None:
+    """Throw away all dead letters of QUEUE, for good."""
+    if not yes:
+        count = await broker.dead_letters(QueueLayout(key_prefix), queue)
+        raise click.UsageError(
+            f"this would throw away {count} dead letter(s) of {printable(queue)} for good: add --yes"
+        )
+    click.echo(f"{await broker.purge_dead(key_prefix, queue)} dead letter(s) thrown away")

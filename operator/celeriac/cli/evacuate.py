@@ -1,0 +1,169 @@
+"""`celeriac evacuate`: give back what workers hold that are gone, where no operator is there to do it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from celeriac.brokers.redis.broker import RedisBroker
+from celeriac.brokers.types import BrokerDoubt, Process, QueueSet, Restored
+from celeriac.cli.redis_place import on_redis, printable
+from celeriac.pool.model import QueueLayout
+
+WATCH_SECONDS = 3.0
+"""An agent reports every second."""
+PIPE_COLUMNS = 10_000
+
+Said = dict[str, tuple[str, int]]
+"""The last report of each pod: process and counter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One registered process, how many messages it holds, and whether it reported while it was watched."""
+
+    process: Process
+    holds: int
+    reported: bool
+    lives: bool
+
+    @property
+    def name(self) -> str:
+        """Where it belongs, and which start of which pod it is."""
+        return printable(f"{self.process.namespace}/{self.process.pool} {self.process.process}")
+
+
+@click.command()
+@click.option("--key-prefix", default="", metavar="TEXT", help="The workers' global_keyprefix (spec.broker.keyPrefix).")
+@click.option(
+    "--watch",
+    default=WATCH_SECONDS,
+    show_default=True,
+    type=click.FloatRange(min=1.5),
+    metavar="SECONDS",
+    help="How long to watch for reports. A task that never lets go of the interpreter can silence a living worker for"
+    " longer: 30 is safer.",
+)
+@click.option("--yes", is_flag=True, help="Give back what the silent workers hold; without it they are only listed.")
+@click.option(
+    "--even-living",
+    is_flag=True,
+    help="With --yes: also what living workers hold. They go on with their tasks, so these RUN TWICE.",
+)
+@on_redis
+async def evacuate(broker: RedisBroker, key_prefix: str, watch: float, yes: bool, even_living: bool) -> None:
+    """List the workers that are registered in a Redis, and give back what the gone ones among them hold.
+
+    A worker with Celeriac's agent keeps its messages under keys of its own, which never expire: the operator gives
+    them back to their queues when the pod is gone. This does the same by hand, without a cluster and without the
+    operator: before Celeriac is removed for good, or where it cannot come back.
+
+    It looks twice: a worker whose report changed in between lives, and is left alone. Stop the workers first (scale
+    their pools to zero): a message that is given back while it runs runs twice. It may be repeated, and may run beside
+    an operator.
+
+    \b
+    Examples:
+      export CELERY_BROKER_URL=redis://redis:6379/0
+      celeriac evacuate                       who is registered, who is silent, who holds how much
+      celeriac evacuate --yes                 give back what the silent ones hold
+      celeriac evacuate --watch 30 --yes      be surer that they are gone
+    """
+    if even_living and not yes:
+        raise click.UsageError("--even-living does nothing without --yes")
+    workers = await _watch(broker, key_prefix, watch)
+    if not workers:
+        click.echo(f"no worker with the agent is registered under the key prefix {key_prefix!r}", err=True)
+        return
+    _print(workers, watch)
+    chosen = [worker for worker in workers if even_living or not worker.lives]
+    if not yes:
+        held = sum(worker.holds for worker in chosen)
+        click.echo(f"{len(chosen)} silent worker(s) hold {held} message(s): --yes gives them back", err=True)
+        return
+    for worker in workers:
+        if worker.lives and not even_living:
+            click.echo(
+                f"{worker.name}: refused, it lives: stop it first (--even-living runs its tasks twice)", err=True
+            )
+    await _give_back(broker, chosen)
+
+
+async def _watch(broker: RedisBroker, key_prefix: str, seconds: float) -> list[Worker]:
+    """All registered workers. Those that report lie `seconds` apart in two looks."""
+    processes = await broker.processes([key_prefix])
+    if not processes:
+        return []
+    first = await _reports(broker, processes)
+    click.echo(f"{len(processes)} worker(s) registered; watching for {seconds:g} s which of them report ...", err=True)
+    await asyncio.sleep(seconds)
+    processes = await broker.processes([key_prefix])
+    second = await _reports(broker, processes)
+    holds = await broker.held(processes)
+    workers = []
+    for process, count in zip(processes, holds, strict=True):
+        before, after = first.get(process.pod_uid), second.get(process.pod_uid)
+        reported = after is not None and after[0] == process.process
+        workers.append(Worker(process, count, reported, reported and after != before))
+    return sorted(workers, key=lambda worker: worker.name)
+
+
+async def _reports(broker: RedisBroker, processes: Sequence[Process]) -> Said:
+    pools = dict.fromkeys((process.key_prefix, process.pool_uid) for process in processes)
+    answers = await broker.read([QueueSet((), QueueLayout(prefix), uid) for prefix, uid in pools])
+    said: Said = {}
+    for answer in answers:
+        if isinstance(answer, BrokerDoubt):
+            raise answer
+        said |= {uid: (report.process, report.counter) for uid, report in answer.reports.items()}
+    return said
+
+
+def _print(workers: Sequence[Worker], seconds: float) -> None:
+    table = Table("POOL", "WORKER", "STARTED", "HOLDS", "LAST REPORT", box=box.SIMPLE)
+    for worker in workers:
+        if worker.lives:
+            heard = f"less than {seconds:g} s ago"
+        else:
+            heard = f"more than {seconds:g} s ago" if worker.reported else "none"
+        process = worker.process
+        table.add_row(
+            printable(f"{process.namespace}/{process.pool}"),
+            printable(process.process),
+            _moment(process.started),
+            str(worker.holds),
+            heard,
+        )
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_COLUMNS)
+    console.print(table)
+
+
+async def _give_back(broker: RedisBroker, workers: Sequence[Worker]) -> None:
+    total = Restored()
+    for number, worker in enumerate(workers, 1):
+        done = await broker.restore(worker.process, died=False)
+        total += done
+        click.echo(f"{number}/{len(workers)} {worker.name}: {_words(done)}", err=True)
+    for prefix, pool_uid in dict.fromkeys((each.process.key_prefix, each.process.pool_uid) for each in workers):
+        await broker.forget_pool(prefix, pool_uid)
+    click.echo(f"{len(workers)} worker(s): {_words(total)}")
+
+
+def _words(done: Restored) -> str:
+    words = f"{done.restored} message(s) given back"
+    words += f", {done.dead} dead letter(s) (celeriac dead-letters list)" if done.dead else ""
+    return words + (f", {done.dropped} broadcast(s) dropped" if done.dropped else "")
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return "?"

@@ -1,0 +1,150 @@
+"""`celeriac evacuate` and `celeriac dead-letters` on a real Redis, as a person types them."""
+
+# mypy: disable-error-code="import-untyped, no-untyped-call"
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from click.testing import CliRunner, Result
+
+from celeriac.cli.main import main
+from tests.integration.brokers import producer
+from tests.integration.gone_worker import GoneWorker
+from tests.integration.redis_server import HOST, RedisServer
+
+pytestmark = pytest.mark.integration
+
+WATCH = ("--watch", "1.5")
+
+
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[RedisServer]:
+    with RedisServer(password="s3cr3t") as running:
+        yield running
+
+
+@pytest.fixture
+def server(one_server: RedisServer) -> RedisServer:
+    with one_server.client() as client:
+        client.flushall()
+    return one_server
+
+
+def run(server: RedisServer, *words: str, variable: str = "CELERY_BROKER_URL") -> Result:
+    result = CliRunner().invoke(main, words, env={"CELERY_BROKER_URL": None, variable: server.celery_url})
+    assert "s3cr3t" not in result.output
+    return result
+
+
+def send(server: RedisServer, *ids: str) -> None:
+    app = producer(server)
+    for each in ids:
+        app.send_task("train", args=["secret argument"], queue="mail", task_id=each)
+
+
+def waiting(server: RedisServer, key: str = "mail") -> list[str]:
+    """Ids in a list, the one that is consumed next first."""
+    with server.client() as client:
+        return [json.loads(text)["headers"]["id"] for text in reversed(client.lrange(key, 0, -1))]
+
+
+@contextmanager
+def reporting(worker: GoneWorker) -> Iterator[None]:
+    """It lives: its agent reports."""
+    over = threading.Event()
+
+    def report() -> None:
+        counter = 1
+        while not over.wait(0.2):
+            worker.report(counter := counter + 1)
+
+    thread = threading.Thread(target=report)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_what_the_gone_hold_is_given_back_and_the_living_are_left_alone(server: RedisServer) -> None:
+    send(server, "1", "2", "3")
+    gone, alive = GoneWorker(server, "ml-gone"), GoneWorker(server, "ml-alive")
+    gone.take("mail", 2)
+    alive.take("mail")
+    with reporting(alive):
+        listed = run(server, "evacuate", *WATCH)
+        assert listed.exit_code == 0, listed.output
+        (of_gone,) = [line for line in listed.output.splitlines() if gone.process in line and "shop/ml" in line]
+        assert of_gone.split()[3:] == ["2", "more", "than", "1.5", "s", "ago"]
+        assert "1 silent worker(s) hold 2 message(s)" in listed.output
+        assert waiting(server) == [], "looking changes nothing"
+        done = run(server, "evacuate", "--yes", *WATCH)
+        assert done.exit_code == 0, done.output
+        assert f"{alive.process}: refused, it lives" in done.output
+        assert "1 worker(s): 2 message(s) given back" in done.output
+        assert waiting(server) == ["1", "2"]
+        twice = run(server, "evacuate", "--yes", "--even-living", *WATCH)
+        assert "RUN TWICE" in run(server, "evacuate", "--help").output
+    assert twice.exit_code == 0, twice.output
+    assert sorted(waiting(server)) == ["1", "2", "3"]
+
+
+def test_after_the_last_worker_nothing_is_left_in_redis(server: RedisServer) -> None:
+    send(server, "1")
+    GoneWorker(server).take("mail")
+    result = run(server, "evacuate", "--yes", *WATCH, "--broker-url-env", "OTHER", variable="OTHER")
+    assert result.exit_code == 0, result.output
+    with server.client() as client:
+        assert [key for key in client.scan_iter() if not key.startswith("_kombu")] == ["mail"]
+    assert "no worker with the agent is registered" in run(server, "evacuate").output
+
+
+def test_another_key_prefix_is_another_world(server: RedisServer) -> None:
+    GoneWorker(server, key_prefix="shop:")
+    assert "no worker with the agent" in run(server, "evacuate").output
+    assert "0 message(s)" in run(server, "evacuate", "--key-prefix", "shop:", *WATCH).output
+
+
+def test_dead_letters_are_listed_without_their_arguments_requeued_and_purged(server: RedisServer) -> None:
+    send(server, "1", "2")
+    worker = GoneWorker(server)
+    tags = worker.take("mail", 2)
+    with server.client() as client:
+        for tag in tags:
+            message, _, _ = json.loads(client.hget(worker.unacked, tag) or "")
+            message["properties"]["delivery_info"]["celeriac_dead"] = "it kills\x1b[2J"
+            client.lpush("celeriac:dead:mail", json.dumps(message))
+    assert "      2  mail\n" in run(server, "dead-letters", "list").output
+    listed = run(server, "dead-letters", "list", "mail").output
+    assert listed.splitlines() == ["1  train  it kills?[2J", "2  train  it kills?[2J", "2 dead letter(s)"]
+    assert "secret argument" not in listed
+    refused = run(server, "dead-letters", "purge", "mail")
+    assert (refused.exit_code, "2 dead letter(s) of mail for good: add --yes" in refused.output) == (2, True)
+    requeued = run(server, "dead-letters", "requeue", "mail")
+    assert requeued.output == "2 dead letter(s) put back into mail\n"
+    assert waiting(server) == ["1", "2"]
+    with server.client() as client:
+        client.rename("mail", "celeriac:dead:mail")
+    assert run(server, "dead-letters", "purge", "mail", "--yes").output == "2 dead letter(s) thrown away\n"
+    assert run(server, "dead-letters", "list").output == "no dead letters\n"
+
+
+def test_unroutable_ones_need_a_queue_to_go_to(server: RedisServer) -> None:
+    send(server, "1")
+    with server.client() as client:
+        client.rename("mail", "celeriac:dead:unroutable")
+    assert "name it with --to QUEUE" in run(server, "dead-letters", "requeue", "unroutable").output
+    assert run(server, "dead-letters", "requeue", "unroutable", "--to", "mail").exit_code == 0
+    assert waiting(server) == ["1"]
+
+
+def test_a_wrong_password_is_told_but_not_shown(server: RedisServer) -> None:
+    wrong = f"redis://:s3cr3t-wrong@{HOST}:{server.port}/0"
+    result = CliRunner().invoke(main, ["evacuate"], env={"CELERY_BROKER_URL": wrong})
+    assert result.exit_code == 1
+    assert "AuthenticationFailed" in result.output
+    assert "s3cr3t" not in result.output
