@@ -11,7 +11,7 @@ Environment (set by the operator; without CELERIAC_POOL_UID the file does nothin
     CELERIAC_POOL_UID, CELERIAC_POOL, CELERIAC_NAMESPACE, CELERIAC_POD_UID, CELERIAC_POD_NAME   who this worker is
     CELERIAC_RUN_DIR           a folder; the file `heartbeat` in it is touched with each report
     CELERIAC_MAX_ATTEMPTS      a message started in so many processes that died becomes a dead letter (5)
-    CELERIAC_DISABLE_PREFETCH  1: reserve only what can run at once, where Celery can (5.6)
+    CELERIAC_DISABLE_PREFETCH  1: reserve only what can run at once, and a little ahead of short tasks
     CELERIAC_AGENT_WITHOUT     comma-separated names of HOOKS that are to be treated as missing: for tests of faults
 """
 
@@ -47,6 +47,8 @@ SOCKET_SECONDS = 1.0  # how long a silent Redis may hold up the worker's loop,
 BACK_OFF_SECONDS = 5.0  # and how rarely
 VISIBILITY_SECONDS = 10 * 365 * 86400  # the operator restores, not the clock
 STARTED_SCORE = 1e12  # added to a message's score in the index of unacked messages once it was started
+SHORT_SECONDS = 0.1  # tasks that take less are worth fetching ahead of,
+PATIENCE_TICKS = 5  # and what was fetched ahead of longer ones goes back after so many ticks
 BATCH = 200  # messages moved per round trip
 SIGTERM_BIT = 1 << 14
 REPORT_VERSION = 1
@@ -347,7 +349,6 @@ HOOKS: dict[str, Callable[[], bool]] = {
     # comforts
     "started-mark": lambda: hasattr(redis.Connection, "send_packed_command"),
     "keep-running": _keeps_running_tasks,
-    "disable-prefetch": lambda: celery.VERSION[:2] >= (5, 6),
 }
 INFLIGHT = frozenset({"transport-options", "connection-pool", "deliver", "restore-message", "restore-by-tag"})
 DRAIN = INFLIGHT | {"brpop-start", "can-consume", "qos", "process-task", "worker-state", "timer-queue", "apply-async"}
@@ -534,9 +535,10 @@ class Store:
             batch = tags[start : start + BATCH]
             places = []
             with self.client.pipeline(transaction=False) as pipe:
-                for tag, raw in zip(batch, self.client.hmget(unacked, batch)):
+                for number, raw in enumerate(self.client.hmget(unacked, batch)):
                     if raw is None:
                         continue
+                    tag = batch[number]
                     message, exchange, routing_key = json.loads(raw)
                     queue = source_queue(message, exchange or "", routing_key or "", self._bound(keys))
                     target = decide(tag, message, queue)
@@ -547,7 +549,8 @@ class Store:
                         push = "LPUSH" if target.leftmost else "RPUSH"
                         pipe.eval(MOVE, 3, unacked, index, keys.prefix + target.key, tag, raw, target.payload, push)
                 done = pipe.execute() if places else []
-            for target, count in zip(places, done):
+            for number, target in enumerate(places):
+                count = done[number]
                 moved.dropped += count * (target.key is None)
                 moved.dead += count * target.dead
                 moved.queued += count * (target.key is not None and not target.dead)
@@ -584,6 +587,7 @@ class Slots:
         self.passed: dict[int, Slot] = {}
         self.settling: dict[str, tuple[Any, bool]] = {}  # ended, its acknowledgement on its way: message, succeeded
         self.lost: set[str] = set()  # tags whose child died under them
+        self.mean_seconds = SHORT_SECONDS  # of the latest tasks, weighted towards the last
         self._ended: deque[float] = deque()
         self._busy = 0.0
 
@@ -605,7 +609,9 @@ class Slots:
             self.settling[slot.tag] = (message, succeeded)
         self.passed.pop(id(slot.request), None)
         if slot.since is not None:
-            self._ended.append(time.monotonic() - slot.since)
+            seconds = time.monotonic() - slot.since
+            self._ended.append(seconds)
+            self.mean_seconds += (seconds - self.mean_seconds) / 8
 
     def prune(self) -> None:
         """Let go of requests that Celery let go of without telling (revoked, lost over a reconnect)."""
@@ -619,12 +625,28 @@ class Slots:
             if message.acknowledged:
                 self.settling.pop(tag, None)
 
-    def cancel_queued(self) -> None:
+    def cancel_queued(self, only: Collection[str] | None = None) -> None:
         """Take back what waits in the executor of the threads pool and has not begun."""
         for slot in list(self.passed.values()):
-            future = slot.queued_future()
+            future = slot.queued_future() if only is None or slot.tag in only else None
             if future is not None and future.cancel():
                 self.passed.pop(id(slot.request), None)
+
+    def waiting(self) -> set[str]:
+        """The tags of requests that are due and wait for a slot."""
+        begun = {slot.tag for slot in list(self.passed.values()) if slot.since is not None}
+        return {request.message.delivery_tag for request in list(worker_state.reserved_requests)} - begun
+
+    def are_short(self) -> bool:
+        """Whether tasks took a short time lately, and those that run have not taken longer."""
+        now = time.monotonic()
+        running = [slot.since for slot in list(self.passed.values()) if slot.since is not None]
+        return self.mean_seconds < SHORT_SECONDS and all(now - since < SHORT_SECONDS for since in running)
+
+    def forget(self) -> None:
+        """Let go of all requests, as Celery does over a reconnect."""
+        self.passed.clear()
+        self.settling.clear()
 
     def tags(self) -> set[str]:
         """The tags of all messages that must not be given back."""
@@ -768,7 +790,7 @@ class Channel:
         return target
 
     def _fetch_unless_drained(self) -> None:
-        raw, qos, drain = self.raw, self.qos, self.agent.drain
+        raw, qos, drain, prefetch = self.raw, self.qos, self.agent.drain, self.agent.prefetch
         start, can_consume = raw._brpop_start, qos.can_consume
 
         def _brpop_start(*args: Any, **kwargs: Any) -> Any:
@@ -776,7 +798,9 @@ class Channel:
 
         def can_consume_or_drain() -> bool:
             # The reply of a BRPOP that was sent before the mark has to be read, free slots or not.
-            return True if drain.token else can_consume()
+            if drain.token:
+                return True
+            return (prefetch is None or prefetch.has_room()) and can_consume()
 
         raw._brpop_start, qos.can_consume = _brpop_start, can_consume_or_drain
 
@@ -801,6 +825,7 @@ class Channel:
         """After a reconnect: acknowledge through this channel what is still running; returns the tags to be kept."""
         slots.cancel_queued()
         if not self.agent.hooks.have("keep-running"):
+            slots.forget()  # Celery runs late ones again, and on prefork hears no more of the others
             return set()
         kept = set()
         for slot in list(slots.passed.values()):
@@ -841,13 +866,13 @@ class Drain:
         if self.token is None:
             self.seen = None
             if self.held:
-                self._give_back(channel, self.held)
+                self.give_back(channel, self.held)
                 self.held = set()
             return
         if channel.polling():
             return
         token = self.token
-        self._give_back(channel, None)
+        self.give_back(channel)
         self.held = set()
         self.seen = token
 
@@ -864,11 +889,11 @@ class Drain:
             or worker_state.reserved_requests
         )
 
-    def _give_back(self, channel: Channel, only: set[str] | None) -> None:
+    def give_back(self, channel: Channel, only: set[str] | None = None) -> None:
+        """Put what was not started back into its queue, all of it or some tags; called by the loop alone."""
         agent, qos = self.agent, channel.qos
         channel.consumer.perform_pending_operations()
-        if only is None:
-            agent.slots.cancel_queued()
+        agent.slots.cancel_queued(only)
         busy = agent.slots.tags()
         delivered = {
             tag: message
@@ -912,6 +937,31 @@ class Drain:
             semaphore._waiting.extend(waiting)
 
 
+class Prefetch:
+    """Reserves what can run at once, and as much again while tasks are short: there a round trip to Redis would show.
+
+    What waits behind a task that turns out long goes back, so that an idle neighbour can take it.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self._ahead = False
+        self._waits: dict[str, int] = {}  # tag: ticks
+
+    def has_room(self) -> bool:
+        """Whether one more message may be fetched."""
+        slots = slots_of(self.agent.worker.pool)
+        return len(worker_state.reserved_requests) < slots * (2 if self._ahead else 1)
+
+    def step(self, channel: Channel) -> None:
+        """Called by the worker's loop, five times a second."""
+        self._ahead = self.agent.slots.are_short()
+        self._waits = {tag: self._waits.get(tag, 0) + 1 for tag in self.agent.slots.waiting()}
+        late = {tag for tag, ticks in self._waits.items() if ticks > PATIENCE_TICKS}
+        if late and not self._ahead:
+            self.agent.drain.give_back(channel, late)
+
+
 def eta_entries(timer: Any) -> list[tuple[Any, Any]]:
     """The timer's entries that hold a request for its ETA, each with the item it stands in."""
     found = []
@@ -941,13 +991,12 @@ class Report:
     def describe(self, consumer: Any) -> None:
         """Read what stays the same while a connection lasts."""
         agent, app, worker = self.agent, self.agent.app, self.agent.worker
-        disabled = agent.hooks.have("disable-prefetch") and bool(app.conf.get("worker_disable_prefetch"))
+        limited = agent.prefetch is not None or bool(app.conf.get("worker_disable_prefetch"))
         pool = type(worker.pool)
         self._fixed = {
             "v": REPORT_VERSION,
             "process": agent.identity.process,
             "pod": agent.identity.pod,
-            "slots": int(worker.pool.num_processes or 1),
             "celery": celery.__version__,
             "kombu": kombu.__version__,
             "python": ".".join(map(str, sys.version_info[:3])),
@@ -955,7 +1004,7 @@ class Report:
             "broker": without_credentials(consumer.connection.as_uri()),
             "prefix": agent.keys.prefix,
             "queues": agent.queues(),
-            "prefetch": 0 if disabled else int(worker.prefetch_multiplier or 0),
+            "prefetch": 0 if limited else int(worker.prefetch_multiplier or 0),
             "acksLate": bool(app.conf.task_acks_late),
             "visibilityTimeout": agent.keys.visibility_timeout,
             "signals": sigterm_arrives(os.getpid(), read_status),
@@ -982,6 +1031,7 @@ class Report:
             **self._fixed,
             "n": self.counter,
             "state": self.state(quiet),
+            "slots": slots_of(agent.worker.pool),
             "token": agent.drain.token,
             "active": active,
             "reserved": max(reserved - active, 0) + waiting,
@@ -996,6 +1046,11 @@ class Report:
             "dead": agent.dead,
             "errors": agent.errors,
         }
+
+
+def slots_of(pool: Any) -> int:
+    """How many tasks a pool runs at once; `num_processes` of green pools is what runs now, before Celery 5.6."""
+    return int(getattr(pool, "limit", None) or pool.num_processes or 1)
 
 
 class Reporter:
@@ -1096,6 +1151,8 @@ class Gate:
         tag = request.message.delivery_tag
         if getattr(self.worker.pool, "is_green", False):
             self._await_slot()
+            if request not in worker_state.reserved_requests:
+                return  # given back meanwhile
         if agent.drain.token:
             agent.drain.held.add(tag)
             if self.uses_semaphore:
@@ -1201,6 +1258,7 @@ class Agent:
         self.slots, self.drain = Slots(), Drain(self)
         self.report, self.reporter = Report(self), Reporter(self)
         self.marks: StartedMarks | None = None
+        self.prefetch: Prefetch | None = None
         self.given_back = self.restored = self.dead = self.errors = 0
         self._timer: Any = None
         self._told: set[str] = set()
@@ -1211,8 +1269,8 @@ class Agent:
         """Before any connection exists: own keys, bootsteps, prefetch."""
         if self.hooks.have(*INFLIGHT):
             self.app.conf.broker_transport_options = {**self.options, **self.keys.transport_options()}
-        if os.environ.get("CELERIAC_DISABLE_PREFETCH") == "1" and self.hooks.have("disable-prefetch"):
-            self.app.conf.worker_disable_prefetch = True
+        if os.environ.get("CELERIAC_DISABLE_PREFETCH") == "1" and self.hooks.have(*DRAIN):
+            self.prefetch = Prefetch(self)
         self.app.steps["worker"].add(WorkerStep)
         self.app.steps["consumer"].add(ConsumerStep)
 
@@ -1274,6 +1332,8 @@ class Agent:
                 self.marks.collect()
             if self.channel is not None and self.phase == "consuming" and self.hooks.have(*DRAIN, "registry"):
                 self.drain.step(self.channel)
+                if self.prefetch is not None and self.drain.token is None:
+                    self.prefetch.step(self.channel)
         except Exception as error:
             self.failed("tick", error)
         if self.reporter.thread is None and self.reporter.due():
