@@ -6,7 +6,17 @@ import pytest
 
 from celeriac import reasons
 from celeriac.scaling.decide import decide, fresh_history
-from celeriac.scaling.types import Behavior, Demand, Doubt, Fallback, Mode, Policy, ScalingRules, SelectPolicy
+from celeriac.scaling.types import (
+    Behavior,
+    Demand,
+    Doubt,
+    Fallback,
+    Mode,
+    Policy,
+    ScalingRules,
+    SelectPolicy,
+    TasksPerSlotTarget,
+)
 from tests.unit.scaling.virtual_time import DrivenPool, one_task_per_replica, percent, rules
 
 pytestmark = pytest.mark.unit
@@ -254,6 +264,90 @@ class TestZero:
         decision = decide(never, demand(replicas=replicas), history, NOW)
         assert decision.replicas == replicas
         assert decision.message.endswith(f"limited to {replicas}: behavior.scaleDown is Disabled")
+
+
+class TestAgent:
+    """With the agent, ETA tasks may rest in their queues, and what others hold is known to be theirs."""
+
+    def test_far_eta_tasks_let_a_pool_sleep_and_the_sentence_says_so(self) -> None:
+        pool = DrivenPool(Policy(slots=1), replicas=1, history=fresh_history(1, 1000.0))
+        held = demand(replicas=1, scheduled=3, agent=True)
+        assert pool.see(held).message == "0 in 300 s: nothing waiting or running since 0 s, 3 ETA tasks not yet due"
+        asleep = pool.wait(300).see(held)
+        assert (asleep.replicas, asleep.reason) == (0, reasons.SCALE_TO_ZERO)
+
+    @pytest.mark.parametrize(
+        ("scheduled", "deferred", "replicas"), [(100, 0, 0), (60, 41, 1), (101, 0, 1), (0, 101, 0)]
+    )
+    def test_only_so_many_as_can_be_looked_through_may_rest(self, scheduled: int, deferred: int, replicas: int) -> None:
+        history = fresh_history(1, NOW, idle_since=NOW - 900)
+        seen = demand(replicas=1, scheduled=scheduled, deferred=deferred, agent=True)
+        assert decide(Policy(slots=1), seen, history, NOW).replicas == replicas
+
+    @pytest.mark.parametrize(("due_in", "replicas"), [(600.0, 0), (12.1, 0), (12.0, 1), (0.0, 1)])
+    def test_a_sleeping_pool_wakes_when_a_pod_just_comes_in_time(self, due_in: float, replicas: int) -> None:
+        seen = demand(deferred=1, next_eta_seconds=due_in, cold_start_seconds=10.0, agent=True)
+        decision = decide(Policy(slots=1), seen, fresh_history(0, NOW), NOW)
+        assert decision.replicas == replicas
+        if replicas:
+            assert decision.message == f"nothing waiting, but an ETA task is due in {due_in:.0f} s: 1 replica"
+
+    def test_a_pool_does_not_fall_asleep_for_less_time_than_that_takes(self) -> None:
+        history = fresh_history(1, NOW, idle_since=NOW - 900)
+        near = demand(replicas=1, deferred=1, next_eta_seconds=299.0, agent=True)
+        kept = decide(Policy(slots=1), near, history, NOW)
+        assert (kept.replicas, kept.history.idle_since) == (1, None)
+        assert decide(Policy(slots=1), replace(near, next_eta_seconds=301.0), history, NOW).replicas == 0
+
+    def test_an_eta_that_was_read_is_remembered_while_a_worker_holds_the_task(self) -> None:
+        policy = Policy(slots=1, scale_to_zero_after_seconds=10)
+        pool = DrivenPool(policy, replicas=1, history=fresh_history(1, 1000.0, idle_since=0.0))
+        assert pool.see(demand(replicas=1, deferred=1, next_eta_seconds=8.0, agent=True)).replicas == 1
+        held = demand(replicas=1, scheduled=1, agent=True)
+        assert pool.wait(7).see(held).history.idle_since is None
+        assert pool.wait(60).see(held).history.idle_since == pool.now, "what is past is forgotten"
+
+    def test_a_revoked_eta_task_is_waited_for_no_longer(self) -> None:
+        pool = DrivenPool(Policy(slots=1), replicas=1, history=fresh_history(1, 1000.0, idle_since=0.0))
+        pool.see(demand(replicas=1, deferred=1, next_eta_seconds=200.0, agent=True))
+        gone = pool.wait(1).see(demand(replicas=1, agent=True))
+        assert gone.history.idle_since == pool.now
+
+    @pytest.mark.parametrize(("replicas", "kept"), [(0, 0), (1, 1), (4, 1)])
+    def test_what_others_hold_keeps_the_last_replica_and_nothing_else(self, replicas: int, kept: int) -> None:
+        history = fresh_history(1, NOW - 900, idle_since=NOW - 900)
+        decision = decide(Policy(slots=1), demand(replicas=replicas, held_elsewhere=7, agent=True), history, NOW)
+        assert decision.replicas == kept
+        assert "7 messages held by workers outside the pool" in decision.message
+
+    def test_without_the_agent_a_scheduled_task_keeps_its_worker(self) -> None:
+        history = fresh_history(1, NOW - 900, idle_since=NOW - 900)
+        assert decide(Policy(slots=1), demand(replicas=1, scheduled=1), history, NOW).replicas == 1
+
+
+class TestTargetBelowColdStart:
+    SLOW = demand(waiting=5, replicas=5, cold_start_seconds=10.0, runtime_seconds=600.0)
+
+    def test_a_target_that_no_new_pod_can_keep_is_told(self) -> None:
+        limit = decide(Policy(slots=1), self.SLOW, fresh_history(5, NOW), NOW).limit
+        assert limit is not None
+        assert limit.reason == reasons.TARGET_BELOW_COLD_START
+        words = (
+            "a pod takes 10 s to start: a task that needs a new one waits longer than 10 s (target.queueWaitSeconds)"
+        )
+        assert limit.message == words
+
+    def test_what_really_limits_is_told_first(self) -> None:
+        busy = replace(self.SLOW, waiting=50)
+        limit = decide(Policy(slots=1), busy, fresh_history(5, NOW), NOW).limit
+        assert limit is not None
+        assert limit.reason == reasons.TOO_MANY_REPLICAS
+
+    def test_a_faster_start_or_another_target_is_no_limit(self) -> None:
+        faster = replace(self.SLOW, cold_start_seconds=9.9)
+        assert decide(Policy(slots=1), faster, fresh_history(5, NOW), NOW).limit is None
+        per_slot = Policy(slots=1, target=TasksPerSlotTarget(1))
+        assert decide(per_slot, self.SLOW, fresh_history(5, NOW), NOW).limit is None
 
 
 class TestOwnersWord:
