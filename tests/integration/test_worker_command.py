@@ -2,6 +2,7 @@
 
 # mypy: disable-error-code="import-untyped"
 
+import json
 import os
 import re
 import signal
@@ -9,14 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
 
-from celeriac.pool.model import BrokerSpec, PoolKey, PoolType, SecretKey, TlsSecrets, WorkerPool
-from celeriac.resources import build_deployment
+from celeriac.agent_file import read_agent
+from celeriac.pool.model import BrokerSpec, PoolKey, PoolType, SecretKey, TlsSecrets, WorkerOptions, WorkerPool
+from celeriac.resources import build_agent_config, build_deployment
+from celeriac.resources.agent import AGENT_DIR
 from celeriac.resources.environment import TLS_DIR
 from celeriac.scaling.types import Policy
 from tests.integration.redis_server import RedisServer
@@ -53,6 +57,8 @@ def hold():
 
 # A module that would break Celery if the working directory came before the standard library.
 HIDING_MODULE = "raise ImportError('the working directory hides the standard library')\n"
+
+POD = {"metadata.name": "ml-1", "metadata.uid": "pod-uid"}
 
 IMPLEMENTATIONS = {
     PoolType.SOLO: ("celery.concurrency.solo:TaskPool", 1),
@@ -96,23 +102,30 @@ class Worker:
         (folder / "shop.py").write_text(SHOP)
         (folder / "queue.py").write_text(HIDING_MODULE)
         self.folder = folder
-        self.environment = {**os.environ, **self._expanded(secrets or {}, mounts or {})}
+        self.mounts = mounts or {}
+        self.environment = {**os.environ, **self._expanded(secrets or {})}
         self.environment |= {"CELERIAC_RUN_DIR": str(self.run_dir), "C_FORCE_ROOT": "1"}
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def _expanded(self, secrets: dict[str, str], mounts: dict[str, Path]) -> dict[str, str]:
+    def _expanded(self, secrets: dict[str, str]) -> dict[str, str]:
         """The container's variables with $(NAME) replaced as Kubernetes does, mount paths by folders of this test."""
         values: dict[str, str] = {}
         for variable in self.container["env"]:
-            if "valueFrom" in variable:
-                value = secrets[variable["valueFrom"]["secretKeyRef"]["name"]]
+            source = variable.get("valueFrom", {})
+            if "secretKeyRef" in source:
+                value = secrets[source["secretKeyRef"]["name"]]
+            elif "fieldRef" in source:
+                value = POD[source["fieldRef"]["fieldPath"]]
             else:
                 value = re.sub(r"\$\((\w+)\)", lambda match: values[match[1]], variable["value"])
-            for path, folder in mounts.items():
-                value = value.replace(path, str(folder))
-            values[variable["name"]] = value
+            values[variable["name"]] = self._mounted(value)
         return values
+
+    def _mounted(self, text: str) -> str:
+        for path, folder in self.mounts.items():
+            text = text.replace(path, str(folder))
+        return text
 
     @property
     def url(self) -> str:
@@ -121,7 +134,7 @@ class Worker:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.container["command"], *self.container["args"]],
+                [self._mounted(word) for word in (*self.container["command"], *self.container["args"])],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=log,
@@ -252,6 +265,36 @@ def test_the_secrets_of_a_tls_broker_reach_the_worker(tmp_path: Path, query: str
             with redis.client() as client:
                 clients = client.client_list()
             assert any(entry["cmd"].startswith("brpop") for entry in clients), clients
+            worker.terminate()
+            assert worker.exit_code() == 0, worker.log.read_text()
+        finally:
+            worker.kill()
+
+
+def test_the_agent_and_the_users_own_modules_are_loaded_side_by_side(tmp_path: Path) -> None:
+    agent, folder = tmp_path / "agent", tmp_path / "worker"
+    with RedisServer() as redis:
+        pool = replace(
+            a_pool(PoolType.PREFORK, BrokerSpec(url=redis.url)),
+            worker=WorkerOptions(extra_args=("--include=shop_events", "-O", "fair")),
+        )
+        [(name, source)] = build_agent_config(pool, read_agent())["data"].items()
+        agent.mkdir()
+        (agent / name).write_text(source)
+        # A module of the user's that has the name of one beside the agent wins.
+        (agent / "shop_events.py").write_text(HIDING_MODULE)
+        worker = Worker(build_deployment(pool, agent=source), folder, mounts={AGENT_DIR: agent})
+        (folder / "shop_events.py").write_text("print('the user has loaded his events', flush=True)\n")
+        worker.start()
+        try:
+            worker.wait_until(worker.is_ready)
+            with redis.client() as client:
+                worker.wait_until(lambda: client.hexists("celeriac:uid:reports", "pod-uid"))
+                report = json.loads(client.hget("celeriac:uid:reports", "pod-uid"))
+            assert (report["pod"], report["prefetch"], report["slots"]) == ("ml-1", 0, 2)
+            assert "the user has loaded his events" in worker.log.read_text()
+            with client_of(worker) as sender:
+                assert sender.send_task("add", (2, 3)).get(timeout=WAIT_SECONDS) == 5
             worker.terminate()
             assert worker.exit_code() == 0, worker.log.read_text()
         finally:

@@ -10,23 +10,24 @@ from celeriac.pool.model import PodSecurity, PoolKey, WorkerPool
 from celeriac.resources import build_deployment
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
-from tests.unit.resources.pools import POOLS, RESTRICTED_TEMPLATE, SOLO, TLS
+from tests.unit.resources.pools import AGENT, POOLS, RESTRICTED_TEMPLATE, SOLO, TLS
 
 pytestmark = pytest.mark.integration
 
 
-def manifest(pool: WorkerPool, namespace: str) -> dict[str, Any]:
+def manifest(pool: WorkerPool, namespace: str, agent: str | None = AGENT) -> dict[str, Any]:
     """The Deployment in a namespace of the test; without its owner, which is not in the cluster."""
-    deployment = build_deployment(replace(pool, key=PoolKey(namespace, pool.key.name)))
+    deployment = build_deployment(replace(pool, key=PoolKey(namespace, pool.key.name)), agent=agent)
     del deployment["metadata"]["ownerReferences"]
     return deployment
 
 
+@pytest.mark.parametrize("agent", [AGENT, None], ids=["agent", "plain"])
 @pytest.mark.parametrize("name", POOLS)
 def test_the_api_server_knows_every_field_and_a_second_apply_changes_nothing(
-    control_plane: ControlPlane, namespace: str, name: str
+    control_plane: ControlPlane, namespace: str, name: str, agent: str | None
 ) -> None:
-    text = json.dumps(manifest(POOLS[name], namespace))
+    text = json.dumps(manifest(POOLS[name], namespace, agent))
     apply = ("apply", "--server-side", "--validate=strict", "-f", "-", "--output=json")
     first, second = (json.loads(control_plane.kubectl(*apply, stdin=text)) for _ in range(2))
     assert (first["metadata"]["generation"], second["metadata"]["generation"]) == (1, 1)
