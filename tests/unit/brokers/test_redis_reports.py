@@ -1,0 +1,151 @@
+"""Anybody may write to Redis: what an agent did not write is never taken for a report or a registration."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from celeriac.brokers.redis.registry import process_of
+from celeriac.brokers.redis.reports import STATES, report_of, reports_of
+
+pytestmark = pytest.mark.unit
+
+REPORT: dict[str, Any] = {
+    "v": 1,
+    "n": 12,
+    "process": "ml-1.0a1b2c3d",
+    "pod": "ml-1",
+    "state": "draining",
+    "token": "a-token",
+    "active": 2,
+    "reserved": 1,
+    "scheduled": 4,
+    "unacked": 7,
+    "processed": 17,
+    "busy": 41.5,
+    "slots": 4,
+    "celery": "5.7.0",
+    "kombu": "5.7.0",
+    "python": "3.11.2",
+    "pool": "celery.concurrency.prefork:TaskPool",
+    "broker": "redis://redis:6379/0",
+    "prefix": "shop:",
+    "queues": ["mail", "ml"],
+    "prefetch": 0,
+    "acksLate": False,
+    "visibilityTimeout": 3600,
+    "capabilities": ["inflight", "drain"],
+    "missing": ["exact"],
+    "signals": None,
+    "givenBack": 1,
+    "restored": 2,
+    "dead": 3,
+    "errors": 4,
+}
+
+REGISTRATION: dict[str, Any] = {
+    "pod": "ml-1",
+    "podUid": "pod-uid",
+    "namespace": "shop",
+    "pool": "ml",
+    "poolUid": "pool-uid",
+    "started": 1_700_000_000.25,
+    "unacked": "unacked.ml-1.0a1b2c3d",
+    "index": "unacked_index.ml-1.0a1b2c3d",
+    "mutex": "unacked_mutex.ml-1.0a1b2c3d",
+    "separator": "\x06\x16",
+    "prioritySteps": [0, 3, 6, 9],
+    "queues": ["mail"],
+    "visibilityTimeout": 3600,
+    "maxAttempts": 5,
+}
+
+WRONG: tuple[Any, ...] = (None, True, -1, 1.5, "text", [1], ["text"], {}, float("inf"), 10**400)
+
+
+def text(values: Any) -> bytes:
+    return json.dumps(values).encode()
+
+
+def read(values: Any) -> Any:
+    return report_of(b"pod-uid", text(values))
+
+
+def register(values: Any) -> Any:
+    return process_of("shop:", "pool-uid", b"ml-1.0a1b2c3d", text(values))
+
+
+def test_a_report_is_read_field_by_field() -> None:
+    report = read(REPORT)
+    assert report is not None
+    assert (report.pod_uid, report.process, report.counter, report.state) == (
+        "pod-uid",
+        "ml-1.0a1b2c3d",
+        12,
+        "draining",
+    )
+    assert (report.active, report.reserved, report.scheduled, report.unacked) == (2, 1, 4, 7)
+    assert (report.busy_seconds, report.visibility_timeout, report.queues) == (41.5, 3600.0, ("mail", "ml"))
+    assert (report.capabilities, report.missing, report.signals) == ({"inflight", "drain"}, ("exact",), None)
+    assert (report.given_back, report.restored, report.dead, report.errors) == (1, 2, 3, 4)
+
+
+def test_fields_of_a_younger_agent_do_no_harm_and_its_protocol_is_not_guessed() -> None:
+    assert read({**REPORT, "new": {"field": 1}}) == read(REPORT)
+    assert read({**REPORT, "v": 2}) is None
+    assert read({**REPORT, "state": "dreaming"}) is None
+    assert all(read({**REPORT, "state": state}) for state in STATES)
+
+
+@pytest.mark.parametrize("field", [name for name in REPORT if name != "acksLate"])
+def test_a_report_that_lacks_a_field_or_has_one_of_another_type_is_missing(field: str) -> None:
+    assert read({name: value for name, value in REPORT.items() if name != field}) is None
+    kind = type(REPORT[field])
+    nullable = field in {"token", "unacked", "signals"}
+    for wrong in WRONG:
+        fits = isinstance(wrong, kind) or (wrong is None and nullable) or (field == "signals" and wrong is True)
+        if not fits and not (kind is float and wrong == 1.5) and not (field == "visibilityTimeout" and wrong == 1.5):
+            assert read({**REPORT, field: wrong}) is None, (field, wrong)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(text))
+def test_whatever_stands_there_raises_nothing(value: bytes) -> None:
+    assert reports_of({b"pod-uid": value, b"\xff": text(REPORT)}) == {}
+    assert process_of("", "pool-uid", b"ml-1.0a1b2c3d", value) is None
+
+
+def test_a_report_of_megabytes_is_not_read() -> None:
+    assert read({**REPORT, "missing": ["x" * 100_000]}) is None
+
+
+def test_a_registration_is_read_field_by_field() -> None:
+    process = register(REGISTRATION)
+    assert process is not None
+    assert (process.process, process.key_prefix, process.started) == ("ml-1.0a1b2c3d", "shop:", 1_700_000_000.25)
+    assert (process.priority_steps, process.max_attempts) == ((0, 3, 6, 9), 5)
+
+
+@pytest.mark.parametrize("field", REGISTRATION)
+def test_a_registration_that_lacks_a_field_is_none(field: str) -> None:
+    assert register({name: value for name, value in REGISTRATION.items() if name != field}) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"unacked": "sessions"},
+        {"unacked": "unacked"},
+        {"index": "unacked.ml-1.0a1b2c3d"},
+        {"mutex": "unacked_mutex.another.0a1b2c3d"},
+        {"poolUid": "another"},
+        {"prioritySteps": [0, -3]},
+        {"prioritySteps": [True]},
+        {"started": float("nan")},
+    ],
+)
+def test_a_registration_never_points_at_keys_that_are_not_its_own(wrong: dict[str, Any]) -> None:
+    """What stands under them is moved and deleted once the process is gone."""
+    assert register({**REGISTRATION, **wrong}) is None
