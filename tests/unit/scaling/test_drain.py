@@ -273,7 +273,7 @@ demands = st.sampled_from([BUSY, IDLE, replace(IDLE, held_elsewhere=1), replace(
 modes = st.sampled_from([Mode.AUTO, Mode.AUTO, Mode.AUTO, Mode.PAUSED, Mode.DRY_RUN])
 
 
-@settings(deadline=None, max_examples=1500, derandomize=True)
+@settings(deadline=None, max_examples=500, derandomize=True)
 @given(
     st.lists(pods_of_any_kind, max_size=7) | st.lists(well_behaved_pods, max_size=7),
     st.integers(-2, 2),
@@ -316,7 +316,7 @@ def test_whatever_kubernetes_chooses_only_safe_workers_are_stopped(
         assert safe or (not pod.drainable and (idle or pin is not None))
 
 
-@settings(deadline=None, max_examples=300, derandomize=True)
+@settings(deadline=None, max_examples=100, derandomize=True)
 @given(st.lists(well_behaved_pods, min_size=1, max_size=7), st.integers(0, 7))
 def test_a_scale_down_always_comes_to_its_end_and_ends_no_task(pods: list[Pod], wanted: int) -> None:
     """Tick after tick is performed: marks appear, one busy worker after the other drains, Kubernetes chooses."""

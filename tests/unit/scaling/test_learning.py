@@ -282,7 +282,7 @@ readings = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(deadline=None, max_examples=60, derandomize=True)
 @given(readings)
 def test_whatever_is_reported_no_figure_is_negative_and_memory_is_bounded(
     story: Iterable[tuple[float, int, int, dict[str, tuple[int, float]], dict[str, bool]]],
