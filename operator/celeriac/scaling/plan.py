@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from celeriac import reasons
 from celeriac.scaling.drain import Marks, choose, is_safe, keep, released
-from celeriac.scaling.replicaset import certain
+from celeriac.scaling.replicaset import active, certain
 from celeriac.scaling.types import Decision, Demand, Doubt, Mode, Plan, Pod, Policy, Workload
 
 NAMED_PODS = 3
@@ -18,6 +18,7 @@ def plan(policy: Policy, decision: Decision, demand: Demand | Doubt, workload: W
     `decide` came to its count.
     """
     current, wanted = workload.replicas, decision.replicas
+    workload = replace(workload, pods=active(workload.pods))
     marks = _marks(policy, demand, workload, wanted)
     held = Plan(None, reasons.NO_CHANGE, decision.message, marks.drain, marks.undrain)
     if policy.mode is Mode.PAUSED:

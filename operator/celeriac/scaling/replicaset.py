@@ -12,7 +12,14 @@ from itertools import groupby
 from celeriac.scaling.types import Pod
 
 _PHASES = {"Pending": 0, "Unknown": 1}
-"""podPhaseToOrdinal; Running is the last. Succeeded and Failed pods are no replicas."""
+"""podPhaseToOrdinal; Running is the last."""
+
+_ENDED = frozenset({"Succeeded", "Failed"})
+
+
+def active(pods: Iterable[Pod]) -> tuple[Pod, ...]:
+    """Return the pods that count as replicas (IsPodActive); an evicted one is Failed and counts no more."""
+    return tuple(pod for pod in pods if pod.phase not in _ENDED)
 
 
 def rank(pod: Pod) -> tuple[bool, int, bool, int]:

@@ -232,7 +232,7 @@ class Pod:
     """One replica of a pool whose workers carry the agent, as observed; Terminating pods are no replicas any more.
 
     assigned     whether it has a node
-    phase        of its status: Pending, Running, Unknown; Succeeded and Failed ones are no replicas either
+    phase        of its status; Succeeded and Failed ones are no replicas either, and `plan` leaves them out
     cost         its annotation controller.kubernetes.io/pod-deletion-cost, 0 where it has none
     marked       whether its annotation celeriac.dev/drain was seen
     drained      whether a fresh report says, with the token of that mark, that it holds nothing and takes nothing

@@ -148,6 +148,11 @@ class TestRemoval:
         partly = planned(1, working("a"), working("b"), replicas=5)
         assert partly.replicas == 2, "the three that do not exist; of the others none is safe"
 
+    @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+    def test_an_evicted_pod_that_still_lies_about_is_no_replica(self, phase: str) -> None:
+        evicted = replace(working("x", 4), phase=phase, ready=False)
+        assert planned(1, evicted, drained("a"), working("b"), replicas=2).replicas == 1
+
     def test_pods_that_kubernetes_has_yet_to_remove_are_not_counted_twice(self) -> None:
         """5 -> 3 was sent a moment ago: the next removal must not reach beyond the two that go already."""
         pods = (drained("a"), drained("b"), working("c"), working("d"), working("e"))
