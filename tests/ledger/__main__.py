@@ -17,14 +17,12 @@ from rich.table import Table
 
 from tests.cluster.choose import target
 from tests.cluster.errors import ClusterError
-from tests.e2e.story import fresh_namespace
 from tests.e2e.system import System, installed
 from tests.ledger.book import read
 from tests.ledger.cells import ALL, Cell, select
 from tests.ledger.checker import Demand, judge
 from tests.ledger.load import Load
 from tests.ledger.run import Settled, run
-from tests.ledger.shelf import shelf
 
 CELL_SECONDS = 240
 """What one cell takes, about; for the estimate."""
@@ -110,8 +108,8 @@ def run_all(system: System, cells: Sequence[Cell], load: Load, parallel: int, se
         console.print(f"{time.monotonic() - began:5.0f} s  {text}")
 
     settled = []
-    with fresh_namespace(cluster) as namespace, shelf(cluster, namespace) as kept, ThreadPoolExecutor(parallel) as pool:
-        futures = {pool.submit(run, cluster, kept, cell, load, seed, output, cell.demand, say): cell for cell in cells}
+    with ThreadPoolExecutor(parallel) as pool:
+        futures = {pool.submit(run, cluster, cell, load, seed, output, cell.demand, say): cell for cell in cells}
         for future in as_completed(futures):
             if error := future.exception():
                 say(f"{futures[future].name}: [red]✗[/] {error!r}")

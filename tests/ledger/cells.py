@@ -74,6 +74,8 @@ def image(celery: str) -> Image:
     return Image(f"celeriac-ledger:{celery}", IMAGE / "Dockerfile", IMAGE, {"CELERY": celery})
 
 
+ODD_IMAGE = Image("celeriac-ledger:odd", Path(__file__).with_name("odd_image") / "Dockerfile")
+"""A Django project in an image that is unusual in every respect."""
 ALL = tuple(Cell(*each) for each in product(VERSIONS, POOLS, ACKS))
 
 

@@ -17,6 +17,7 @@ class Event(StrEnum):
     MARKED = "marked"  # the watch: the Pod carries the annotation of a drain
     UNMARKED = "unmarked"  # the watch: it carries it no more
     DELETED = "deleted"  # the watch: somebody wants the Pod to go
+    DIED = "died"  # the watch: its worker's container has ended, and nobody wanted it to
     GONE = "gone"  # the watch: all its containers have ended
     LEFT = "left"  # the driver: a key that remains in Redis when all is over
 

@@ -25,12 +25,16 @@ class Wave:
 
 @dataclass(frozen=True)
 class Load:
-    """`tasks` in `waves`; of each wave `long_share` last half of LONGEST to LONGEST, a quarter a few seconds."""
+    """`tasks` in `waves`; of each wave `long_share` last half of `longest` seconds or more, a quarter a few seconds.
+
+    A pool that takes longer than `patience` seconds for one wave and all that follows from it is stuck.
+    """
 
     tasks: int = 300
     waves: int = 6
     long_share: float = 0.06
     longest: float = LONGEST
+    patience: float = 240.0
 
     def sent(self, seed: str) -> Iterator[Wave]:
         """The waves; every second one is followed while the pool still shrinks from it."""

@@ -10,13 +10,9 @@ from tests.ledger.cells import Cell
 from tests.ledger.checker import Demand, Verdict, judge
 from tests.ledger.lines import Event, Line
 from tests.ledger.load import Load, Then, Wave
-from tests.ledger.scene import Scene, all_ended, scene
-from tests.ledger.shelf import Shelf
+from tests.ledger.scene import Scene, all_over, scene
 
 POOL = "ledger"
-WAVE_SECONDS = 240.0
-"""For one wave and all that follows from it; a pool that takes longer is stuck."""
-
 Say = Callable[[str], None]
 
 
@@ -35,19 +31,17 @@ class Settled:
         return self.verdict.problems
 
 
-def run(
-    cluster: Target, shelf: Shelf, cell: Cell, load: Load, seed: str, directory: Path, demand: Demand, say: Say
-) -> Settled:
+def run(cluster: Target, cell: Cell, load: Load, seed: str, directory: Path, demand: Demand, say: Say) -> Settled:
     """Put one cell through its load; raises only what keeps the cell from beginning or being settled."""
     began = time.monotonic()
     file = directory / f"{cell.name}.jsonl"
-    with scene(cluster, shelf, file) as running:
+    with scene(cluster, file) as running:
         running.pool(POOL, image=cell.image.tag, environment=cell.environment(), **cell.spec())
         for number, wave in enumerate(load.sent(f"{seed} {cell.name}"), start=1):
             sent_at = time.time()
             running.send(wave.seconds)
-            came = running.book.wait(lambda lines, w=wave, t=sent_at: _passed(lines, w, t), WAVE_SECONDS)  # type: ignore[misc]
-            say(_progress(cell, running, number, load.waves, came))
+            came = running.book.wait(lambda lines, w=wave, t=sent_at: _passed(lines, w, t), load.patience)  # type: ignore[misc]
+            say(_progress(cell, running, number, load, came))
             if not came:
                 break
         running.close()
@@ -58,7 +52,7 @@ def run(
 def _passed(lines: Sequence[Line], wave: Wave, since: float) -> bool:
     """Whether what this wave was sent for has come about."""
     scalings = [line for line in lines if line.event is Event.SCALED]
-    at_zero = bool(scalings) and not scalings[-1].after and all_ended(lines) and _pods_gone(lines)
+    at_zero = bool(scalings) and not scalings[-1].after and all_over(lines) and _pods_gone(lines)
     if wave.then is Then.EBB:
         return at_zero
     shrinks = any(line.after < line.before and line.time > since for line in scalings)
@@ -71,13 +65,13 @@ def _pods_gone(lines: Sequence[Line]) -> bool:
     return all(line.pod in gone for line in lines if line.event is Event.DELETED)
 
 
-def _progress(cell: Cell, running: Scene, number: int, of: int, came: bool) -> str:
+def _progress(cell: Cell, running: Scene, number: int, load: Load, came: bool) -> str:
     lines = running.book.lines()
     scalings = [line for line in lines if line.event is Event.SCALED]
     ups = sum(line.after > line.before for line in scalings)
     counts = f"{running.book.count(Event.ENDED)} of {running.book.count(Event.SENT)} ended"
-    stuck = "" if came else f"; stuck for {WAVE_SECONDS:.0f} s"
-    return f"{cell.name}: wave {number} of {of}, {counts}, {ups} up, {len(scalings) - ups} down{stuck}"
+    stuck = "" if came else f"; stuck for {load.patience:.0f} s"
+    return f"{cell.name}: wave {number} of {load.waves}, {counts}, {ups} up, {len(scalings) - ups} down{stuck}"
 
 
 def evidence(running: Scene, directory: Path) -> None:

@@ -16,12 +16,12 @@ from tests.e2e.tasks import Tasks
 from tests.ledger.book import Book
 from tests.ledger.checker import KEPT_KEYS
 from tests.ledger.lines import Event, Line
-from tests.ledger.shelf import Shelf
+from tests.ledger.shelf import Shelf, shelf
 from tests.ledger.watch import Watch
 
 QUEUE = "ledger"
 APP = "ledger_app"
-TIDY_SECONDS = 60.0
+TIDY_SECONDS = 45.0
 """What the operator has to clean up after the last pod: it believes a Pod's death after 30 s at the latest."""
 
 
@@ -36,7 +36,10 @@ class Scene:
         self._celery = Celery("sender", broker=broker_url)
 
     def pool(self, name: str, *, image: str, environment: Mapping[str, str], **spec: Any) -> None:
-        """Create a pool of the ledger's application on QUEUE, and wait until its Redis is read."""
+        """Create a pool of the ledger's application on QUEUE, and wait until its Redis is read.
+
+        Whatever else is given goes into its spec; `template` is merged into what the ledger needs.
+        """
         template = self._shelf.template(self._file)
         template["env"] += [{"name": key, "value": value} for key, value in environment.items()]
         template |= spec.pop("template", {})
@@ -46,11 +49,11 @@ class Scene:
     def send(self, seconds: Sequence[float], *, task: str = "work", queue: str = QUEUE, **options: Any) -> list[str]:
         """Send tasks of such lengths, in this order; returns their ids."""
         ids = [str(uuid.uuid4()) for _ in seconds]
+        options |= {"queue": queue}
         with self._celery.connection_for_write() as connection:
             for id, length in zip(ids, seconds, strict=True):
                 self.book.note(Event.SENT, task=id)
-                name = f"ledger.{task}"
-                self._celery.send_task(name, [length], task_id=id, queue=queue, connection=connection, **options)
+                self._celery.send_task(f"ledger.{task}", [length], task_id=id, connection=connection, **options)
         return ids
 
     def wait_until_ended(self, seconds: float) -> bool:
@@ -65,7 +68,9 @@ class Scene:
     def close(self) -> None:
         """Enter what only the end can tell: what the follower has missed, and the keys that stay in Redis."""
         self._shelf.read(self._file, self.book)
-        for pod in {line.pod for line in self.book.lines() if line.pod} - self._pods():
+        lines = self.book.lines()
+        seen = {line.pod for line in lines if line.pod}
+        for pod in seen - {line.pod for line in lines if line.event is Event.GONE} - self._pods():
             self.book.note(Event.GONE, pod=pod)
         for key in self._left():
             self.book.note(Event.LEFT, key=key)
@@ -104,18 +109,28 @@ def all_ended(lines: Sequence[Line]) -> bool:
     return all(line.task in ended for line in lines if line.event is Event.SENT)
 
 
+def all_over(lines: Sequence[Line]) -> bool:
+    """Whether every task that was sent has started, and then ended or lost its pod: no more can be expected of it."""
+    gone = {line.pod for line in lines if line.event is Event.GONE}
+    ended = {line.task for line in lines if line.event is Event.ENDED}
+    last_pod = {line.task: line.pod for line in lines if line.event is Event.STARTED}
+    sent = {line.task for line in lines if line.event is Event.SENT}
+    return all(task in ended or last_pod.get(task) in gone for task in sent)
+
+
 @contextmanager
-def scene(cluster: Target, shelf: Shelf, file: Path) -> Iterator[Scene]:
+def scene(cluster: Target, file: Path) -> Iterator[Scene]:
     """A scene of its own, with a Redis that answers; its book is kept in `file`."""
     with ExitStack() as stack:
         namespace = stack.enter_context(fresh_namespace(cluster))
         own = f"--namespace={namespace}"
         cluster.kubectl("apply", own, f"--filename={REDIS}")
+        kept = stack.enter_context(shelf(cluster, namespace))
         cluster.kubectl("rollout", "status", "deployment/redis", own, f"--timeout={PATIENCE:.0f}s")
         book = Book(file)
         watch = stack.enter_context(Watch(cluster.kubeconfig, namespace, book))
         port = stack.enter_context(forwarded(cluster, namespace, "deployment/redis", 6379))
         url = f"redis://127.0.0.1:{port}/0"
-        running = Scene(Story(cluster, namespace, Tasks(url), watch), book, shelf, url)
+        running = Scene(Story(cluster, namespace, Tasks(url), watch), book, kept, url)
         stack.enter_context(running.followed())
         yield running

@@ -20,6 +20,7 @@ class Watch(Witness):
         self._book = book
         self._replicas: dict[str, int] = {}
         self._told: set[tuple[Event, str]] = set()
+        self._deaths: dict[str, int] = {}
 
     def _see_deployment(self, deployment: Body) -> None:
         super()._see_deployment(deployment)
@@ -38,8 +39,19 @@ class Watch(Witness):
             self._book.note(Event.MARKED if marked else Event.UNMARKED, pod=name)
         if "deletionTimestamp" in metadata:
             self._tell_once(Event.DELETED, name)
+        else:
+            self._tell_deaths(pod)
         if _ended(pod):
             self._tell_once(Event.GONE, name)
+
+    def _tell_deaths(self, pod: Body) -> None:
+        """A container that has ended is restarted in its Pod, which counts that."""
+        name = pod["metadata"]["name"]
+        for status in (pod.get("status") or {}).get("containerStatuses") or ():
+            deaths = status["restartCount"] + ("terminated" in status["state"])
+            if deaths > self._deaths.get(name, 0):
+                self._deaths[name] = deaths
+                self._book.note(Event.DIED, pod=name)
 
     def _tell_once(self, event: Event, pod: str) -> None:
         if (event, pod) not in self._told:

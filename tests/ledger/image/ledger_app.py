@@ -9,17 +9,20 @@ appended with one write, so that any number of processes share the file and a ki
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
 
-FILE = os.environ.get("LEDGER_FILE", "/ledger/tasks.jsonl")
+FILE = Path(os.environ.get("LEDGER_FILE", "/ledger/tasks.jsonl"))
+GREED_BYTES = 2**30
 
 app = Celery("ledger_app")
 app.conf.update(
     task_acks_late=os.environ.get("LEDGER_ACKS") == "late",
     task_ignore_result=True,
     broker_connection_retry_on_startup=True,
+    broker_transport_options={"visibility_timeout": int(os.environ.get("LEDGER_VISIBILITY", "3600"))},
 )
 
 
@@ -44,4 +47,16 @@ def work(self: Any, seconds: float) -> None:
     """Wait for so long."""
     write("started", self.request.id)
     time.sleep(seconds)
+    write("ended", self.request.id)
+
+
+@app.task(bind=True, name="ledger.greedy")  # type: ignore[untyped-decorator]
+def greedy(self: Any, seconds: float) -> None:
+    """Take more memory than any pod of these tests has, but only the first time that the task is run."""
+    write("started", self.request.id)
+    been_here = FILE.with_name(f"{FILE.stem}-{self.request.id}")
+    if not been_here.exists():
+        been_here.touch()
+        time.sleep(seconds)
+        bytearray(b"x") * GREED_BYTES
     write("ended", self.request.id)
