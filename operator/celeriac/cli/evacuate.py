@@ -11,16 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from celeriac.brokers.redis.broker import RedisBroker
-from celeriac.brokers.types import BrokerDoubt, Process, QueueSet, Restored
+from celeriac.brokers.types import Process, Restored
 from celeriac.cli.redis_place import on_redis, printable
-from celeriac.pool.model import QueueLayout
 
 WATCH_SECONDS = 3.0
 """An agent reports every second."""
 PIPE_COLUMNS = 10_000
-
-Said = dict[str, tuple[str, int]]
-"""The last report of each pod: process and counter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +25,6 @@ class Worker:
 
     process: Process
     holds: int
-    reported: bool
     lives: bool
 
     @property
@@ -95,33 +90,19 @@ async def evacuate(broker: RedisBroker, key_prefix: str, watch: float, yes: bool
 
 
 async def _watch(broker: RedisBroker, key_prefix: str, seconds: float) -> list[Worker]:
-    """All registered workers. Those that report lie `seconds` apart in two looks."""
-    processes = await broker.processes([key_prefix])
-    if not processes:
+    """All registered workers, by two looks that lie `seconds` apart."""
+    before = {process.process: process.reported for process in await broker.processes([key_prefix])}
+    if not before:
         return []
-    first = await _reports(broker, processes)
-    click.echo(f"{len(processes)} worker(s) registered; watching for {seconds:g} s which of them report ...", err=True)
+    click.echo(f"{len(before)} worker(s) registered; watching for {seconds:g} s which of them report ...", err=True)
     await asyncio.sleep(seconds)
     processes = await broker.processes([key_prefix])
-    second = await _reports(broker, processes)
     holds = await broker.held(processes)
-    workers = []
-    for process, count in zip(processes, holds, strict=True):
-        before, after = first.get(process.pod_uid), second.get(process.pod_uid)
-        reported = after is not None and after[0] == process.process
-        workers.append(Worker(process, count, reported, reported and after != before))
+    workers = [
+        Worker(process, count, lives=process.reported != before.get(process.process))
+        for process, count in zip(processes, holds, strict=True)
+    ]
     return sorted(workers, key=lambda worker: worker.name)
-
-
-async def _reports(broker: RedisBroker, processes: Sequence[Process]) -> Said:
-    pools = dict.fromkeys((process.key_prefix, process.pool_uid) for process in processes)
-    answers = await broker.read([QueueSet((), QueueLayout(prefix), uid) for prefix, uid in pools])
-    said: Said = {}
-    for answer in answers:
-        if isinstance(answer, BrokerDoubt):
-            raise answer
-        said |= {uid: (report.process, report.counter) for uid, report in answer.reports.items()}
-    return said
 
 
 def _print(workers: Sequence[Worker], seconds: float) -> None:
@@ -130,7 +111,7 @@ def _print(workers: Sequence[Worker], seconds: float) -> None:
         if worker.lives:
             heard = f"less than {seconds:g} s ago"
         else:
-            heard = f"more than {seconds:g} s ago" if worker.reported else "none"
+            heard = f"more than {seconds:g} s ago" if worker.process.reported is not None else "none"
         process = worker.process
         table.add_row(
             printable(f"{process.namespace}/{process.pool}"),

@@ -64,10 +64,10 @@ def warnings(pool: WorkerPool) -> Iterator[str]:
             f"spec.worker.prefetchMultiplier: a solo worker holds {pool.worker.prefetch_multiplier} messages and runs "
             "one; the others wait behind it while other pods are idle: set 1"
         )
-    if pool.pool_type in GREEN_POOLS:
+    if pool.pool_type in GREEN_POOLS and not pool.agent:
         yield (
-            f"spec.pool: {pool.pool_type.value} workers never restore messages that a dead worker held: let a pool of "
-            "another type use the same Redis database"
+            f"spec.pool: {pool.pool_type.value} workers never restore messages that a dead worker held: set "
+            "spec.agent: enabled, or let a pool of another type use the same Redis database"
         )
     if "--without-mingle" in pool.worker.extra_args:
         yield "spec.worker.extraArgs: a worker that starts with --without-mingle runs tasks that were revoked: drop it"
