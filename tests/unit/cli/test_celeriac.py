@@ -91,7 +91,7 @@ WARNINGS: dict[str, dict[str, Any]] = {
         "drain": {"timeoutSeconds": 600},
     },
     "a solo worker holds 4 messages and runs one": {"pool": "solo", "worker": {"prefetchMultiplier": 4}},
-    "gevent workers never restore messages": {"pool": "gevent"},
+    "gevent workers never restore messages": {"pool": "gevent", "agent": "disabled"},
     "runs tasks that were revoked": {"worker": {"extraArgs": ["--without-mingle"]}},
     "pins the pool to 3 each time": {"replicas": 3},
 }
@@ -109,6 +109,10 @@ def test_lint_warns_of_what_surprises_and_fails_only_when_strict(tmp_path: Path,
 def test_lint_is_content_with_a_grace_of_40_seconds_beyond_the_time_limit(tmp_path: Path) -> None:
     pool = a_pool(worker={"timeLimitSeconds": 600}, drain={"timeoutSeconds": 640})
     assert "0 warning(s)" in run("lint", pool, tmp_path=tmp_path).output
+
+
+def test_lint_is_content_with_gevent_where_the_operator_restores_what_a_dead_worker_held(tmp_path: Path) -> None:
+    assert "0 warning(s)" in run("lint", a_pool(pool="gevent"), tmp_path=tmp_path).output
 
 
 def test_lint_refuses_a_time_limit_that_celery_ignores(tmp_path: Path) -> None:
