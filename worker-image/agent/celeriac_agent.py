@@ -574,6 +574,7 @@ class Slot:
     tag: str
     result: Any = None
     since: float | None = None
+    child: int | None = None
 
     def queued_future(self) -> Any:
         """The future of the threads pool in which the request waits, or None."""
@@ -596,9 +597,20 @@ class Slots:
         slot = self.passed[id(request)] = Slot(request, request.message.delivery_tag)
         return slot
 
-    def accepted(self, slot: Slot) -> None:
-        """Note that a slot of the pool has taken the request."""
-        slot.since = time.monotonic()
+    def accepted(self, slot: Slot, child: int | None = None) -> None:
+        """Note that a slot of the pool has taken the request: with prefork, the child of that pid.
+
+        Before Celery 5.6 the end of a task that ran over a reconnect is never heard of on prefork. A child runs one
+        task at a time: the next one tells that the one before has ended.
+        """
+        slot.since, slot.child = time.monotonic(), child
+        if child is None:
+            return
+        for other in list(self.passed.values()):
+            if other.child == child and other is not slot:
+                worker_state.active_requests.discard(other.request)
+                worker_state.reserved_requests.discard(other.request)
+                self.leave(other)
 
     def leave(self, slot: Slot, succeeded: bool = False) -> None:
         """Note that a request has ended; called from any thread, more than once."""
@@ -643,10 +655,13 @@ class Slots:
         running = [slot.since for slot in list(self.passed.values()) if slot.since is not None]
         return self.mean_seconds < SHORT_SECONDS and all(now - since < SHORT_SECONDS for since in running)
 
-    def forget(self) -> None:
-        """Let go of all requests, as Celery does over a reconnect."""
-        self.passed.clear()
+    def orphan(self) -> None:
+        """After a reconnect that Celery did not carry its requests over: what runs has no message here any more."""
         self.settling.clear()
+        for slot in list(self.passed.values()):
+            if slot.since is None:
+                self.passed.pop(id(slot.request), None)
+            slot.tag = ""  # the message may come back to this very worker, under the same tag
 
     def tags(self) -> set[str]:
         """The tags of all messages that must not be given back."""
@@ -825,7 +840,7 @@ class Channel:
         """After a reconnect: acknowledge through this channel what is still running; returns the tags to be kept."""
         slots.cancel_queued()
         if not self.agent.hooks.have("keep-running"):
-            slots.forget()  # Celery runs late ones again, and on prefork hears no more of the others
+            slots.orphan()
             return set()
         kept = set()
         for slot in list(slots.passed.values()):
@@ -1189,13 +1204,13 @@ class Gate:
         return slot.result
 
     def _callbacks(self, slot: Slot, options: Mapping[str, Any]) -> dict[str, Any]:
-        agent = self.agent
+        agent, prefork = self.agent, self.agent.is_prefork()
         accept, success, failure, timeout = (
             options.get(name) for name in ("accept_callback", "callback", "error_callback", "timeout_callback")
         )
 
         def on_accept(*args: Any, **kwargs: Any) -> Any:
-            agent.slots.accepted(slot)
+            agent.slots.accepted(slot, args[0] if args and prefork else None)
             try:
                 return accept(*args, **kwargs) if accept else None
             finally:
