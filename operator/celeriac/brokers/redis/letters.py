@@ -18,7 +18,7 @@ BROADCAST: Final = ""
 """Stamp of a broadcast: it was for one worker only, which is gone."""
 
 HIGHEST_PRIORITY: Final = 9
-NO_ROUTE: Final = "no queue, or more than one, is bound to its exchange and routing key"
+NO_ROUTE: Final = "its queue is unknown: no stamp, and its exchange has not exactly one queue"
 
 
 @dataclass(frozen=True, slots=True)

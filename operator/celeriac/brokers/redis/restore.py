@@ -151,7 +151,7 @@ def _judge(
     if queue is None:
         return _dead(source, held, entry, UNROUTABLE, redelivered(letter, deaths, NO_ROUTE))
     if deaths > letter.deaths and 0 < limit <= deaths:
-        reason = f"it was running in {deaths} worker processes that died"
+        reason = f"it was started in {deaths} processes that died"
         return _dead(source, held, entry, queue, redelivered(letter, deaths, reason))
     return _back(source, held, entry, letter, queue, deaths)
 
