@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from celeriac import __version__
+from celeriac.agent_file import read_agent
 from celeriac.autoscale import Autoscaler
 from celeriac.broker_access import BrokerAccess
 from celeriac.brokers.connect import connect
@@ -19,10 +20,12 @@ from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError, BadConfiguration
 from celeriac.cluster.events import EventRecorder
 from celeriac.cluster.lease import Lease
+from celeriac.drainer import Drainer
 from celeriac.http import serve
 from celeriac.logs import configure_logging
 from celeriac.metrics import Metrics
 from celeriac.pool.model import PoolKey
+from celeriac.reaper import Reaper
 from celeriac.reconcile import Reconciler
 from celeriac.report import Budget, Reporter
 from celeriac.scale_writer import ScaleWriter
@@ -71,16 +74,29 @@ class Operator:
             changed=self.queue.add,
             announce=self.reporter.scaled,
         )
+        self.reaper = Reaper(
+            api=api,
+            store=self.store,
+            access=self.access,
+            metrics=self.metrics,
+            may_act=self._may_reap,
+            serves=lambda namespace: not settings.watch_namespaces or namespace in settings.watch_namespaces,
+            tell=self._tell,
+        )
         self.autoscaler = Autoscaler(
             store=self.store,
             access=self.access,
             writer=writer,
+            drainer=Drainer(api=api, store=self.store, may_act=self.lease.is_holder),
+            still_needed=lambda: self.reaper.addresses,
+            tell=self._tell,
             metrics=self.metrics,
             may_act=self.lease.is_holder,
             changed=self.queue.add,
         )
         self.reconciler = Reconciler(
             api=api,
+            agent=read_agent(),
             store=self.store,
             access=self.access,
             autoscaling=self.autoscaler,
@@ -99,6 +115,7 @@ class Operator:
         settings = self.settings
         writers: list[Coroutine[Any, Any, None]] = [
             self.autoscaler.run(settings.tick_seconds),
+            self.reaper.run(settings.reap_seconds),
             *(self.queue.run(self.reconciler.reconcile, self._failed) for _ in range(settings.reconcile_workers)),
         ]
         readers: list[Coroutine[Any, Any, None]] = [
@@ -141,9 +158,19 @@ class Operator:
                 self.autoscaler.stop()
                 await _cancel(writing)
                 await self.autoscaler.settle()
+                await self.reaper.settle()
                 await self.events.settle()
         except TimeoutError:
             log.warning("writes still under way after %.0f s are given up", FLUSH_SECONDS)
+
+    def _may_reap(self) -> bool:
+        """Only with a full list of the Pods: one that was not listed yet looks like one that is gone."""
+        return self.lease.is_holder() and self.watch.listed.is_set()
+
+    def _tell(self, key: PoolKey, kind: str, reason: str, message: str, dedupe: str) -> None:
+        known = self.store.pools.get(key)
+        if known is not None:
+            self.reporter.tell(known, kind, reason, message, dedupe)
 
     def _failed(self, key: PoolKey, error: Exception) -> None:
         if isinstance(error, ApiError):

@@ -1,4 +1,4 @@
-"""The tick: observe -> decide -> plan, for all pools at once; the changes it plans go to the ScaleWriter.
+"""The tick: observe -> decide -> plan, for all pools at once; what it plans goes to the ScaleWriter and the Drainer.
 
 Each broker is read by a task of its own, in bulk for all its pools, so that a slow one delays nobody else's. What is
 decided is kept as an Outcome for the status.
@@ -7,23 +7,28 @@ decided is kept as an Outcome for the status.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from celeriac import reasons
 from celeriac.broker_access import BrokerAccess
-from celeriac.brokers.types import BrokerAddress, BrokerDoubt, PoolReading, QueueSet
+from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, PoolReading, QueueSet
 from celeriac.cluster.records import DeploymentRecord
+from celeriac.demand import demand_of, demand_without_agent, sample_of
+from celeriac.drainer import Drainer, Marking, corrections
 from celeriac.metrics import Metrics
 from celeriac.pool.model import PoolKey, WorkerPool
+from celeriac.report import Tell
 from celeriac.scale_writer import Change, ScaleWriter
 from celeriac.scaling.decide import decide
 from celeriac.scaling.history import fresh_history, record_change
+from celeriac.scaling.learning import Learned, learn
 from celeriac.scaling.plan import plan
-from celeriac.scaling.types import Demand, Doubt, History, Workload
+from celeriac.scaling.types import Demand, Doubt, History, Plan, Workload
 from celeriac.status import Outcome, parse_timestamp, urgent_outcome
 from celeriac.store import KnownPool, Store
+from celeriac.workers import Observer, Workers, trouble_of
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +39,7 @@ class _PoolState:
 
     history      None until its Deployment is known: windows that began at zero would shrink a pool that runs
     doubt_since  the first failed reading in a row
+    workers      its Pods and their reports by the last reading; None without the agent
     """
 
     key: PoolKey
@@ -42,21 +48,9 @@ class _PoolState:
     doubt_since: float | None = None
     doubt: BrokerDoubt | None = None
     outcome: Outcome | None = None
-
-
-def demand_of(reading: PoolReading, replicas: int, slots: int) -> Demand:
-    """What a pool of so many replicas, each with `slots`, has to do.
-
-    What workers hold beyond their slots is reserved: prefetched, or scheduled tasks of one worker that fell due all at
-    once. No further pod could take it, so it calls for none. Without replicas something else holds it, or nobody does.
-    """
-    return Demand(
-        waiting=reading.waiting,
-        running=min(reading.held, max(1, replicas) * slots),
-        scheduled=reading.scheduled,
-        exact=reading.exact,
-        current_replicas=replicas,
-    )
+    observer: Observer = field(default_factory=Observer)
+    learned: Learned = field(default_factory=Learned)
+    workers: Workers | None = None
 
 
 class Autoscaler:
@@ -68,17 +62,23 @@ class Autoscaler:
         store: Store,
         access: BrokerAccess,
         writer: ScaleWriter,
+        drainer: Drainer,
+        still_needed: Callable[[], Set[BrokerAddress]],
         metrics: Metrics,
         may_act: Callable[[], bool],
         changed: Callable[[PoolKey], None],
+        tell: Tell,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._access = access
         self._writer = writer
+        self._drainer = drainer
+        self._still_needed = still_needed
         self._metrics = metrics
         self._may_act = may_act
         self._changed = changed
+        self._tell = tell
         self._clock = clock
         self._states: dict[PoolKey, _PoolState] = {}
         self._reading: dict[BrokerAddress, asyncio.Task[None]] = {}
@@ -122,7 +122,7 @@ class Autoscaler:
             if isinstance(known.spec, WorkerPool) and not known.deleting
         }
         self._forget_all_but(pools)
-        self._access.retain(pools.keys(), busy=self._reading.keys())
+        self._access.retain(pools.keys(), busy=self._reading.keys() | self._still_needed())
         groups: dict[BrokerAddress, list[WorkerPool]] = {}
         for pool in pools.values():
             address = self._access.lookup(pool)
@@ -142,6 +142,7 @@ class Autoscaler:
         """Wait for readings and writes under way."""
         await asyncio.gather(*self._reading.values(), return_exceptions=True)
         await self._writer.settle()
+        await self._drainer.settle()
 
     def _state(self, known: KnownPool) -> _PoolState | None:
         state = self._states.get(known.key)
@@ -159,10 +160,11 @@ class Autoscaler:
         """Read one broker and decide for its pools."""
         started = self._clock()
         readings: list[PoolReading | BrokerDoubt]
+        broker: Broker | None = None
         failure: str | None = None
         try:
             broker = self._access.broker(address)
-            readings = list(await broker.read([QueueSet(pool.queues, pool.broker.layout) for pool in pools]))
+            readings = list(await broker.read([_queues_of(pool) for pool in pools]))
         except BrokerDoubt as doubt:
             readings = [doubt] * len(pools)
             failure = doubt.reason
@@ -177,20 +179,22 @@ class Autoscaler:
         for pool, reading in zip(pools, readings, strict=True):
             if isinstance(reading, BrokerDoubt):
                 self._access.doubted(pool.key, reading.reason)
-            self._decide(pool, reading)
+            self._decide(pool, reading, broker)
 
-    def _decide(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt) -> None:
+    def _decide(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt, broker: Broker | None = None) -> None:
         """Decide for one pool; whatever goes wrong with it, the other pools go on."""
         known = self._store.pools.get(pool.key)
         if self._stopped or not self._may_act() or known is None or known.spec != pool:
             return
         try:
-            self._decide_for(known, pool, reading)
+            marking = self._decide_for(known, pool, reading)
+            if broker is not None and not self._writer.is_busy(pool.key):
+                self._drainer.submit(pool, broker, marking)
         except Exception:
             log.exception("pool %s: no decision, by a fault of the operator; its replicas hold", pool.key)
 
-    def _decide_for(self, known: KnownPool, pool: WorkerPool, reading: PoolReading | BrokerDoubt) -> None:
-        """Decide, keep the outcome for the status, and hand the change on."""
+    def _decide_for(self, known: KnownPool, pool: WorkerPool, reading: PoolReading | BrokerDoubt) -> Marking:
+        """Decide, keep the outcome for the status, and hand the change on; returns what is to be marked."""
         now = self._clock()
         if pool.key not in self._states:
             self._states[pool.key] = _PoolState(pool.key, pool.uid)
@@ -200,26 +204,81 @@ class Autoscaler:
         deployment = self._store.deployments.get(pool.key)
         if deployment is None or deployment.controller_uid != pool.uid:
             state.history = state.outcome = None
-            return
+            return Marking()
         if state.history is None:
-            state.history = self._first_history(known, deployment.spec_replicas, now)
+            state.history, state.learned = self._first_history(known, deployment.spec_replicas, now), seed_of(known)
+        self._observe(state, pool, reading, now)
         demand = self._demand(pool, state, reading, deployment.spec_replicas, now)
         decision = decide(pool.policy, demand, state.history, now)
         state.history = decision.history
-        planned = plan(
-            pool.policy, decision, demand, Workload(deployment.spec_replicas, deployment.rollout_in_progress)
-        )
-        before, idle_since = state.outcome, decision.history.idle_since
-        state.outcome = Outcome(demand, decision, planned, None if idle_since is None else now - idle_since)
-        self._measure(pool, deployment, reading, state.outcome)
-        if urgent_outcome(before) != urgent_outcome(state.outcome):
-            self._changed(pool.key)
+        planned = plan(pool.policy, decision, demand, _workload(deployment, state.workers))
+        self._keep(state, pool, deployment, reading, Outcome(demand, decision, planned), now)
+        down = planned.replicas is not None and planned.replicas < demand.current_replicas
+        if down and self._drainer.is_busy(pool.key):
+            return Marking()  # a mark that comes or goes now could change whom Kubernetes takes
         if planned.replicas is not None:
             change = Change(demand.current_replicas, planned.replicas, planned.message)
             self._writer.submit(known, change, lambda pods: self._remember_change(state, pods))
         elif self._writer.refusal(pool.key) is not None:
             self._writer.forget(pool.key)
             self._changed(pool.key)
+        return self._marking(pool, planned, reading)
+
+    def _observe(self, state: _PoolState, pool: WorkerPool, reading: PoolReading | BrokerDoubt, now: float) -> None:
+        """Join Pods and reports, and learn from them; a doubt leaves what was seen last."""
+        if not pool.agent:
+            state.workers = None
+        elif isinstance(reading, PoolReading):
+            pods = self._store.pods(pool.key)
+            state.workers = state.observer.observe(pods, reading.reports, reading.marks, pool.policy.slots, now)
+            state.learned = learn(state.learned, sample_of(reading, state.workers, now))
+
+    def _keep(
+        self,
+        state: _PoolState,
+        pool: WorkerPool,
+        deployment: DeploymentRecord,
+        reading: PoolReading | BrokerDoubt,
+        outcome: Outcome,
+        now: float,
+    ) -> None:
+        """Keep the outcome for the status and the metrics, and tell where it is news."""
+        before, idle_since = state.outcome, outcome.decision.history.idle_since
+        readable = isinstance(reading, PoolReading)
+        state.outcome = replace(
+            outcome,
+            idle_seconds=None if idle_since is None else now - idle_since,
+            workers=state.workers,
+            trouble=trouble_of(pool, state.workers) if state.workers else None,
+            learned=state.learned if readable and state.workers else None,
+            dead_letters=reading.dead if isinstance(reading, PoolReading) else None,
+        )
+        self._measure(pool, deployment, reading, state.outcome)
+        self._tell_of_dead_letters(pool, before, state.outcome)
+        if urgent_outcome(before) != urgent_outcome(state.outcome):
+            self._changed(pool.key)
+
+    def _tell_of_dead_letters(self, pool: WorkerPool, before: Outcome | None, now: Outcome) -> None:
+        if before is None or before.dead_letters is None or now.dead_letters is None:
+            return
+        if (more := now.dead_letters - before.dead_letters) > 0:
+            message = (
+                f"{more} messages are dead letters now ({now.dead_letters} in all): each was running in"
+                f" {pool.max_attempts} workers that died; see them with `celeriac dead-letters list QUEUE`"
+            )
+            self._tell(pool.key, "Warning", reasons.DEAD_LETTERED, message, str(now.dead_letters))
+
+    def _marking(self, pool: WorkerPool, planned: Plan, reading: PoolReading | BrokerDoubt) -> Marking:
+        """What the plan asks for, and what Redis must be told that a broken write of before left untold."""
+        if isinstance(reading, BrokerDoubt):
+            return Marking()
+        pods = {pod.uid: pod for pod in self._store.pods(pool.key)} if pool.agent else {}
+        return Marking(
+            drain=tuple(pods[uid] for uid in planned.drain if uid in pods),
+            undrain=tuple(pods[uid] for uid in planned.undrain if uid in pods),
+            release=tuple(pods[uid] for uid in planned.release if uid in pods),
+            corrections=corrections(pods.values(), reading.marks),
+        )
 
     def _remember_change(self, state: _PoolState, pods: int) -> None:
         if state.history is not None:
@@ -242,7 +301,9 @@ class Autoscaler:
         if isinstance(reading, BrokerDoubt):
             since = now if state.doubt_since is None else state.doubt_since
             return Doubt(current_replicas=replicas, since=since, reason=reading.reason, message=str(reading))
-        return demand_of(reading, replicas, pool.policy.slots)
+        if state.workers is None:
+            return demand_without_agent(reading, replicas, pool.policy.slots)
+        return demand_of(reading, replicas, state.workers, state.learned)
 
     def _first_history(self, known: KnownPool, replicas: int, now: float) -> History:
         """Windows full of the current replicas; idleness goes on from where the status says it began."""
@@ -268,3 +329,34 @@ class Autoscaler:
             running=outcome.demand.running if isinstance(outcome.demand, Demand) else None,
         )
         self._metrics.decision(pool.key, outcome.reason)
+        if outcome.workers is not None and isinstance(outcome.demand, Demand):
+            self._metrics.workers(pool.key, _figures(outcome, outcome.demand))
+
+
+def _queues_of(pool: WorkerPool) -> QueueSet:
+    return QueueSet(pool.queues, pool.broker.layout, pool.uid if pool.agent else None)
+
+
+def _workload(deployment: DeploymentRecord, workers: Workers | None) -> Workload:
+    if workers is None:
+        return Workload(deployment.spec_replicas, deployment.rollout_in_progress)
+    rollout = deployment.rollout_in_progress or workers.replica_sets > 1
+    return Workload(deployment.spec_replicas, rollout, pods=workers.pods(), agent=True)
+
+
+def _figures(outcome: Outcome, demand: Demand) -> dict[str, float | None]:
+    workers, learned = outcome.workers, outcome.learned
+    return {
+        "reserved": workers.reserved if workers else None,
+        "draining": len(workers.marked) if workers else None,
+        "runtime_seconds": demand.runtime_seconds,
+        "arrival_rate": demand.arrival_rate,
+        "departure_rate": learned.departure_rate if learned else None,
+        "cold_start_seconds": learned.cold_start_seconds if learned else None,
+        "oldest_seconds": learned.oldest_seconds if learned else None,
+    }
+
+
+def seed_of(known: KnownPool) -> Learned:
+    """What the last leader had learned, as the status tells it."""
+    return Learned.seeded(runtime_seconds=known.status.get("taskRuntimeSeconds"))

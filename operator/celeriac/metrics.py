@@ -92,6 +92,27 @@ class _PoolMetrics:
         self.scheduled = gauge(
             "queue_scheduled_tasks", "Messages of the queue that a worker keeps until their ETA comes.", QUEUE
         )
+        self.dead = gauge(
+            "queue_dead_letters",
+            "Messages in the queue's dead-letter list: started too often by workers that died, or of no known queue.",
+            QUEUE,
+        )
+        self.reserved = gauge(
+            "pool_reserved_tasks", "Due messages that the pool's workers have received and not started (prefetched)."
+        )
+        self.draining = gauge("pool_draining_pods", "Pods that take no new task and go when theirs have ended.")
+        self.runtime = gauge("pool_task_runtime_seconds", "Mean time that a task occupies a slot; absent until known.")
+        self.arrivals = gauge("pool_arrival_rate", "Tasks that arrive per second, 30 s moving average.")
+        self.departures = gauge("pool_departure_rate", "Tasks that end per second, 30 s moving average.")
+        self.cold_start = gauge(
+            "pool_cold_start_seconds", "Mean time from a Pod's creation until its worker consumes, last 10 Pods."
+        )
+        self.oldest = gauge("pool_oldest_task_seconds", "How long the oldest waiting message has waited.")
+        self.restored = counter(
+            "pool_restored_messages_total",
+            "Messages of workers that ended which were put back in their queues (queue), or made dead letters (dead).",
+            "to",
+        )
         self.condition = gauge(
             "pool_condition",
             "The conditions of the CeleryWorkerPool: 1 for the status that each type has, 0 for the others.",
@@ -103,10 +124,20 @@ class _PoolMetrics:
         self.scaled = counter(
             "pool_scaled_pods_total", "Pods that the operator added (up) or removed (down) through /scale.", "direction"
         )
-        self.queue_figures = (self.waiting, self.held, self.scheduled)
+        self.queue_figures = (self.waiting, self.held, self.scheduled, self.dead)
+        self.worker_figures = {
+            "reserved": self.reserved,
+            "draining": self.draining,
+            "runtime_seconds": self.runtime,
+            "arrival_rate": self.arrivals,
+            "departure_rate": self.departures,
+            "cold_start_seconds": self.cold_start,
+            "oldest_seconds": self.oldest,
+        }
         self.all = (
             *(self.desired, self.replicas, self.ready, self.running, self.slots),
-            *(*self.queue_figures, self.condition, self.decisions, self.scaled),
+            *(*self.queue_figures, *self.worker_figures.values()),
+            *(self.condition, self.decisions, self.scaled, self.restored),
         )
 
 
@@ -192,6 +223,7 @@ class Metrics:
             self._pools.waiting.labels(*key, queue).set(reading.waiting)
             self._pools.held.labels(*key, queue).set(reading.held)
             self._pools.scheduled.labels(*key, queue).set(reading.scheduled)
+            self._pools.dead.labels(*key, queue).set(reading.dead)
         now = frozenset(readings)
         for queue in self._queues.get(key, frozenset()) - now:
             for figure in self._pools.queue_figures:
@@ -202,6 +234,24 @@ class Metrics:
         """Drop what was said of the pool's queues and running tasks: the broker cannot be read."""
         self.queues(key, {})
         self._pools.running.remove(*key)
+        self.workers(key, {})
+
+    def workers(self, key: PoolKey, figures: Mapping[str, float | None]) -> None:
+        """Say what the reports of the pool's workers tell, by the names of `_PoolMetrics.worker_figures`.
+
+        What is None or not given has no series.
+        """
+        for name, gauge in self._pools.worker_figures.items():
+            value = figures.get(name)
+            if value is None:
+                gauge.remove(*key)
+            else:
+                gauge.labels(*key).set(value)
+
+    def restored(self, key: PoolKey, queued: int, dead: int) -> None:
+        """Count the messages of a worker that ended: put back in their queues, or made dead letters."""
+        self._pools.restored.labels(*key, "queue").inc(queued)
+        self._pools.restored.labels(*key, "dead").inc(dead)
 
     def condition(self, key: PoolKey, type: str, status: str) -> None:
         """Say which status ("True", "False" or "Unknown") a condition of the pool has."""

@@ -73,3 +73,11 @@ CRASH_LOOP: Final = "CrashLoop"
 QUOTA_EXCEEDED: Final = "QuotaExceeded"
 POD_SECURITY_REFUSED: Final = "PodSecurityRefused"
 POD_REFUSED: Final = "PodRefused"
+
+# The workers, by the reports of the agent in them (conditions Ready and Draining, events)
+AGENT_MISSING: Final = "AgentMissing"
+WORKER_MISMATCH: Final = "WorkerMismatch"
+SIGNALS_NOT_FORWARDED: Final = "SignalsNotForwarded"
+NOT_DRAINING: Final = "NotDraining"
+RESTORED: Final = "Restored"
+DEAD_LETTERED: Final = "DeadLettered"

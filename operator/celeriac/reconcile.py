@@ -1,4 +1,7 @@
-"""One pool -> its Deployment by server-side apply -> its status. Events only put keys in line for this."""
+"""One pool -> its agent's ConfigMap, its Deployment by server-side apply, its status.
+
+Events only put keys in line for this.
+"""
 
 import logging
 import time
@@ -10,6 +13,7 @@ from typing import Protocol
 from celeriac import reasons
 from celeriac.broker_access import BrokerAccess
 from celeriac.brokers.types import BrokerAddress, BrokerDoubt
+from celeriac.cluster.agent_config import ensure_agent_config, prune_agent_configs
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment
 from celeriac.cluster.errors import ApiError, Forbidden, NameTaken, NotFound, StillGoing
@@ -18,6 +22,7 @@ from celeriac.cluster.records import DeploymentRecord
 from celeriac.metrics import Metrics
 from celeriac.pool.model import PoolKey, WorkerPool
 from celeriac.report import Reporter
+from celeriac.resources.agent import build_agent_config
 from celeriac.resources.deployment import build_deployment
 from celeriac.status import Condition, Outcome, View
 from celeriac.store import KnownPool, Store
@@ -77,6 +82,7 @@ class Reconciler:
         self,
         *,
         api: Api,
+        agent: str,
         store: Store,
         access: BrokerAccess,
         autoscaling: Autoscaling,
@@ -86,7 +92,9 @@ class Reconciler:
         metrics: Metrics,
         may_act: Callable[[], bool],
     ) -> None:
+        """`agent` is the text of the agent's file."""
         self._api = api
+        self._agent = agent
         self._store = store
         self._access = access
         self._autoscaling = autoscaling
@@ -178,8 +186,10 @@ class Reconciler:
         return bool(body["metadata"]["uid"] == known.uid)
 
     async def _apply_anew(self, pool: WorkerPool, source: _Source) -> Condition | None:
-        manifest = build_deployment(pool, url_has_query=source.url_has_query)
+        manifest = build_deployment(pool, agent=self._agent, url_has_query=source.url_has_query)
         try:
+            if pool.agent:
+                await ensure_agent_config(self._api, pool.uid, build_agent_config(pool, self._agent))
             body = await ensure_deployment(self._api, pool.uid, manifest)
         except StillGoing:
             self._queue.add_after(pool.key, STILL_GOING_SECONDS)
@@ -194,7 +204,15 @@ class Reconciler:
             return refusal
         self._store.deployment_event(body, deleted=False)
         self._applied[pool.key] = _Applied(source, result=DeploymentRecord.from_body(body).fingerprint)
+        await self._prune(pool)
         return None
+
+    async def _prune(self, pool: WorkerPool) -> None:
+        """Remove the agents that no Pod mounts any more; what stays behind goes with the pool."""
+        try:
+            await prune_agent_configs(self._api, pool.uid, build_agent_config(pool, self._agent))
+        except ApiError as error:
+            log.warning("pool %s: an old agent's ConfigMap stays for now: %s", pool.key, error)
 
 
 def _refusal(error: ApiError) -> Condition:

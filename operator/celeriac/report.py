@@ -22,6 +22,10 @@ ACTIONS = {"Ready": "Reconcile", "BrokerReachable": "ReadQueues", "ScalingActive
 """Conditions whose loss is worth an event of type Warning and whose return one of type Normal, with what was tried."""
 
 
+Tell = Callable[[PoolKey, str, str, str, str], None]
+"""Tells of something in an event: the pool, type, reason, message, and what tells one such event from another."""
+
+
 class Budget:
     """Slots for writes over all pools: `per_second` of them, bursts of as many. Each caller gets one of its own."""
 
@@ -112,6 +116,10 @@ class Reporter:
         reason = reasons.SCALED_UP if after > before else reasons.SCALED_DOWN
         dedupe = f"{before}-{after}"
         self._events.emit(known.reference, "Normal", reason, message, "Scale", dedupe=dedupe)
+
+    def tell(self, known: KnownPool, kind: str, reason: str, message: str, dedupe: str) -> None:
+        """An event about a pool's workers; `dedupe` tells what makes one event another than the last."""
+        self._events.emit(known.reference, kind, reason, message, "Restore", dedupe=dedupe)
 
     def _tell(self, known: KnownPool, previous: Mapping[str, Any], status: Status) -> None:
         """An event where trouble begins or changes, and one where it is over, whatever came in between."""

@@ -84,6 +84,10 @@ class ScaleWriter:
         """Forget a pool that is scaled no more."""
         self._refusals.pop(key, None)
 
+    def is_busy(self, key: PoolKey) -> bool:
+        """Whether a write of the pool's replicas is under way."""
+        return key in self._writing
+
     def submit(self, known: KnownPool, change: Change, done: Callable[[int], None]) -> None:
         """Begin the change, unless one is under way or a refused one pauses; `done` gets the pods of its success."""
         refusal = self._refusals.get(known.key)

@@ -13,6 +13,7 @@ class Settings:
     identity           of this process in the Lease. The name of its Pod is right: a container that restarts there takes
                        its own Lease back at once, and its predecessor is certainly gone
     tick_seconds       between two readings of the brokers
+    reap_seconds       between two looks for workers that have ended
     resync_seconds     between two full lists of the objects, which find what a watch has missed
     status_seconds     after which changed counts alone are worth a write of the status
     status_writes_per_second  budget over all pools
@@ -27,6 +28,7 @@ class Settings:
     metrics_port: int = 8080
     log_level: str = "INFO"
     log_format: str = "text"
+    reap_seconds: float = 0.5
     resync_seconds: float = 120.0
     status_seconds: float = 60.0
     status_writes_per_second: float = 10.0

@@ -13,8 +13,10 @@ from celeriac import reasons
 from celeriac.brokers.types import BrokerDoubt
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import InvalidPool
+from celeriac.scaling.learning import Learned
 from celeriac.scaling.types import Decision, Demand, Doubt, Mode, Plan
 from celeriac.store import KnownPool
+from celeriac.workers import Trouble, Workers
 
 Status = dict[str, Any]
 
@@ -39,12 +41,23 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the last tick found and decided for one pool. `idle_seconds`: since when nothing was to be done."""
+    """What the last tick found and decided for one pool.
+
+    idle_seconds    since when nothing was to be done
+    workers         its Pods with their reports; None without the agent
+    trouble         in what a worker that runs is not what the spec says
+    learned         rates and times that were measured on them
+    dead_letters    messages that were started too often by workers that died
+    """
 
     demand: Demand | Doubt
     decision: Decision
     plan: Plan
-    idle_seconds: float | None
+    idle_seconds: float | None = None
+    workers: Workers | None = None
+    trouble: Trouble | None = None
+    learned: Learned | None = None
+    dead_letters: int | None = None
 
     @property
     def reason(self) -> str:
@@ -97,9 +110,25 @@ def build_status(view: View, previous: Mapping[str, Any], now: datetime, selecto
             status["waiting"] = outcome.demand.waiting
             status["running"] = outcome.demand.running
             status["scheduled"] = outcome.demand.scheduled
+            status |= _learned(outcome, outcome.demand)
         if outcome.idle_seconds is not None:
             status["idleSince"] = _idle_since(outcome.idle_seconds, previous.get("idleSince"), now)
     return status
+
+
+def _learned(outcome: Outcome, demand: Demand) -> Status:
+    """What only the agent's reports tell."""
+    if outcome.workers is None:
+        return {}
+    oldest = outcome.learned.oldest_seconds if outcome.learned else None
+    known = {
+        "reserved": outcome.workers.reserved,
+        "heldElsewhere": demand.held_elsewhere,
+        "deadLetters": outcome.dead_letters,
+        "taskRuntimeSeconds": demand.runtime_seconds and round(demand.runtime_seconds, 3),
+        "oldestTaskSeconds": oldest and round(oldest),
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def urgent(status: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -129,12 +158,21 @@ def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:
         return None
     decision = outcome.decision
     limit = decision.limit.reason if decision.limit else None
-    return decision.replicas, outcome.reason, decision.active, limit, outcome.idle_seconds is None
+    trouble = outcome.trouble.reason if outcome.trouble else None
+    draining = outcome.workers is not None and bool(outcome.workers.marked)
+    return decision.replicas, outcome.reason, decision.active, limit, outcome.idle_seconds is None, trouble, draining
 
 
 def conditions(view: View) -> list[Condition]:
     """All conditions of a pool, in the order in which a person reads them."""
-    return [_ready(view), _progressing(view), _broker_reachable(view), _scaling_active(view), _scaling_limited(view)]
+    return [
+        _ready(view),
+        _progressing(view),
+        _broker_reachable(view),
+        _scaling_active(view),
+        _scaling_limited(view),
+        _draining(view),
+    ]
 
 
 def _ready(view: View) -> Condition:
@@ -151,7 +189,7 @@ def _ready(view: View) -> Condition:
         )
     counts = f"{deployment.ready} of {deployment.spec_replicas} replicas are ready"
     if deployment.ready:
-        return Condition.of("Ready", True, reasons.READY, counts)
+        return _wrong_workers(view) or Condition.of("Ready", True, reasons.READY, counts)
     return Condition.of("Ready", False, reasons.PODS_STARTING, counts)
 
 
@@ -231,6 +269,25 @@ def _scaling_limited(view: View) -> Condition:
             SCALING_LIMITED, False, reasons.DESIRED_WITHIN_RANGE, "the desired count is within the acceptable range"
         )
     return Condition.of(SCALING_LIMITED, True, limit.reason, limit.message)
+
+
+def _draining(view: View) -> Condition:
+    workers = view.outcome.workers if view.outcome else None
+    if workers is None or not workers.marked:
+        return Condition.of("Draining", False, reasons.NOT_DRAINING, "no worker is being drained")
+    running = sum(pod.running for pod in workers.marked)
+    message = (
+        f"{len(workers.marked)} workers take no new task and are removed when theirs have ended ({running} running)"
+    )
+    return Condition.of("Draining", True, reasons.DRAINING, message)
+
+
+def _wrong_workers(view: View) -> Condition | None:
+    """Workers that run, but not as the spec says: what they do is right, what scaling makes of it may not be."""
+    trouble = view.outcome.trouble if view.outcome else None
+    if trouble is None or view.deployment is None or view.deployment.rollout_in_progress:
+        return None  # in a rollout the workers of the old template are right by their own
+    return Condition.of("Ready", False, trouble.reason, trouble.message)
 
 
 def _timed(

@@ -1,7 +1,7 @@
 """What the operator knows of the cluster now: filled by watch events, put right by periodic lists."""
 
 import itertools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +13,9 @@ from celeriac.pool.parse import parse_pool
 I = TypeVar("I", bound=Hashable)  # noqa: E741 - an identity
 R = TypeVar("R")
 Body = Mapping[str, Any]
+
+ENDED_PODS = 1000
+"""Pods of one pool whose end is remembered after they are gone; the reaper asks for it within a second or so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class Store:
         self.deployments: Cache[PoolKey, DeploymentRecord] = Cache()
         self._pods: Cache[str, PodRecord] = Cache()
         self._pods_of: dict[PoolKey, dict[str, PodRecord]] = {}
+        self._ended_of: dict[PoolKey, dict[str, None]] = {}
 
     def pods(self, key: PoolKey) -> list[PodRecord]:
         """The pods of one pool, oldest event first."""
@@ -136,16 +140,35 @@ class Store:
             self.deployments.put(record.key, record)
         self._changed(record.key)
 
+    def pod(self, uid: str) -> PodRecord | None:
+        """One Pod, None where it is not there (any more)."""
+        return self._pods.get(uid)
+
+    def ended(self, key: PoolKey) -> Collection[str]:
+        """The uids of a pool's Pods that are gone and were last seen with all their containers terminated."""
+        return self._ended_of.get(key, {}).keys()
+
+    def forget_ended(self, key: PoolKey) -> None:
+        """Forget the Pods of a pool that is gone itself."""
+        self._ended_of.pop(key, None)
+
     def pod_event(self, body: Body, *, deleted: bool) -> None:
         """Take over an event of a Pod; one without a pool's label is none of ours."""
         record = PodRecord.from_body(body)
         if deleted:
             self._pods.drop(record.uid)
             self._pods_of.get(record.key, {}).pop(record.uid, None)
+            if record.all_terminated:
+                self._remember_end(record)
         else:
             self._pods.put(record.uid, record)
             self._pods_of.setdefault(record.key, {})[record.uid] = record
         self._changed(record.key)
+
+    def note_pod(self, body: Body) -> None:
+        """Take over what a write of our own made of a Pod, before the watch tells of it; never bring one back."""
+        if self._pods.get(body["metadata"]["uid"]) is not None:
+            self.pod_event(body, deleted=False)
 
     def note_replicas(self, key: PoolKey, replicas: int) -> None:
         """Remember a count that was just read from or written to /scale, before the watch tells of it."""
@@ -175,6 +198,12 @@ class Store:
             self._pods_of.setdefault(record.key, {})[record.uid] = record
         for key in changed:
             self._changed(key)
+
+    def _remember_end(self, pod: PodRecord) -> None:
+        ended = self._ended_of.setdefault(pod.key, {})
+        ended[pod.uid] = None
+        if len(ended) > ENDED_PODS:
+            del ended[next(iter(ended))]
 
     def moments(self) -> tuple[int, int, int]:
         """The moment of each cache (pools, deployments, pods), to be taken before a list is requested."""

@@ -2,15 +2,15 @@
 
 import pytest
 
-from celeriac.autoscale import demand_of
 from celeriac.brokers.types import PoolReading, QueueReading
+from celeriac.demand import demand_without_agent
 from celeriac.scaling.types import Demand
 
 pytestmark = pytest.mark.unit
 
 
 def demand(queue: QueueReading, *, replicas: int, slots: int) -> Demand:
-    return demand_of(PoolReading({"celery": queue}), replicas, slots)
+    return demand_without_agent(PoolReading({"celery": queue}), replicas, slots)
 
 
 def test_what_workers_hold_within_their_slots_is_running() -> None:

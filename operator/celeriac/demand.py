@@ -1,0 +1,57 @@
+"""From readings to demand: what a pool has to do, out of its queues and its workers' reports; pure."""
+
+from celeriac.brokers.types import PoolReading
+from celeriac.scaling.learning import Learned, Sample
+from celeriac.scaling.types import Demand
+from celeriac.workers import Workers
+
+NOT_CONSUMING = ("starting", "stopping")
+"""States of a worker that has not begun to consume, or will not any more."""
+
+
+def demand_without_agent(reading: PoolReading, replicas: int, slots: int) -> Demand:
+    """What a pool of so many replicas, each with `slots`, has to do, from Redis alone.
+
+    What workers hold beyond their slots is reserved: prefetched, or scheduled tasks of one worker that fell due all at
+    once. No further pod could take it, so it calls for none. Without replicas something else holds it, or nobody does.
+    """
+    return Demand(
+        waiting=reading.waiting,
+        running=min(reading.held, max(1, replicas) * slots),
+        scheduled=reading.scheduled,
+        exact=reading.exact,
+        current_replicas=replicas,
+    )
+
+
+def demand_of(reading: PoolReading, replicas: int, workers: Workers, learned: Learned) -> Demand:
+    """What a pool has to do whose workers report. What the shared `unacked` holds belongs to others."""
+    return Demand(
+        waiting=reading.waiting,
+        running=workers.running,
+        scheduled=workers.scheduled,
+        deferred=reading.deferred,
+        next_eta_seconds=reading.next_eta_seconds,
+        held_elsewhere=reading.held + reading.scheduled,
+        agent=True,
+        exact=reading.exact,
+        current_replicas=replicas,
+        arrival_rate=learned.arrival_rate,
+        runtime_seconds=learned.runtime_seconds,
+        cold_start_seconds=learned.cold_start_seconds,
+    )
+
+
+def sample_of(reading: PoolReading, workers: Workers, now: float) -> Sample:
+    """What is to be learned from one reading; counts are those of the last reports, be they old."""
+    reports = [(worker.pod, worker.report) for worker in workers.all if worker.report is not None]
+    return Sample(
+        now=now,
+        waiting=reading.waiting,
+        in_system=reading.waiting + sum(report.active + report.reserved for _, report in reports),
+        counters={report.process: (report.processed, report.busy_seconds) for _, report in reports},
+        started={
+            worker.pod.uid: worker.report is not None and worker.report.state not in NOT_CONSUMING
+            for worker in workers.all
+        },
+    )

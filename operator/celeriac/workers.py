@@ -1,0 +1,237 @@
+"""A pool's workers: each Pod joined with what the agent in it last reported.
+
+Unknown is never idle. A worker whose report is missing or old counts as busy in all its slots, until a report that
+moves says otherwise. The age of a report is the time since its counter changed, on the operator's own clock: the
+clocks of two machines are never compared.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from celeriac import reasons
+from celeriac.brokers.types import WorkerReport
+from celeriac.cluster.records import PodRecord
+from celeriac.pool.model import PoolType, WorkerPool
+from celeriac.scaling.types import Pod
+
+STALE_SECONDS = 5.0
+"""A report that has not changed for so long is old: it comes every second, and a busy machine skips one or two."""
+MISSING_SECONDS = 30.0
+"""A Pod that has been ready for so long without any report runs no agent, or reports to another place."""
+
+DRAINED = "drained"
+
+CELERY_MODULES = {
+    each: f"celery.concurrency.{'thread' if each is PoolType.THREADS else each.value}:" for each in PoolType
+}
+"""Where Celery keeps the class of each pool type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One Pod and its report.
+
+    fresh     the report has changed within STALE_SECONDS
+    missing   it has been ready for MISSING_SECONDS without any
+    reported  there was a report, which is gone: a worker that ends with nothing in its hands takes its own away
+    """
+
+    pod: PodRecord
+    report: WorkerReport | None
+    fresh: bool
+    slots: int
+    missing: bool = False
+    reported: bool = False
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether a ReplicaSet counts it (controller.IsPodActive); somebody else's Pod may bear the label, too."""
+        pod = self.pod
+        return pod.replica_set is not None and not pod.terminating and pod.phase not in ("Succeeded", "Failed")
+
+    @property
+    def started(self) -> bool:
+        """Whether it may ever have held a message."""
+        return self.report is not None or self.pod.ready or self.pod.restarts > 0
+
+    @property
+    def running(self) -> int:
+        """Tasks that it runs; at least one where it holds some that it has not started."""
+        if not self.started or self.pod.all_terminated or self._ends_with_nothing:
+            return 0
+        if self.report is None or not self.fresh:
+            return self.slots if self.pod.running else 0
+        return max(self.report.active, 1 if self.report.reserved else 0)
+
+    @property
+    def _ends_with_nothing(self) -> bool:
+        """Whether it is deleted, and has taken its report away or was removed because it had drained."""
+        gone_or_drained = self.reported or self.pod.drain_token is not None
+        return self.pod.terminating and self.report is None and gone_or_drained
+
+    @property
+    def drained(self) -> bool:
+        """Whether it has just said that it holds nothing and takes nothing, by the very mark that its Pod carries."""
+        report, token = self.report, self.pod.drain_token
+        return report is not None and self.fresh and report.state == DRAINED and token in {report.token} - {None}
+
+    @property
+    def drainable(self) -> bool:
+        """Whether its agent can drain; one that has not started will find its mark when it does."""
+        return not self.started or (self.report is not None and "drain" in self.report.capabilities)
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """All workers of one pool at one moment, Terminating ones included: they do work, but are no capacity."""
+
+    all: tuple[Worker, ...]
+    marks: Mapping[str, str]
+
+    @property
+    def running(self) -> int:
+        """Tasks that run in the whole pool."""
+        return sum(worker.running for worker in self.all)
+
+    @property
+    def reserved(self) -> int:
+        """Messages received and not started, due ones."""
+        return sum(worker.report.reserved for worker in self.all if worker.report)
+
+    @property
+    def scheduled(self) -> int:
+        """Messages held for an ETA that has not come."""
+        return sum(worker.report.scheduled for worker in self.all if worker.report)
+
+    @property
+    def missing(self) -> list[Worker]:
+        """Workers that run without an agent that reports."""
+        return [worker for worker in self.all if worker.missing]
+
+    def reports(self) -> list[WorkerReport]:
+        """The reports of Pods that stay."""
+        return [worker.report for worker in self.all if worker.report and worker.is_replica]
+
+    @property
+    def replica_sets(self) -> int:
+        """How many ReplicaSets have Pods: more than one in a rollout, whatever the Deployment has told of it yet."""
+        return len({worker.pod.replica_set for worker in self.all if worker.is_replica})
+
+    @property
+    def marked(self) -> list[Pod]:
+        """Pods that are being drained."""
+        return [pod for pod in self.pods() if pod.marked]
+
+    def pods(self) -> tuple[Pod, ...]:
+        """The Pods as `plan` sees them, those left out that are no replicas any more.
+
+        A mark counts once both sides show it: the Pod, for the ReplicaSet's order, and Redis, for the worker. A worker
+        that starts after that finds it before it consumes.
+        """
+        return tuple(self._pod(worker) for worker in self.all if worker.is_replica)
+
+    def _pod(self, worker: Worker) -> Pod:
+        pod = worker.pod
+        return Pod(
+            uid=pod.uid,
+            name=pod.name,
+            assigned=pod.node is not None,
+            phase=pod.phase,
+            ready=pod.ready,
+            cost=pod.deletion_cost,
+            marked=pod.drain_token is not None and self.marks.get(pod.uid) == pod.drain_token,
+            drained=worker.drained,
+            started=worker.started,
+            running=worker.running,
+            drainable=worker.drainable,
+            ready_since=pod.ready_since,
+            restarts=pod.restarts,
+            created=pod.created,
+        )
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The last state of one Pod's report. `changed_at` in monotonic seconds."""
+
+    process: str
+    counter: int
+    changed_at: float
+
+
+class Observer:
+    """Remembers of one pool when each report last changed, and since when each Pod is ready."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._ready_since: dict[str, float] = {}
+
+    def observe(
+        self,
+        pods: Sequence[PodRecord],
+        reports: Mapping[str, WorkerReport],
+        marks: Mapping[str, str],
+        slots: int,
+        now: float,
+    ) -> Workers:
+        """Join the Pods with the reports read at `now` (monotonic seconds)."""
+        uids = {pod.uid for pod in pods}
+        self._seen = {uid: seen for uid, seen in self._seen.items() if uid in uids}
+        self._ready_since = {pod.uid: self._ready_since.get(pod.uid, now) for pod in pods if pod.ready}
+        return Workers(tuple(self._worker(pod, reports.get(pod.uid), slots, now) for pod in pods), marks)
+
+    def _worker(self, pod: PodRecord, report: WorkerReport | None, slots: int, now: float) -> Worker:
+        if report is None:
+            ready_since = self._ready_since.get(pod.uid, now)
+            missing = now - ready_since >= MISSING_SECONDS
+            return Worker(pod, None, False, slots, missing=missing, reported=pod.uid in self._seen)
+        seen = self._seen.get(pod.uid)
+        if seen is None or (seen.process, seen.counter) != (report.process, report.counter):
+            seen = self._seen[pod.uid] = _Seen(report.process, report.counter, now)
+        return Worker(pod, report, now - seen.changed_at < STALE_SECONDS, slots)
+
+
+class Trouble(NamedTuple):
+    """In what a worker is not what the spec says: a constant of `celeriac.reasons`, and a message with the cure."""
+
+    reason: str
+    message: str
+
+
+def trouble_of(pool: WorkerPool, workers: Workers) -> Trouble | None:
+    """The first trouble among the workers that stay."""
+    troubles = (_trouble(pool, worker) for worker in workers.all if worker.is_replica)
+    return next((trouble for trouble in troubles if trouble is not None), None)
+
+
+def _trouble(pool: WorkerPool, worker: Worker) -> Trouble | None:
+    if worker.missing:
+        return Trouble(
+            reasons.AGENT_MISSING,
+            f"worker {worker.pod.name} does not report, so that it counts as busy: look into its log for 'celeriac';"
+            " its app must use the broker, database and key prefix of spec.broker. An image that cannot load the agent"
+            " runs with spec.agent: disabled",
+        )
+    if worker.report is None:
+        return None
+    if worker.report.signals is False:
+        return Trouble(
+            reasons.SIGNALS_NOT_FORWARDED,
+            f"a program of spec.launcher between PID 1 and Celery in {worker.pod.name} ignores SIGTERM: no worker could"
+            " end its tasks before it is killed; start Python with exec, or by an init like tini",
+        )
+    difference = _difference(pool, worker.report)
+    return Trouble(reasons.WORKER_MISMATCH, f"worker {worker.pod.name} {difference}") if difference else None
+
+
+def _difference(pool: WorkerPool, report: WorkerReport) -> str | None:
+    """What the application made of the command line."""
+    if set(report.queues) != set(pool.queues):
+        found, wanted = ",".join(sorted(report.queues)), ",".join(sorted(pool.queues))
+        return f"consumes from the queues {found} instead of {wanted}: the app changes them; set spec.queues to its own"
+    if report.slots != pool.policy.slots:
+        return f"runs {report.slots} tasks at a time instead of {pool.policy.slots}: set spec.concurrency to that"
+    if pool.pool_type is not PoolType.CUSTOM and CELERY_MODULES[pool.pool_type] not in report.pool_class:
+        return f"uses the pool {report.pool_class} instead of {pool.pool_type}: remove what the app sets it with"
+    return None
