@@ -1277,17 +1277,18 @@ class Agent:
         self.given_back = self.restored = self.dead = self.errors = 0
         self._timer: Any = None
         self._told: set[str] = set()
+        self._registered = False
 
     # -- start
 
     def prepare(self) -> None:
         """Before any connection exists: own keys, bootsteps, prefetch."""
-        if self.hooks.have(*INFLIGHT):
-            self.app.conf.broker_transport_options = {**self.options, **self.keys.transport_options()}
         if os.environ.get("CELERIAC_DISABLE_PREFETCH") == "1" and self.hooks.have(*DRAIN):
             self.prefetch = Prefetch(self)
         self.app.steps["worker"].add(WorkerStep)
         self.app.steps["consumer"].add(ConsumerStep)
+        if self.hooks.have(*INFLIGHT):
+            self.app.conf.broker_transport_options = {**self.options, **self.keys.transport_options()}
 
     def connected(self, consumer: Any) -> None:
         """A connection was made and nothing consumed yet: register, restore, and only then consume.
@@ -1313,16 +1314,23 @@ class Agent:
             raise
         except Exception as error:
             self.failed("start", error)
+            if not self._registered:
+                self._give_up_own_keys(channel)
+
+    def _give_up_own_keys(self, channel: Channel) -> None:
+        """Nobody would find what an unregistered process holds: leave it to the application's keys and timeout."""
+        self.hooks.lose("registry")
+        channel.give_up_own_keys(self.options)
+        self.app.conf.broker_transport_options = self.options
 
     def _register_and_restore(self, channel: Channel, first: bool) -> None:
         try:
             self.store.register(self.queues())
         except redis.exceptions.ResponseError as error:
-            self.hooks.lose("registry")
             self.failed("register", error)
-            channel.give_up_own_keys(self.options)
-            self.app.conf.broker_transport_options = self.options
+            self._give_up_own_keys(channel)
             return
+        self._registered = True
         if not first:
             self._count(self.store.restore(self.keys, died=False, skip=channel.adopt(self.slots)))
             return
@@ -1475,13 +1483,13 @@ class ConsumerStep(bootsteps.StartStopStep):
 
 def on_worker_init(sender: Any = None, **_: Any) -> None:
     """Start the agent with the worker itself, not with `current_app`: a module may create several applications."""
-    if getattr(sender._conninfo.transport, "driver_type", "") != "redis":
-        return
     try:
+        if getattr(sender._conninfo.transport, "driver_type", "") != "redis":
+            return
         without = [name.strip() for name in os.environ.get("CELERIAC_AGENT_WITHOUT", "").split(",")]
         agent = Agent(sender, Identity.from_environment(os.environ, time.time()), Hooks(without))
-        agent.prepare()
         AGENTS[id(sender)] = agent
+        agent.prepare()
     except Exception as error:
         logger.warning("Celeriac's agent could not start (%s)", type(error).__name__)
 
