@@ -47,6 +47,7 @@ SOCKET_SECONDS = 1.0  # how long a silent Redis may hold up the worker's loop,
 BACK_OFF_SECONDS = 5.0  # and how rarely
 VISIBILITY_SECONDS = 10 * 365 * 86400  # the operator restores, not the clock
 STARTED_SCORE = 1e12  # added to a message's score in the index of unacked messages once it was started
+AHEAD = 5  # slots times this are reserved while tasks are short: what Celery's default multiplier amounts to
 SHORT_SECONDS = 0.1  # tasks that take less are worth fetching ahead of,
 PATIENCE_TICKS = 5  # and what was fetched ahead of longer ones goes back after so many ticks
 BATCH = 200  # messages moved per round trip
@@ -953,7 +954,7 @@ class Drain:
 
 
 class Prefetch:
-    """Reserves what can run at once, and as much again while tasks are short: there a round trip to Redis would show.
+    """Reserves what can run at once, and more while tasks are short: there a round trip to Redis would show.
 
     What waits behind a task that turns out long goes back, so that an idle neighbour can take it.
     """
@@ -966,7 +967,7 @@ class Prefetch:
     def has_room(self) -> bool:
         """Whether one more message may be fetched."""
         slots = slots_of(self.agent.worker.pool)
-        return len(worker_state.reserved_requests) < slots * (2 if self._ahead else 1)
+        return len(worker_state.reserved_requests) < slots * (AHEAD if self._ahead else 1)
 
     def step(self, channel: Channel) -> None:
         """Called by the worker's loop, five times a second."""
