@@ -123,7 +123,8 @@ class Tasks:
 
     def held(self, queue: str) -> int:
         """Messages of the queue that a worker holds, or that a dead one left behind."""
-        return [json.loads(text)[2] for text in self.redis.hvals("unacked")].count(queue)
+        hashes = [name for name in self.redis.scan_iter("unacked*") if name == "unacked" or name.startswith("unacked.")]
+        return [json.loads(text)[2] for name in hashes for text in self.redis.hvals(name)].count(queue)
 
     def most_at_once_per_pod(self) -> int:
         """The most tasks that one pod ran at one time."""

@@ -9,6 +9,8 @@ from tests.e2e.story import PATIENCE, Story
 pytestmark = pytest.mark.e2e
 
 LATER_SECONDS = 8
+EARLY_SECONDS = 3
+"""A pool wakes for its next scheduled task 2 s ahead, as long as no cold start was seen; a Pod has whole seconds."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,12 +40,12 @@ def test_scheduled_tasks_keep_the_worker_that_took_them_and_the_pool_does_not_fl
     assert [count for count, _ in itertools.groupby(wanted)] == [0, 1, 0]
 
 
-def test_scheduled_tasks_wake_no_worker_before_they_are_due(shared: Story) -> None:
+def test_scheduled_tasks_wake_their_pool_just_in_time_and_not_before(shared: Story) -> None:
     done = shared.tasks.wait_until_done("later", seconds=PATIENCE)["later"]
     shared.wait_for_zero("later")
     due = min(entry.time for entry in shared.tasks.entries if entry.queue == "later") + LATER_SECONDS
     (pod,) = shared.witness.pods("later")
-    assert pod.created >= int(due)
+    assert pod.created >= int(due) - EARLY_SECONDS
     assert done.succeeded == 3
 
 
