@@ -66,41 +66,23 @@ class Operator:
             status_seconds=settings.status_seconds,
             again=self.queue.add_after,
         )
-        writer = ScaleWriter(
+        self.writer = ScaleWriter(
             scaler=api,
             store=self.store,
-            metrics=self.metrics,
+            metrics=metrics,
             may_act=self.lease.is_holder,
             changed=self.queue.add,
             announce=self.reporter.scaled,
         )
-        self.reaper = Reaper(
-            api=api,
-            store=self.store,
-            access=self.access,
-            metrics=self.metrics,
-            may_act=self._may_reap,
-            serves=lambda namespace: not settings.watch_namespaces or namespace in settings.watch_namespaces,
-            tell=self._tell,
-        )
-        self.autoscaler = Autoscaler(
-            store=self.store,
-            access=self.access,
-            writer=writer,
-            drainer=Drainer(api=api, store=self.store, may_act=self.lease.is_holder),
-            still_needed=lambda: self.reaper.addresses,
-            tell=self._tell,
-            metrics=self.metrics,
-            may_act=self.lease.is_holder,
-            changed=self.queue.add,
-        )
+        self.reaper = self._make_reaper()
+        self.autoscaler = self._make_autoscaler()
         self.reconciler = Reconciler(
             api=api,
             agent=read_agent(),
             store=self.store,
             access=self.access,
             autoscaling=self.autoscaler,
-            scale_refusal=writer.refusal,
+            scale_refusal=self.writer.refusal,
             reporter=self.reporter,
             queue=self.queue,
             metrics=self.metrics,
@@ -108,6 +90,31 @@ class Operator:
         )
         self.stopping = asyncio.Event()
         self.watch = Watch(api, self.store, settings, self.stopping)
+
+    def _make_reaper(self) -> Reaper:
+        watched = self.settings.watch_namespaces
+        return Reaper(
+            api=self.api,
+            store=self.store,
+            access=self.access,
+            metrics=self.metrics,
+            may_act=self._may_reap,
+            serves=lambda namespace: not watched or namespace in watched,
+            tell=self._tell,
+        )
+
+    def _make_autoscaler(self) -> Autoscaler:
+        return Autoscaler(
+            store=self.store,
+            access=self.access,
+            writer=self.writer,
+            drainer=Drainer(api=self.api, store=self.store, may_act=self.lease.is_holder),
+            still_needed=lambda: self.reaper.addresses,
+            metrics=self.metrics,
+            may_act=self.lease.is_holder,
+            changed=self.queue.add,
+            tell=self._tell,
+        )
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, or until a part fails; then stop the ticks, flush, release the Lease."""

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 
 from celeriac import reasons
 from celeriac.broker_access import BrokerAccess
-from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, PoolReading, QueueSet
+from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, PoolReading
 from celeriac.cluster.records import DeploymentRecord
-from celeriac.demand import demand_of, demand_without_agent, sample_of
+from celeriac.demand import demand_of, demand_without_agent, queues_of, sample_of, workload_of
 from celeriac.drainer import Drainer, Marking, corrections
 from celeriac.metrics import Metrics
+from celeriac.outcome import Outcome, figures, urgent_outcome
 from celeriac.pool.model import PoolKey, WorkerPool
 from celeriac.report import Tell
 from celeriac.scale_writer import Change, ScaleWriter
@@ -25,8 +26,8 @@ from celeriac.scaling.decide import decide
 from celeriac.scaling.history import fresh_history, record_change
 from celeriac.scaling.learning import Learned, learn
 from celeriac.scaling.plan import plan
-from celeriac.scaling.types import Demand, Doubt, History, Plan, Workload
-from celeriac.status import Outcome, parse_timestamp, urgent_outcome
+from celeriac.scaling.types import Demand, Doubt, History, Plan
+from celeriac.status import parse_timestamp
 from celeriac.store import KnownPool, Store
 from celeriac.workers import Observer, Workers, trouble_of
 
@@ -164,7 +165,7 @@ class Autoscaler:
         failure: str | None = None
         try:
             broker = self._access.broker(address)
-            readings = list(await broker.read([_queues_of(pool) for pool in pools]))
+            readings = list(await broker.read([queues_of(pool) for pool in pools]))
         except BrokerDoubt as doubt:
             readings = [doubt] * len(pools)
             failure = doubt.reason
@@ -206,12 +207,12 @@ class Autoscaler:
             state.history = state.outcome = None
             return Marking()
         if state.history is None:
-            state.history, state.learned = self._first_history(known, deployment.spec_replicas, now), seed_of(known)
+            state.history, state.learned = self._first_history(known, deployment.spec_replicas, now), _seed(known)
         self._observe(state, pool, reading, now)
         demand = self._demand(pool, state, reading, deployment.spec_replicas, now)
         decision = decide(pool.policy, demand, state.history, now)
         state.history = decision.history
-        planned = plan(pool.policy, decision, demand, _workload(deployment, state.workers))
+        planned = plan(pool.policy, decision, demand, workload_of(deployment, state.workers))
         self._keep(state, pool, deployment, reading, Outcome(demand, decision, planned), now)
         down = planned.replicas is not None and planned.replicas < demand.current_replicas
         if down and self._drainer.is_busy(pool.key):
@@ -329,34 +330,9 @@ class Autoscaler:
             running=outcome.demand.running if isinstance(outcome.demand, Demand) else None,
         )
         self._metrics.decision(pool.key, outcome.reason)
-        if outcome.workers is not None and isinstance(outcome.demand, Demand):
-            self._metrics.workers(pool.key, _figures(outcome, outcome.demand))
+        self._metrics.workers(pool.key, figures(outcome))
 
 
-def _queues_of(pool: WorkerPool) -> QueueSet:
-    return QueueSet(pool.queues, pool.broker.layout, pool.uid if pool.agent else None)
-
-
-def _workload(deployment: DeploymentRecord, workers: Workers | None) -> Workload:
-    if workers is None:
-        return Workload(deployment.spec_replicas, deployment.rollout_in_progress)
-    rollout = deployment.rollout_in_progress or workers.replica_sets > 1
-    return Workload(deployment.spec_replicas, rollout, pods=workers.pods(), agent=True)
-
-
-def _figures(outcome: Outcome, demand: Demand) -> dict[str, float | None]:
-    workers, learned = outcome.workers, outcome.learned
-    return {
-        "reserved": workers.reserved if workers else None,
-        "draining": len(workers.marked) if workers else None,
-        "runtime_seconds": demand.runtime_seconds,
-        "arrival_rate": demand.arrival_rate,
-        "departure_rate": learned.departure_rate if learned else None,
-        "cold_start_seconds": learned.cold_start_seconds if learned else None,
-        "oldest_seconds": learned.oldest_seconds if learned else None,
-    }
-
-
-def seed_of(known: KnownPool) -> Learned:
+def _seed(known: KnownPool) -> Learned:
     """What the last leader had learned, as the status tells it."""
     return Learned.seeded(runtime_seconds=known.status.get("taskRuntimeSeconds"))

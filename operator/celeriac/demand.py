@@ -1,8 +1,10 @@
 """From readings to demand: what a pool has to do, out of its queues and its workers' reports; pure."""
 
-from celeriac.brokers.types import PoolReading
+from celeriac.brokers.types import PoolReading, QueueSet
+from celeriac.cluster.records import DeploymentRecord
+from celeriac.pool.model import WorkerPool
 from celeriac.scaling.learning import Learned, Sample
-from celeriac.scaling.types import Demand
+from celeriac.scaling.types import Demand, Workload
 from celeriac.workers import Workers
 
 NOT_CONSUMING = ("starting", "stopping")
@@ -55,3 +57,16 @@ def sample_of(reading: PoolReading, workers: Workers, now: float) -> Sample:
             for worker in workers.all
         },
     )
+
+
+def queues_of(pool: WorkerPool) -> QueueSet:
+    """What is to be read for a pool."""
+    return QueueSet(pool.queues, pool.broker.layout, pool.uid if pool.agent else None)
+
+
+def workload_of(deployment: DeploymentRecord, workers: Workers | None) -> Workload:
+    """What `plan` has to know of the Deployment; its Pods only with the agent."""
+    if workers is None:
+        return Workload(deployment.spec_replicas, deployment.rollout_in_progress)
+    rollout = deployment.rollout_in_progress or workers.replica_sets > 1
+    return Workload(deployment.spec_replicas, rollout, pods=workers.pods(), agent=True)

@@ -97,22 +97,6 @@ class _PoolMetrics:
             "Messages in the queue's dead-letter list: started too often by workers that died, or of no known queue.",
             QUEUE,
         )
-        self.reserved = gauge(
-            "pool_reserved_tasks", "Due messages that the pool's workers have received and not started (prefetched)."
-        )
-        self.draining = gauge("pool_draining_pods", "Pods that take no new task and go when theirs have ended.")
-        self.runtime = gauge("pool_task_runtime_seconds", "Mean time that a task occupies a slot; absent until known.")
-        self.arrivals = gauge("pool_arrival_rate", "Tasks that arrive per second, 30 s moving average.")
-        self.departures = gauge("pool_departure_rate", "Tasks that end per second, 30 s moving average.")
-        self.cold_start = gauge(
-            "pool_cold_start_seconds", "Mean time from a Pod's creation until its worker consumes, last 10 Pods."
-        )
-        self.oldest = gauge("pool_oldest_task_seconds", "How long the oldest waiting message has waited.")
-        self.restored = counter(
-            "pool_restored_messages_total",
-            "Messages of workers that ended which were put back in their queues (queue), or made dead letters (dead).",
-            "to",
-        )
         self.condition = gauge(
             "pool_condition",
             "The conditions of the CeleryWorkerPool: 1 for the status that each type has, 0 for the others.",
@@ -125,20 +109,41 @@ class _PoolMetrics:
             "pool_scaled_pods_total", "Pods that the operator added (up) or removed (down) through /scale.", "direction"
         )
         self.queue_figures = (self.waiting, self.held, self.scheduled, self.dead)
-        self.worker_figures = {
-            "reserved": self.reserved,
-            "draining": self.draining,
-            "runtime_seconds": self.runtime,
-            "arrival_rate": self.arrivals,
-            "departure_rate": self.departures,
-            "cold_start_seconds": self.cold_start,
-            "oldest_seconds": self.oldest,
-        }
         self.all = (
             *(self.desired, self.replicas, self.ready, self.running, self.slots),
-            *(*self.queue_figures, *self.worker_figures.values()),
-            *(self.condition, self.decisions, self.scaled, self.restored),
+            *(*self.queue_figures, self.condition, self.decisions, self.scaled),
         )
+
+
+class _WorkerMetrics:
+    """What the reports of a pool's workers tell. `figures` are known by the names that `Metrics.workers` takes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"celeriac_pool_{name}", text, POOL, registry=registry)
+
+        self.figures = {
+            "reserved": gauge(
+                "reserved_tasks", "Due messages that the pool's workers have received and not started (prefetched)."
+            ),
+            "draining": gauge("draining_pods", "Pods that take no new task and go when theirs have ended."),
+            "runtime_seconds": gauge(
+                "task_runtime_seconds", "Mean time that a task occupies a slot; absent until known."
+            ),
+            "arrival_rate": gauge("arrival_rate", "Tasks that arrive per second, 30 s moving average."),
+            "departure_rate": gauge("departure_rate", "Tasks that end per second, 30 s moving average."),
+            "cold_start_seconds": gauge(
+                "cold_start_seconds", "Mean time from a Pod's creation until its worker consumes, last 10 Pods."
+            ),
+            "oldest_seconds": gauge("oldest_task_seconds", "How long the oldest waiting message has waited."),
+        }
+        self.restored = Counter(
+            "celeriac_pool_restored_messages_total",
+            "Messages of workers that ended which were put back in their queues (queue), or made dead letters (dead).",
+            (*POOL, "to"),
+            registry=registry,
+        )
+        self.all = (*self.figures.values(), self.restored)
 
 
 class _OperatorMetrics:
@@ -194,6 +199,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._pools = _PoolMetrics(self.registry)
+        self._workers = _WorkerMetrics(self.registry)
         self._operator = _OperatorMetrics(self.registry)
         self._queues: dict[PoolKey, frozenset[str]] = {}
         build = Info("celeriac_build", "The version of the operator that runs.", registry=self.registry)
@@ -237,11 +243,11 @@ class Metrics:
         self.workers(key, {})
 
     def workers(self, key: PoolKey, figures: Mapping[str, float | None]) -> None:
-        """Say what the reports of the pool's workers tell, by the names of `_PoolMetrics.worker_figures`.
+        """Say what the reports of the pool's workers tell, by the names of `_WorkerMetrics.figures`.
 
         What is None or not given has no series.
         """
-        for name, gauge in self._pools.worker_figures.items():
+        for name, gauge in self._workers.figures.items():
             value = figures.get(name)
             if value is None:
                 gauge.remove(*key)
@@ -250,8 +256,8 @@ class Metrics:
 
     def restored(self, key: PoolKey, queued: int, dead: int) -> None:
         """Count the messages of a worker that ended: put back in their queues, or made dead letters."""
-        self._pools.restored.labels(*key, "queue").inc(queued)
-        self._pools.restored.labels(*key, "dead").inc(dead)
+        self._workers.restored.labels(*key, "queue").inc(queued)
+        self._workers.restored.labels(*key, "dead").inc(dead)
 
     def condition(self, key: PoolKey, type: str, status: str) -> None:
         """Say which status ("True", "False" or "Unknown") a condition of the pool has."""
@@ -270,7 +276,7 @@ class Metrics:
         """Remove all series of a pool that was deleted."""
         self._queues.pop(key, None)
         labels = dict(zip(POOL, key, strict=True))
-        for metric in self._pools.all:
+        for metric in (*self._pools.all, *self._workers.all):
             metric.remove_by_labels(labels)
 
     def tick(self, seconds: float) -> None:
@@ -304,7 +310,7 @@ class Metrics:
         self._operator.leader.set(leads)
         if not leads:
             self._queues.clear()
-            for metric in self._pools.all:
+            for metric in (*self._pools.all, *self._workers.all):
                 metric.clear()
 
     def workqueue(self, depth: int) -> None:

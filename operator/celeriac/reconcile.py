@@ -20,11 +20,12 @@ from celeriac.cluster.errors import ApiError, Forbidden, NameTaken, NotFound, St
 from celeriac.cluster.paths import CELERY_WORKER_POOLS
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.metrics import Metrics
+from celeriac.outcome import Outcome
 from celeriac.pool.model import PoolKey, WorkerPool
 from celeriac.report import Reporter
 from celeriac.resources.agent import build_agent_config
 from celeriac.resources.deployment import build_deployment
-from celeriac.status import Condition, Outcome, View
+from celeriac.status import Condition, View
 from celeriac.store import KnownPool, Store
 from celeriac.workqueue import WorkQueue
 

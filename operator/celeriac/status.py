@@ -12,11 +12,10 @@ from typing import Any
 from celeriac import reasons
 from celeriac.brokers.types import BrokerDoubt
 from celeriac.cluster.records import DeploymentRecord, PodRecord
+from celeriac.outcome import Outcome
 from celeriac.pool.model import InvalidPool
-from celeriac.scaling.learning import Learned
-from celeriac.scaling.types import Decision, Demand, Doubt, Mode, Plan
+from celeriac.scaling.types import Demand, Mode
 from celeriac.store import KnownPool
-from celeriac.workers import Trouble, Workers
 
 Status = dict[str, Any]
 
@@ -37,42 +36,6 @@ class Condition:
     def of(cls, type_: str, holds: bool, reason: str, message: str) -> "Condition":
         """A condition whose status is known."""
         return cls(type_, "True" if holds else "False", reason, message)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the last tick found and decided for one pool.
-
-    idle_seconds    since when nothing was to be done
-    workers         its Pods with their reports; None without the agent
-    trouble         in what a worker that runs is not what the spec says
-    learned         rates and times that were measured on them
-    dead_letters    messages that were started too often by workers that died
-    """
-
-    demand: Demand | Doubt
-    decision: Decision
-    plan: Plan
-    idle_seconds: float | None = None
-    workers: Workers | None = None
-    trouble: Trouble | None = None
-    learned: Learned | None = None
-    dead_letters: int | None = None
-
-    @property
-    def reason(self) -> str:
-        """The reason of what is really done: the plan's where it holds the decision back."""
-        return self.plan.reason if self.held else self.decision.reason
-
-    @property
-    def message(self) -> str:
-        """The sentence of what is really done."""
-        return self.plan.message if self.held else self.decision.message
-
-    @property
-    def held(self) -> bool:
-        """Whether the decision is not acted upon, for a reason of the plan's."""
-        return self.plan.replicas is None and self.decision.replicas != self.demand.current_replicas
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +113,6 @@ def noteworthy(status: Mapping[str, Any]) -> tuple[Any, ...]:
 def _reasons(status: Mapping[str, Any], wanted: Callable[[str], bool]) -> tuple[tuple[str, str, str], ...]:
     conditions = status.get("conditions") or ()
     return tuple(sorted((c["type"], c["status"], c["reason"]) for c in conditions if wanted(c["type"])))
-
-
-def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:
-    """The part of an outcome whose change concerns the status at once."""
-    if outcome is None:
-        return None
-    decision = outcome.decision
-    limit = decision.limit.reason if decision.limit else None
-    trouble = outcome.trouble.reason if outcome.trouble else None
-    draining = outcome.workers is not None and bool(outcome.workers.marked)
-    return decision.replicas, outcome.reason, decision.active, limit, outcome.idle_seconds is None, trouble, draining
 
 
 def conditions(view: View) -> list[Condition]:

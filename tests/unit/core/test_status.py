@@ -10,12 +10,13 @@ from celeriac import reasons
 from celeriac.brokers.types import BrokerDoubt
 from celeriac.cluster.problems import Problem
 from celeriac.cluster.records import DeploymentRecord, PodRecord
+from celeriac.outcome import Outcome
 from celeriac.pool.model import PoolKey
 from celeriac.report import Budget
 from celeriac.scaling.decide import decide, fresh_history
 from celeriac.scaling.plan import plan
 from celeriac.scaling.types import Demand, Policy, Workload
-from celeriac.status import Outcome, View, build_status, conditions, noteworthy, urgent
+from celeriac.status import View, build_status, conditions, noteworthy, urgent
 from celeriac.store import KnownPool
 
 pytestmark = pytest.mark.unit
