@@ -32,7 +32,7 @@ integration: setup ## Against a real API server and a real Redis; no node
 	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4 --dist loadfile --no-loadscope-reorder
 
 agent: setup ## The agent in real Celery workers on a real Redis; FULL=1 on every version of Celery, with the long stories
-	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n 4
+	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n 6
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here (root, Linux)
 	$(UV_RUN) pytest tests/e2e -m e2e -p no:hypothesispytest -o timeout=600
@@ -60,7 +60,7 @@ cluster-down: ## Remove the cluster NAME=dev
 bench: setup ## Measure: seconds from LPUSH to the desired count, and the cost of reading Redis
 	$(UV_RUN) python -m tests.bench
 
-ledger: setup ## No task lost, twice or killed by scaling: 300 tasks in each of 20 cells, 20 minutes; CELLS="prefork 5.3-solo"
+ledger: setup ## No task lost, twice or killed by scaling: 300 tasks in each of 30 cells, 20 minutes; CELLS="prefork 5.3-solo"
 	$(UV_RUN) python -m tests.ledger $(if $(CELLS),--cells "$(CELLS)") $(if $(PARALLEL),--parallel $(PARALLEL))
 
 generate: ## Write anew what tests hold identical to its source: the chart's CRD, the golden manifests (read the diff!)

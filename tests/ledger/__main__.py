@@ -27,7 +27,7 @@ from tests.ledger.run import Settled, run
 CELL_SECONDS = 240
 """What one cell takes, about; for the estimate."""
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=120)
 
 
 def chosen(_context: click.Context, _option: click.Parameter, value: str) -> list[Cell]:

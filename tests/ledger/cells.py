@@ -22,17 +22,19 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One line of the table. Workers prefetch: Celery 5.3 as it always does, 5.7 because the pool says so."""
+    """One line of the table. Workers hold `prefetch` messages for each slot; None: as few as the agent lets them."""
 
     celery: str
     pool: str
     acks: str
+    prefetch: int | None = PREFETCH
     agent: bool = True
 
     @property
     def name(self) -> str:
         """As `--cells` selects it."""
-        return f"{self.celery}-{self.pool}-{self.acks}"
+        name = f"{self.celery}-{self.pool}-{self.acks}"
+        return name if self.prefetch else f"{name}-noprefetch"
 
     @property
     def image(self) -> Image:
@@ -42,7 +44,7 @@ class Cell:
     @property
     def demand(self) -> Demand:
         """What a full run must have seen."""
-        return Demand(prefetches=self.pool != "solo")
+        return Demand(prefetches=self.pool != "solo" and self.prefetch is not None)
 
     def spec(self) -> Body:
         """Of its CeleryWorkerPool: quick to scale up in small steps, and to scale down while tasks run."""
@@ -59,8 +61,8 @@ class Cell:
         }
         if self.pool != "solo":
             spec["concurrency"] = CONCURRENCY
-        if self.celery != VERSIONS[0]:
-            spec["worker"] = {"prefetchMultiplier": PREFETCH}
+        if self.prefetch:
+            spec["worker"] = {"prefetchMultiplier": self.prefetch}
         # Without the agent nothing but the grace of a pod protects a task that was acknowledged early.
         return spec if self.agent else spec | {"agent": "disabled", "drain": {"timeoutSeconds": 1}}
 
@@ -76,7 +78,14 @@ def image(celery: str) -> Image:
 
 ODD_IMAGE = Image("celeriac-ledger:odd", Path(__file__).with_name("odd_image") / "Dockerfile")
 """A Django project in an image that is unusual in every respect."""
-ALL = tuple(Cell(*each) for each in product(VERSIONS, POOLS, ACKS))
+ALL = (
+    *(Cell(*each) for each in product(VERSIONS, POOLS, ACKS)),
+    *(
+        Cell(celery, pool, acks, prefetch=None)
+        for celery, acks in (("5.3", "late"), ("5.7", "early"))
+        for pool in POOLS
+    ),
+)
 
 
 def select(patterns: Iterable[str]) -> list[Cell]:

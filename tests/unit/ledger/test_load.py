@@ -28,8 +28,9 @@ def test_half_of_the_waves_come_while_the_pool_still_shrinks_and_the_last_one_en
     assert [len(wave.seconds) for wave in Load(tasks=11, waves=3).sent("seed")] == [4, 4, 3]
 
 
-def test_there_is_a_cell_for_every_version_pool_and_acknowledgement() -> None:
-    assert len({cell.name for cell in ALL}) == 2 * 5 * 2
+def test_there_is_a_cell_for_every_version_pool_and_acknowledgement_and_some_that_hold_nothing_ahead() -> None:
+    assert len({cell.name for cell in ALL if cell.prefetch}) == 2 * 5 * 2
+    assert len({cell.name for cell in ALL if not cell.prefetch}) == 2 * 5
 
 
 @pytest.mark.parametrize("cell", ALL, ids=lambda cell: cell.name)
@@ -44,6 +45,7 @@ def test_cells_are_selected_by_parts_of_their_names_in_the_order_of_the_table() 
         "5.3-solo-early",
         "5.3-solo-late",
         "5.7-solo-late",
+        "5.3-solo-late-noprefetch",
     ]
     assert select([]) == list(ALL)
 
