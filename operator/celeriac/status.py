@@ -83,13 +83,13 @@ def _learned(outcome: Outcome, demand: Demand) -> Status:
     """What only the agent's reports tell."""
     if outcome.workers is None:
         return {}
-    oldest = outcome.learned.oldest_seconds if outcome.learned else None
+    runtime, oldest = demand.runtime_seconds, outcome.learned.oldest_seconds if outcome.learned else None
     known = {
         "reserved": outcome.workers.reserved,
         "heldElsewhere": demand.held_elsewhere,
         "deadLetters": outcome.dead_letters,
-        "taskRuntimeSeconds": demand.runtime_seconds and round(demand.runtime_seconds, 3),
-        "oldestTaskSeconds": oldest and round(oldest),
+        "taskRuntimeSeconds": None if runtime is None else round(runtime, 3),
+        "oldestTaskSeconds": None if oldest is None else round(oldest),
     }
     return {name: value for name, value in known.items() if value is not None}
 

@@ -10,14 +10,18 @@ from celeriac import reasons
 from celeriac.brokers.types import BrokerDoubt
 from celeriac.cluster.problems import Problem
 from celeriac.cluster.records import DeploymentRecord, PodRecord
-from celeriac.outcome import Outcome
+from celeriac.outcome import Outcome, urgent_outcome
 from celeriac.pool.model import PoolKey
 from celeriac.report import Budget
 from celeriac.scaling.decide import decide, fresh_history
+from celeriac.scaling.learning import Learned
 from celeriac.scaling.plan import plan
 from celeriac.scaling.types import Demand, Policy, Workload
 from celeriac.status import View, build_status, conditions, noteworthy, urgent
 from celeriac.store import KnownPool
+from celeriac.workers import Observer, Trouble
+from tests.unit.core.workers import pod as worker_pod
+from tests.unit.core.workers import report as worker_report
 
 pytestmark = pytest.mark.unit
 
@@ -165,3 +169,42 @@ def test_a_dry_run_is_not_active_and_a_refused_scale_says_who_refused_it() -> No
         ("False", reasons.FAILED_UPDATE_SCALE),
     ]
     assert "deployments/scale is forbidden" in active[2].message
+
+
+def with_workers(*pods: PodRecord, **marks: str) -> Outcome:
+    """An outcome of a pool whose workers report, each of them runs two tasks."""
+    reports = {each.uid: worker_report(each.uid, active=2, reserved=1) for each in pods}
+    workers = Observer().observe(pods, reports, marks, 4, 0.0)
+    learned = Learned.seeded(runtime_seconds=1.23456)
+    demand = Demand(waiting=1, running=2, current_replicas=1, held_elsewhere=3, agent=True, runtime_seconds=1.23456)
+    return replace(outcome(1, 2, 1), demand=demand, workers=workers, learned=learned, dead_letters=2)
+
+
+def test_what_the_workers_report_is_in_the_status() -> None:
+    view = View(known=known(), deployment=deployment(1, 1), outcome=with_workers(worker_pod()))
+    status = build_status(view, {}, NOW, "selector")
+    told = ("reserved", "heldElsewhere", "deadLetters", "taskRuntimeSeconds", "oldestTaskSeconds")
+    assert {name: status[name] for name in told} == {
+        "reserved": 1,
+        "heldElsewhere": 3,
+        "deadLetters": 2,
+        "taskRuntimeSeconds": 1.235,
+        "oldestTaskSeconds": 0,
+    }
+
+
+def test_a_marked_worker_is_told_of_at_once_and_with_what_it_still_runs() -> None:
+    idle, draining = with_workers(worker_pod()), with_workers(worker_pod(drain_token="t"), a="t")
+    view = View(known=known(), deployment=deployment(1, 1), outcome=draining)
+    (condition,) = (each for each in conditions(view) if each.type == "Draining")
+    assert (condition.status, condition.reason) == ("True", reasons.DRAINING)
+    assert "2 running" in condition.message
+    assert urgent_outcome(idle) != urgent_outcome(draining)
+
+
+def test_a_worker_that_is_not_what_the_spec_says_is_trouble_but_not_in_a_rollout() -> None:
+    wrong = replace(with_workers(worker_pod()), trouble=Trouble(reasons.WORKER_MISMATCH, "other queues"))
+    steady = View(known=known(), deployment=deployment(1, 1), outcome=wrong)
+    assert conditions(steady)[0].reason == reasons.WORKER_MISMATCH
+    rolling = View(known=known(), deployment=deployment(1, 1, updated=0), outcome=wrong)
+    assert conditions(rolling)[0].reason == reasons.READY
