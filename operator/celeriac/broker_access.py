@@ -12,7 +12,7 @@ from celeriac import reasons
 from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, TlsMaterial
 from celeriac.cluster.errors import ApiError, SecretKeyMissing
 from celeriac.pool.broker_url import scheme_of
-from celeriac.pool.model import PoolKey, SecretKey, WorkerPool
+from celeriac.pool.model import BrokerSpec, PoolKey, SecretKey, WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,21 @@ class BrokerAccess:
             self._spawn(self._resolve(entry))
         return entry.address
 
+    async def resolve(self, namespace: str, broker: BrokerSpec) -> BrokerAddress:
+        """The address of a broker whose Secrets are in `namespace`. Raises BrokerDoubt, or ApiError for a Secret."""
+        url = broker.url if broker.url_from is None else await self._secret(namespace, broker.url_from)
+        tls = None
+        if broker.tls is not None:
+            parts = (broker.tls.ca, broker.tls.certificate, broker.tls.private_key)
+            tls = TlsMaterial(*[None if part is None else await self._secret(namespace, part) for part in parts])
+        url = (url or "").strip()
+        if tls is not None and scheme_of(url) != "rediss":
+            raise BrokerDoubt(
+                reasons.BROKER_URL_INVALID,
+                "spec.broker.tls goes with a rediss:// URL only: write one in the Secret, or remove spec.broker.tls",
+            )
+        return BrokerAddress(url=url, tls=tls, sentinel_master=broker.sentinel_master)
+
     def doubted(self, key: PoolKey, reason: str) -> None:
         """The broker could not be read: where the Secret may be the reason, read it again soon."""
         entry, pause = self._entries.get(key), READ_AGAIN_SECONDS.get(reason)
@@ -120,7 +135,7 @@ class BrokerAccess:
         pause = SECRET_SECONDS
         before = entry.address
         try:
-            entry.address = await self._address(entry.pool)
+            entry.address = await self.resolve(entry.pool.key.namespace, entry.pool.broker)
         except BrokerDoubt as doubt:
             entry.address = doubt
             pause = RETRY_SECONDS
@@ -139,23 +154,7 @@ class BrokerAccess:
         if entry.address != before:
             self._resolved(entry.pool.key)
 
-    async def _address(self, pool: WorkerPool) -> BrokerAddress:
-        broker = pool.broker
-        url = broker.url if broker.url_from is None else await self._secret(pool, broker.url_from)
-        tls = None
-        if broker.tls is not None:
-            parts = (broker.tls.ca, broker.tls.certificate, broker.tls.private_key)
-            tls = TlsMaterial(*[None if part is None else await self._secret(pool, part) for part in parts])
-        url = (url or "").strip()
-        if tls is not None and scheme_of(url) != "rediss":
-            raise BrokerDoubt(
-                reasons.BROKER_URL_INVALID,
-                "spec.broker.tls goes with a rediss:// URL only: write one in the Secret, or remove spec.broker.tls",
-            )
-        return BrokerAddress(url=url, tls=tls, sentinel_master=broker.sentinel_master)
-
-    async def _secret(self, pool: WorkerPool, wanted: SecretKey) -> str:
-        namespace = pool.key.namespace
+    async def _secret(self, namespace: str, wanted: SecretKey) -> str:
         try:
             async with self._reads:
                 return await self._secrets.read_secret_key(namespace, wanted.name, wanted.key)

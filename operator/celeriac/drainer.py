@@ -3,6 +3,9 @@
 A mark has two halves. The annotations of the Pod are the truth: they survive a restart of the operator, anybody sees
 them, and the deletion cost among them tells the ReplicaSet controller whom to take first. The token in Redis tells the
 worker. Whatever Redis says otherwise, after a crash between two writes or a restart to empty, is put right.
+
+A mark that is missing in Redis may have been missing when its worker looked, which then went back to work; its last
+report may still say that it has drained. So a mark is never given twice: each time it gets a token of its own.
 """
 
 import asyncio
@@ -75,13 +78,14 @@ class Drainer:
         await asyncio.gather(*self._working.values(), return_exceptions=True)
 
     async def _perform(self, pool: WorkerPool, broker: Broker, marking: Marking) -> None:
-        told = dict(marking.corrections or {})
+        superfluous = [uid for uid, token in (marking.corrections or {}).items() if token is None]
+        told: dict[str, str | None] = dict.fromkeys(superfluous)
         try:
             for pod in marking.undrain:
                 if await self._annotate(pod, {DRAIN_ANNOTATION: None, DELETION_COST_ANNOTATION: None}):
                     told[pod.uid] = None
-            for pod in marking.drain:
-                token = pod.drain_token or secrets.token_hex(8)
+            for pod in self._to_mark(marking):
+                token = secrets.token_hex(8)
                 mark = {DRAIN_ANNOTATION: token, DELETION_COST_ANNOTATION: str(MARKED_COST)}
                 if await self._annotate(pod, mark):
                     told[pod.uid] = token
@@ -95,6 +99,16 @@ class Drainer:
             log.exception("pool %s: marking failed by a fault of the operator", pool.key)
         finally:
             del self._working[pool.key]
+
+    def _to_mark(self, marking: Marking) -> Iterable[PodRecord]:
+        """The new victims, and the Pods whose mark Redis lost."""
+        pods = {pod.uid: pod for pod in marking.drain}
+        for uid, token in (marking.corrections or {}).items():
+            pod = self._store.pod(uid)
+            if token is not None and pod is not None:
+                pods.setdefault(uid, pod)
+        unmarked = {pod.uid for pod in marking.undrain}
+        return [pod for uid, pod in pods.items() if uid not in unmarked]
 
     async def _annotate(self, pod: PodRecord, annotations: Mapping[str, str | None]) -> bool:
         """Change a Pod's annotations; False where the Pod is gone or somebody else leads."""

@@ -122,6 +122,10 @@ class Store:
         """The pods of one pool, oldest event first."""
         return list(self._pods_of.get(key, {}).values())
 
+    def all_pods(self) -> list[PodRecord]:
+        """The pods of all pools, of deleted ones too."""
+        return self._pods.values()
+
     def pool_event(self, body: Body, *, deleted: bool) -> None:
         """Take over an event of a CeleryWorkerPool."""
         known = KnownPool.from_body(body)
