@@ -21,3 +21,10 @@ def rig(server: RedisServer, tmp_path: Path) -> Iterator[Rig]:
     """A pool without workers."""
     with Rig(server, tmp_path) as one:
         yield one
+
+
+@pytest.fixture
+def rig_with_results(server: RedisServer, tmp_path: Path) -> Iterator[Rig]:
+    """The same with a result backend."""
+    with Rig(server, tmp_path, config={"result_backend": server.celery_url}) as one:
+        yield one

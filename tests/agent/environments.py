@@ -9,8 +9,7 @@ the one that runs this; uv finds packages as it does everywhere on this machine.
 
     uv pip compile --no-emit-index-url --no-header --no-annotate --python-version 3.11 requirements.in
 
-from celery[redis], gevent, eventlet and the kombu of the same age; 5.4 stands with the newest kombu instead, as an old
-Celery in an image that was built lately.
+from celery[redis], gevent, eventlet and the kombu of the same age: those of images that were built at the time.
 """
 
 import hashlib

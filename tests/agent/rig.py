@@ -52,13 +52,18 @@ class Rig:
         self.workers: list[Worker] = []
         self.sender = self._make_sender()
 
-    def start(self, *specs: Spec, ready: bool = True) -> list[Worker]:
+    def pods(self, *specs: Spec) -> list[Worker]:
+        """Pods whose containers have not been started."""
+        made = [Worker(self.place, spec, f"orders-{len(self.workers) + number}") for number, spec in enumerate(specs)]
+        self.workers += made
+        return made
+
+    def start(self, *specs: Spec) -> list[Worker]:
         """Start pods beside each other, and wait until all of them are ready."""
-        pods = [Worker(self.place, spec, f"orders-{len(self.workers) + number}") for number, spec in enumerate(specs)]
-        self.workers += pods
+        pods = self.pods(*specs)
         for pod in pods:
             pod.start()
-        for pod in pods if ready else ():
+        for pod in pods:
             pod.ready()
         return pods
 
@@ -145,7 +150,9 @@ class Rig:
     def held(self, worker: Worker) -> list[str]:
         """The ids in the worker's own unacked hash, in the order of their delivery."""
         process = (worker.report() or {})["process"]
-        tags = [str(tag) for tag in self.client.zrange(f"{self.prefix}unacked_index.{process}", 0, -1)]
+        scores: dict[str, float] = dict(self.client.zscan_iter(f"{self.prefix}unacked_index.{process}"))
+        # A message that was started has 1e12 added to the time of its delivery.
+        tags = sorted(scores, key=lambda tag: scores[tag] % 1e12)
         texts = self.client.hmget(f"{self.prefix}unacked.{process}", tags) if tags else []
         return [json.loads(text)[0]["headers"]["id"] for text in texts if text]
 

@@ -12,30 +12,30 @@ from tests.agent.worker import POOLS, Spec
 full = pytest.mark.full
 
 
-def workers(pools: Iterable[str] = POOLS, acks: Iterable[bool] = (False, True), **options: Any) -> list[Any]:
-    """Parameters for a story: all of pools x acks x versions, of which the quick form takes a fair half.
+def workers(quick: Iterable[str] = POOLS, **options: Any) -> list[Any]:
+    """Parameters for a story: all pools x acknowledgements x versions; in the quick form a fair part of them.
 
-    In the quick form each pool is run by the oldest and the newest Celery and in both ways to acknowledge, but not in
-    all four combinations: the oldest takes the one, the newest the other, and they take turns from pool to pool.
+    There each of the pools in `quick` is run by the oldest and the newest Celery and in both ways to acknowledge, but
+    not in all four combinations: one version takes the one, one the other, and they take turns from pool to pool.
     """
     specs = []
-    for number, pool in enumerate(pools):
-        for late in acks:
+    for number, pool in enumerate(POOLS):
+        turns = {(OLDEST, bool(number % 2)), (NEWEST, not number % 2)}
+        for late in (False, True):
             for version in VERSIONS:
-                # The way to acknowledge that this version takes in the quick form; both where there is only one.
-                turn = (number + (version == NEWEST)) % 2 == int(late) or len(tuple(acks)) == 1
-                quick = version in (OLDEST, NEWEST) and turn
-                specs.append(param(Spec(version, pool, late, **options), quick=quick))
+                told = pool in quick and (version, late) in turns
+                specs.append(param(Spec(version, pool, late, **options), quick=told))
     return specs
 
 
-def newest(*pools: str, **options: Any) -> list[Any]:
-    """Parameters for a story that the newest Celery tells in the quick form and all of them in the long one."""
-    return [
-        param(Spec(version, pool, **options), quick=version == NEWEST)
-        for pool in pools or POOLS
-        for version in VERSIONS
-    ]
+def once(quick: Iterable[str] = POOLS, pools: Iterable[str] = POOLS, **options: Any) -> list[Any]:
+    """Parameters for a story: `pools` x versions; in the quick form one version for each of the pools in `quick`.
+
+    It is the newest and the oldest by turns, in the order of `quick`.
+    """
+    told = {(pool, (NEWEST, OLDEST)[number % 2]) for number, pool in enumerate(quick)}
+    every = [(pool, version) for pool in pools for version in VERSIONS]
+    return [param(Spec(version, pool, **options), quick=(pool, version) in told) for pool, version in every]
 
 
 def param(spec: Spec, *, quick: bool) -> Any:

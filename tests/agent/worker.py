@@ -170,6 +170,12 @@ class Worker:
         self.start()
 
     @property
+    def pid(self) -> int:
+        """Of the container's first process."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether the container runs."""
         return self.process is not None and self.process.poll() is None
@@ -203,6 +209,8 @@ class Worker:
         # `processes` is prefork by the name that wins over the app's configuration.
         pool = "processes" if spec.pool == "prefork" else spec.pool
         return [
+            # A worker does not outlive the tests, however they end.
+            *("setpriv", "--pdeathsig", "KILL", "--"),
             *(str(environments.python(spec.version)), "-c", BOOTSTRAP),
             *("-A", "ledger_app", "worker", "-P", pool, "-c", str(spec.slots), "-Q", spec.queues),
             *("--without-gossip", "-l", "INFO", "-n", f"celery@{self.pod}"),

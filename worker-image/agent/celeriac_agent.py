@@ -760,7 +760,12 @@ class Channel:
 
         def _deliver(message: dict[str, Any], queue: str) -> Any:
             try:
-                delivery_info(message)[QUEUE_STAMP] = "" if queue in channel.active_fanout_queues else queue
+                info = delivery_info(message)
+                info[QUEUE_STAMP] = "" if queue in channel.active_fanout_queues else queue
+                if info.get("exchange"):
+                    # An exchange copies a message to several queues with its tag. A worker that consumes from two of
+                    # them would hold one of the copies only, and acknowledge both at once.
+                    message["properties"]["delivery_tag"] = str(uuid.uuid4())
             except Exception as error:
                 self.agent.failed("stamp", error)
             return deliver(message, queue)
@@ -1169,7 +1174,7 @@ class Gate:
             self._await_slot()
             if request not in worker_state.reserved_requests:
                 return  # given back meanwhile
-        if agent.drain.token:
+        if self._closed():
             agent.drain.held.add(tag)
             if self.uses_semaphore:
                 self.worker.hub.call_soon(self.worker._quick_release)
@@ -1183,14 +1188,18 @@ class Gate:
         if request not in worker_state.reserved_requests and request not in worker_state.active_requests:
             agent.slots.leave(slot)  # revoked, or run to its end
 
+    def _closed(self) -> bool:
+        """Whether nothing may start: a mark, or the worker ends and puts back at its end what it had not started."""
+        return bool(self.agent.drain.token) or self.agent.loops_end()
+
     def _await_slot(self) -> None:
-        """Wait for a free greenlet here, where a drain can interrupt, not within the pool."""
-        pool, drain = self.worker.pool._pool, self.agent.drain
+        """Wait for a free greenlet here, where a drain or the worker's end can interrupt, not within the pool."""
+        pool = self.worker.pool._pool
         if hasattr(pool, "wait_available"):  # gevent
-            while not drain.token and pool.free_count() <= 0:
+            while not self._closed() and pool.free_count() <= 0:
                 pool.wait_available(timeout=TICK_SECONDS)
         elif hasattr(pool, "sem"):  # eventlet
-            while not drain.token and pool.free() <= 0:
+            while not self._closed() and pool.free() <= 0:
                 if pool.sem.acquire(timeout=TICK_SECONDS):
                     pool.sem.release()
 
@@ -1255,6 +1264,20 @@ def is_lost_child(error: Any) -> bool:
     return type(cause).__name__ in ("WorkerLostError", "SystemExit", "KeyboardInterrupt")
 
 
+def acknowledge_at_the_end(consumer: Any) -> None:
+    """Send what tasks that ended after the loop have to say, before the channel puts back all that is unacknowledged.
+
+    Celery does so from 5.5 on. Before, a warm shutdown on gevent and eventlet let their last tasks run twice.
+    """
+    shut_down = consumer.shutdown
+
+    def acknowledge_and_shut_down() -> None:
+        consumer.perform_pending_operations()
+        shut_down()
+
+    consumer.shutdown = acknowledge_and_shut_down
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The agent
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1305,6 +1328,8 @@ class Agent:
             if self.hooks.have(*INFLIGHT, "registry"):
                 self._register_and_restore(channel, first)
             self.report.describe(consumer)
+            if first:
+                acknowledge_at_the_end(consumer)
             self.channel = channel
             channel.take_over()
             self.reporter.store = Store(client_of(channel.raw), self.identity, self.keys)
@@ -1386,6 +1411,7 @@ class Agent:
     def stop(self) -> None:
         """The worker was told to stop: its loop may not turn again."""
         self.stopping, self.phase = True, "stopping"
+        self.slots.cancel_queued()
         if self.channel is not None and not getattr(self.worker.pool, "is_green", False):
             self.reporter.start_thread()
 

@@ -1,0 +1,122 @@
+"""A marked worker ends what it runs, gives back what it holds, starts nothing more, and works again when unmarked."""
+
+import pytest
+
+from tests.agent.rig import Rig
+from tests.agent.shapes import once, workers
+from tests.agent.worker import Spec
+
+pytestmark = pytest.mark.agent
+
+
+@pytest.mark.parametrize("spec", once(quick=["prefork"]))
+def test_an_idle_worker_starts_nothing_once_it_is_drained_and_everything_when_the_mark_goes(
+    rig: Rig, spec: Spec
+) -> None:
+    [worker] = rig.start(spec)
+    rig.drain(worker)
+    tasks = [f"t{number:02}" for number in range(20)]
+    rig.send(*tasks)
+    worker.fresh()
+    assert rig.queue() == tasks
+    assert rig.ledger.started() == []
+    rig.undrain(worker)
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", workers(prefetch=2))
+def test_a_busy_worker_ends_what_it_runs_and_gives_the_rest_back_in_its_order(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    soon = [f"eta-{number}" for number in range(3)]
+    rig.send(*soon, countdown=9)
+    worker.wait_for(lambda report: report["scheduled"] == 3, "the ETA tasks are held")
+    tasks = [f"t{number:02}" for number in range(10)]
+    rig.send(*tasks, args=[3])
+    running = tasks[: spec.slots_in_truth]
+    rig.running(*running)
+
+    report = rig.drain(worker)
+    assert (report["active"], report["reserved"], report["scheduled"], report["unacked"]) == (0, 0, 0, 0)
+    assert sorted(rig.ledger.started()) == sorted(rig.ledger.ended()) == running
+    assert rig.queue() == [*soon, *tasks[spec.slots_in_truth :]]
+    assert not any(message["headers"].get("redelivered") for message in rig.messages())
+    rig.undrain(worker)
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", once(quick=["gevent"]))
+def test_a_worker_that_starts_with_a_mark_consumes_nothing(rig: Rig, spec: Spec) -> None:
+    rig.send("a", "b", "c")
+    [worker] = rig.pods(spec)
+    token = rig.mark(worker)
+    worker.start()
+    rig.drained(worker, token)
+    worker.fresh()
+    assert rig.queue() == ["a", "b", "c"]
+    rig.undrain(worker)
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", once(quick=["prefork"], prefetch=4))
+def test_each_message_goes_back_to_the_list_of_its_priority(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    running = [f"running-{number}" for number in range(spec.slots_in_truth)]
+    rig.send(*running, args=[3])
+    rig.running(*running)
+    for priority in (9, 4, 3, 0):
+        rig.send(*(f"{priority}-{number}" for number in range(2)), priority=priority)
+    rig.drain(worker)
+    assert [rig.queue(step=step) for step in (0, 3, 6, 9)] == [
+        ["0-0", "0-1"],
+        ["4-0", "4-1", "3-0", "3-1"],
+        [],
+        ["9-0", "9-1"],
+    ]
+    rig.undrain(worker)
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", once(quick=["threads"]))
+def test_rate_limited_tasks_go_back_and_free_their_place_in_the_bucket(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    tasks = [f"l{number}" for number in range(5)]
+    rig.send(*tasks, name="ledger_app.limited")
+    rig.wait_for(lambda: rig.ledger.ended() == ["l0"], "the first may run at once")
+    rig.drain(worker)
+    done = len(rig.ledger.ended())
+    assert rig.queue() == tasks[done:]
+    rig.undrain(worker)
+    # At 30 a minute the next is due two seconds after the last; it does not wait for those that were given back.
+    rig.wait_for(lambda: len(rig.ledger.ended()) == done + 1, "the next one runs", seconds=4)
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", workers(quick=["prefork"], prefetch=4))
+def test_a_warm_shutdown_leaves_to_the_others_what_it_had_not_started(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    tasks = [f"t{number:02}" for number in range(12)]
+    rig.send(*tasks, args=[2])
+    rig.running(*tasks[: spec.slots_in_truth])
+    worker.terminate(seconds=20)
+    rig.start(spec)
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", once(quick=["eventlet"], prefetch=4))
+def test_a_worker_may_be_stopped_while_it_drains(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    tasks = [f"t{number:02}" for number in range(12)]
+    rig.send(*tasks, args=[2])
+    rig.running(*tasks[: spec.slots_in_truth])
+    token = rig.mark(worker)
+    worker.wait_for(lambda report: report["token"] == token, "it has seen the mark")
+    worker.terminate(seconds=20)
+    rig.start(spec)
+    rig.settle()
+    assert rig.account().problems == {}
