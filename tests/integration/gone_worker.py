@@ -30,9 +30,12 @@ class GoneWorker:
         steps: Sequence[int] = STEPS,
         max_attempts: int = 5,
         pool_uid: str = POOL_UID,
+        pod_uid: str | None = None,
+        namespace: str = "shop",
+        started: float = 1_700_000_000.5,
     ) -> None:
         self.server, self.pod, self.process = server, pod, f"{pod}.{start}"
-        self.pod_uid, self.pool_uid, self.key_prefix = f"uid-of-{pod}", pool_uid, key_prefix
+        self.pod_uid, self.pool_uid, self.key_prefix = pod_uid or f"uid-of-{pod}", pool_uid, key_prefix
         names = {name: f"{name}.{self.process}" for name in ("unacked", "unacked_index", "unacked_mutex")}
         self.unacked, self.index = key_prefix + names["unacked"], key_prefix + names["unacked_index"]
         self._options = {
@@ -46,10 +49,10 @@ class GoneWorker:
         self.registration: dict[str, Any] = {
             "pod": pod,
             "podUid": self.pod_uid,
-            "namespace": "shop",
+            "namespace": namespace,
             "pool": "ml",
             "poolUid": pool_uid,
-            "started": 1_700_000_000.5,
+            "started": started,
             "unacked": names["unacked"],
             "index": names["unacked_index"],
             "mutex": names["unacked_mutex"],
@@ -60,7 +63,7 @@ class GoneWorker:
             "maxAttempts": max_attempts,
         }
         with server.client() as client:
-            client.hset(f"{key_prefix}celeriac:pools", pool_uid, json.dumps({"namespace": "shop", "name": "ml"}))
+            client.hset(f"{key_prefix}celeriac:pools", pool_uid, json.dumps({"namespace": namespace, "name": "ml"}))
             client.hset(self.key("processes"), self.process, json.dumps(self.registration))
             client.set(key_prefix + names["unacked_mutex"], "held")
         self.report(1)
