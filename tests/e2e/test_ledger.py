@@ -1,0 +1,63 @@
+"""The ledger in short: pools of every kind scale under load and no task is lost, run twice or killed.
+
+`make ledger` has the long form: every kind with both versions of Celery and both ways to acknowledge.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from tests.e2e.system import System
+from tests.ledger.cells import Cell
+from tests.ledger.checker import Demand
+from tests.ledger.load import Load
+from tests.ledger.run import Settled, run
+
+pytestmark = pytest.mark.e2e
+
+SHORT = Load(tasks=80, waves=2, longest=8)
+SIDE_BY_SIDE = 3
+CELLS = (
+    Cell("5.7", "prefork", "early"),
+    Cell("5.3", "solo", "late"),
+    Cell("5.3", "threads", "early"),
+    Cell("5.7", "gevent", "late"),
+    Cell("5.3", "eventlet", "late"),
+)
+WITHOUT_AGENT = Cell("5.7", "threads", "early", agent=False)
+LOADS = {WITHOUT_AGENT: replace(SHORT, waves=1, patience=100), **dict.fromkeys(CELLS, SHORT)}
+
+
+@pytest.fixture(scope="module")
+def settled(system: System, tmp_path_factory: pytest.TempPathFactory) -> Mapping[Cell, Settled]:
+    """All cells, some side by side; their demands on scaling are as short as their load."""
+    for cell in CELLS[:2]:
+        system.cluster.provide(cell.image)
+    directory = tmp_path_factory.mktemp("ledger")
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as side_by_side:
+        futures = {
+            cell: side_by_side.submit(run, system.cluster, cell, load, "short", directory, demand(cell), print)
+            for cell, load in LOADS.items()
+        }
+        return {cell: future.result() for cell, future in futures.items()}
+
+
+def demand(cell: Cell) -> Demand:
+    return replace(cell.demand, ups=SHORT.waves, downs=SHORT.waves)
+
+
+def test_pools_of_every_kind_scale_under_load_and_lose_kill_and_double_nothing(
+    settled: Mapping[Cell, Settled],
+) -> None:
+    assert {cell.name: settled[cell].problems for cell in CELLS if settled[cell].problems} == {}
+
+
+def test_without_the_agent_and_with_a_short_grace_the_checker_finds_the_killed_tasks(
+    settled: Mapping[Cell, Settled],
+) -> None:
+    """Acknowledged early, a running task is in no key of Redis: nobody but its worker knows of it."""
+    verdict = settled[WITHOUT_AGENT].verdict
+    assert verdict.killed
+    assert set(verdict.killed) <= set(verdict.lost)
