@@ -1,0 +1,95 @@
+"""Whatever is missing in Celery or kombu, the worker works, the ledger stays clean, and the report says so."""
+
+import importlib.util
+import sys
+from typing import Any
+
+import pytest
+
+from tests.agent.environments import NEWEST, OLDEST
+from tests.agent.rig import Rig
+from tests.agent.shapes import param
+from tests.agent.worker import AGENT, POOLS, Spec
+
+pytestmark = pytest.mark.agent
+
+IN_THE_QUICK_FORM = {"transport-options": "prefork", "qos": "gevent", "apply-async": "threads", "deliver": "solo"}
+
+
+def _agent() -> Any:
+    """The agent as a module; outside of a pod importing it does nothing."""
+    spec = importlib.util.spec_from_file_location("celeriac_agent_of_the_tests", AGENT / "celeriac_agent.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+MODULE = _agent()
+
+
+def _cases() -> list[Any]:
+    return [
+        pytest.param(
+            hook,
+            Spec(version, pool, prefetch=4, variables={"CELERIAC_AGENT_WITHOUT": hook}),
+            id=f"{hook}-{version}-{pool}",
+            marks=() if version == NEWEST and IN_THE_QUICK_FORM.get(hook) == pool else pytest.mark.full,
+        )
+        for hook in MODULE.HOOKS
+        for version in (OLDEST, NEWEST)
+        for pool in POOLS
+    ]
+
+
+@pytest.mark.parametrize(("hook", "spec"), _cases())
+def test_without_one_hook(rig: Rig, hook: str, spec: Spec) -> None:
+    spec = Spec(**{**spec.__dict__, "config": {"broker_transport_options": {"visibility_timeout": 1234}}})
+    first, second = rig.start(spec, spec)
+    report = first.wait_for(lambda report: report["state"] == "consuming", "it consumes")
+    assert hook in report["missing"]
+    expected = {"inflight": MODULE.INFLIGHT, "drain": MODULE.DRAIN, "exact": MODULE.EXACT}
+    missing = set(report["missing"])
+    assert set(report["capabilities"]) == {name for name, needed in expected.items() if not needed & missing}
+
+    rig.send("later", countdown=8)
+    rig.wait_for(lambda: _holders(rig), "somebody holds it")
+    keys = {str(key) for key in rig.client.scan_iter("shop:unacked*")}
+    own = {f"shop:unacked.{(pod.report() or {})['process']}" for pod in (first, second)}
+    options = rig.sender.control.inspect(timeout=3).conf()[f"celery@{first.pod}"]["broker_transport_options"]
+    if "inflight" in report["capabilities"]:
+        assert keys & own
+        assert options["visibility_timeout"] > 300_000_000
+    else:
+        assert keys == {"shop:unacked", "shop:unacked_index"}
+        assert options["visibility_timeout"] == 1234
+        assert not any(name.startswith("unacked") for name in options)
+        assert rig.processes() == {}
+
+    tasks = [f"t{number:02}" for number in range(12)]
+    rig.send(*tasks, args=[0.5])
+    rig.wait_for(lambda: rig.ledger.running(), "some run")
+    if "drain" in report["capabilities"]:
+        rig.scale_down(first)
+    else:
+        rig.mark(first)
+        rig.wait_for(lambda: len(rig.ledger.ended()) >= 8, "it goes on whatever the mark")
+        assert first.fresh()["state"] == "consuming"
+        first.terminate()
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+def _holders(rig: Rig) -> bool:
+    return any(rig.client.hlen(str(key)) for key in rig.client.scan_iter("shop:unacked*", _type="hash"))
+
+
+@pytest.mark.parametrize("spec", [param(Spec(NEWEST, pool), quick=pool == "prefork") for pool in POOLS])
+def test_an_agent_that_cannot_start_leaves_a_plain_worker(rig: Rig, spec: Spec) -> None:
+    everything = ",".join(MODULE.HOOKS)
+    rig.start(Spec(spec.version, spec.pool, variables={"CELERIAC_AGENT_WITHOUT": everything}))
+    rig.send("a", "b", "c")
+    rig.settle()
+    assert rig.account().problems == {}
