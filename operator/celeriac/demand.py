@@ -68,5 +68,6 @@ def workload_of(deployment: DeploymentRecord, workers: Workers | None) -> Worklo
     """What `plan` has to know of the Deployment; its Pods only with the agent."""
     if workers is None:
         return Workload(deployment.spec_replicas, deployment.rollout_in_progress)
-    rollout = deployment.rollout_in_progress or workers.replica_sets > 1
-    return Workload(deployment.spec_replicas, rollout, pods=workers.pods(), agent=True)
+    rollout, pods = deployment.rollout_in_progress or workers.replica_sets > 1, workers.pods()
+    unseen = max(0, deployment.replicas - len(pods))
+    return Workload(deployment.spec_replicas, rollout, pods, agent=True, unseen=unseen, settled=workers.settled)

@@ -5,6 +5,7 @@ moves says otherwise. The age of a report is the time since its counter changed,
 clocks of two machines are never compared.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,8 @@ STALE_SECONDS = 5.0
 """A report that has not changed for so long is old: it comes every second, and a busy machine skips one or two."""
 MISSING_SECONDS = 30.0
 """A Pod that has been ready for so long without any report runs no agent, or reports to another place."""
+SETTLE_SECONDS = 1.0
+"""A deletion cost that changed so long ago is believed to be known to the ReplicaSet controller, by its own watch."""
 
 DRAINED = "drained"
 
@@ -35,6 +38,7 @@ class Worker:
     fresh     the report has changed within STALE_SECONDS
     missing   it has been ready for MISSING_SECONDS without any
     reported  there was a report, which is gone: a worker that ends with nothing in its hands takes its own away
+    begun     it is ready or reports, or once did
     """
 
     pod: PodRecord
@@ -43,6 +47,7 @@ class Worker:
     slots: int
     missing: bool = False
     reported: bool = False
+    begun: bool = False
 
     @property
     def is_replica(self) -> bool:
@@ -52,8 +57,13 @@ class Worker:
 
     @property
     def started(self) -> bool:
-        """Whether it may ever have held a message."""
-        return self.report is not None or self.pod.ready or self.pod.restarts > 0
+        """Whether it may hold a message: its container runs, and not for the first moments of its life.
+
+        One whose container waits to be started anew holds none, and will find its mark before it consumes.
+        """
+        if self.report is not None and self.fresh:
+            return True
+        return self.pod.running and (self.begun or self.pod.restarts > 0)
 
     @property
     def running(self) -> int:
@@ -84,10 +94,14 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """All workers of one pool at one moment, Terminating ones included: they do work, but are no capacity."""
+    """All workers of one pool at one moment, Terminating ones included: they do work, but are no capacity.
+
+    `settled`: no deletion cost has changed within SETTLE_SECONDS.
+    """
 
     all: tuple[Worker, ...]
     marks: Mapping[str, str]
+    settled: bool = True
 
     @property
     def running(self) -> int:
@@ -161,11 +175,13 @@ class _Seen:
 
 
 class Observer:
-    """Remembers of one pool when each report last changed, and since when each Pod is ready."""
+    """Remembers of one pool's Pods when a report or cost last changed, since when each is ready, whether each began."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
         self._ready_since: dict[str, float] = {}
+        self._begun: frozenset[str] = frozenset()
+        self._costs: dict[str, tuple[int, float]] = {}
 
     def observe(
         self,
@@ -179,17 +195,28 @@ class Observer:
         uids = {pod.uid for pod in pods}
         self._seen = {uid: seen for uid, seen in self._seen.items() if uid in uids}
         self._ready_since = {pod.uid: self._ready_since.get(pod.uid, now) for pod in pods if pod.ready}
-        return Workers(tuple(self._worker(pod, reports.get(pod.uid), slots, now) for pod in pods), marks)
+        self._begun = (self._begun & uids) | {pod.uid for pod in pods if pod.ready or pod.uid in reports}
+        workers = tuple(self._worker(pod, reports.get(pod.uid), slots, now) for pod in pods)
+        return Workers(workers, marks, self._costs_settled(pods, now))
 
     def _worker(self, pod: PodRecord, report: WorkerReport | None, slots: int, now: float) -> Worker:
+        seen, begun = self._seen.get(pod.uid), pod.uid in self._begun
         if report is None:
-            ready_since = self._ready_since.get(pod.uid, now)
-            missing = now - ready_since >= MISSING_SECONDS
-            return Worker(pod, None, False, slots, missing=missing, reported=pod.uid in self._seen)
-        seen = self._seen.get(pod.uid)
+            since = max(self._ready_since.get(pod.uid, now), seen.changed_at if seen else -math.inf)
+            missing = now - since >= MISSING_SECONDS
+            return Worker(pod, None, False, slots, missing=missing, reported=seen is not None, begun=begun)
         if seen is None or (seen.process, seen.counter) != (report.process, report.counter):
             seen = self._seen[pod.uid] = _Seen(report.process, report.counter, now)
-        return Worker(pod, report, now - seen.changed_at < STALE_SECONDS, slots)
+        return Worker(pod, report, now - seen.changed_at < STALE_SECONDS, slots, begun=begun)
+
+    def _costs_settled(self, pods: Sequence[PodRecord], now: float) -> bool:
+        """Whether the ReplicaSet controller can be expected to see the same costs; a new Pod has none to be seen."""
+        costs = {}
+        for pod in pods:
+            cost, since = self._costs.get(pod.uid, (0, -math.inf))
+            costs[pod.uid] = (cost, since) if cost == pod.deletion_cost else (pod.deletion_cost, now)
+        self._costs = costs
+        return all(now - since >= SETTLE_SECONDS for _, since in costs.values())
 
 
 class Trouble(NamedTuple):

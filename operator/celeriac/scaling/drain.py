@@ -6,7 +6,7 @@ has said so, or has never taken anything; and it is stopped only when whoever Ku
 
 from dataclasses import dataclass
 
-from celeriac.scaling.types import RELEASED_COST, Pod, Workload
+from celeriac.scaling.types import MARKED_COST, RELEASED_COST, Pod, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,12 @@ def is_safe(pod: Pod) -> bool:
 def choose(workload: Workload, wanted: int) -> Marks:
     """Return who is to go so that `wanted` replicas stay, the easiest first; all others shall work.
 
-    Replicas that have no pod yet are the first to be done without.
+    Replicas that have no pod yet are the first to be done without. A mark whose cost somebody else has changed is set
+    anew: without it Kubernetes would never stop its pod first.
     """
     surplus = len(workload.pods) - wanted if wanted < workload.replicas else 0
     victims = tuple(sorted(workload.pods, key=_reluctance)[: max(0, surplus)])
-    drain = tuple(pod.uid for pod in victims if pod.drainable and not pod.marked)
+    drain = tuple(pod.uid for pod in victims if pod.drainable and not (pod.marked and pod.cost <= MARKED_COST))
     return Marks(drain, _no_longer_needed(workload, victims), victims)
 
 

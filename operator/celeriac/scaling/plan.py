@@ -66,10 +66,12 @@ def _drain(policy: Policy, decision: Decision, demand: Demand | Doubt, workload:
     def acceptable(pod: Pod) -> bool:
         return is_safe(pod) or (anyone and not pod.drainable)
 
-    wanted, existing = decision.replicas, len(workload.pods)
+    wanted, existing = decision.replicas, len(workload.pods) + workload.unseen
     number, obstacles = certain(workload.pods, acceptable)
+    if workload.unseen or not workload.settled:
+        number = 0
     target = max(wanted, existing - number)
-    reason, wait = _wait(marks.victims, obstacles, demand, anyone=anyone)
+    reason, wait = _wait(workload, marks.victims, obstacles, demand, anyone=anyone)
     if target < workload.replicas:
         rest = f"; {target - wanted} more {wait}" if target > wanted else ""
         return Plan(target, reasons.SCALED, _scaled(decision, workload.replicas, target) + rest)
@@ -77,8 +79,14 @@ def _drain(policy: Policy, decision: Decision, demand: Demand | Doubt, workload:
     return Plan(None, reason, message, marks.drain, marks.undrain, released(marks.victims))
 
 
-def _wait(victims: tuple[Pod, ...], obstacles: list[Pod], demand: Demand, *, anyone: bool) -> tuple[str, str]:
+def _wait(
+    workload: Workload, victims: tuple[Pod, ...], obstacles: list[Pod], demand: Demand, *, anyone: bool
+) -> tuple[str, str]:
     """Return what a scale-down waits for: the reason, and the end of a sentence."""
+    if workload.unseen:
+        return reasons.DRAINING, f"until all its pods are known: {workload.unseen} were not seen yet"
+    if not workload.settled and all(is_safe(pod) for pod in victims):
+        return reasons.DRAINING, "until Kubernetes knows whom to stop first"
     chosen = {pod.uid for pod in victims}
     if obstacles and chosen.isdisjoint(pod.uid for pod in obstacles):
         return reasons.DRAINING, f"until drained: Kubernetes would stop {_names(obstacles)} first"

@@ -261,12 +261,18 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What `plan` needs to know of the running Deployment. `agent`: whether its pods can drain; only then `pods`."""
+    """What `plan` needs to know of the running Deployment. `agent`: whether its pods can drain; only then the rest.
+
+    unseen   pods that the Deployment counts, but that were not seen yet: whatever they run is not known
+    settled  whether Kubernetes can be expected to know the costs of the pods as they are here
+    """
 
     replicas: int
     rollout_in_progress: bool = False
     pods: tuple[Pod, ...] = ()
     agent: bool = False
+    unseen: int = 0
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

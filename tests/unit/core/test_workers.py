@@ -9,7 +9,8 @@ from celeriac.brokers.types import WorkerReport
 from celeriac.cluster.records import PodRecord
 from celeriac.drainer import corrections
 from celeriac.pool.model import PoolType
-from celeriac.workers import MISSING_SECONDS, STALE_SECONDS, Observer, Workers, trouble_of
+from celeriac.scaling.types import MARKED_COST
+from celeriac.workers import MISSING_SECONDS, SETTLE_SECONDS, STALE_SECONDS, Observer, Workers, trouble_of
 from tests.unit.core.pools import pool
 from tests.unit.core.workers import pod, report
 
@@ -81,6 +82,37 @@ def test_a_worker_whose_container_has_ended_runs_nothing_and_one_that_only_falls
     assert observe([pod(running=False)], report(active=2), observer=observer, now=STALE_SECONDS).running == 0
 
 
+def test_a_worker_without_agent_whose_probe_fails_once_is_not_taken_for_one_that_never_started() -> None:
+    observer = Observer()
+    observe([pod()], observer=observer, now=0.0)
+    unready = observe([pod(ready=False, drain_token="t")], marks={"a": "t"}, observer=observer, now=0.5)
+    assert unready.running == SLOTS
+    assert unready.pods()[0].started
+
+
+def test_a_worker_that_waits_to_be_started_anew_holds_nothing_and_will_find_its_mark() -> None:
+    """Otherwise a pod in a crash loop, which Kubernetes would stop first, kept all others for ever."""
+    observer = Observer()
+    observe([pod()], report(active=2), observer=observer, now=0.0)
+    crashed = pod(ready=False, running=False, restarts=3)
+    at_once = observe([crashed], report(active=2), observer=observer, now=0.5).pods()[0]
+    assert at_once.started, "what was just reported is believed rather than the Pod"
+    later = observe([crashed], report(active=2), observer=observer, now=STALE_SECONDS).pods()[0]
+    assert (later.started, later.drainable, later.running) == (False, True, 0)
+    again = observe([pod(ready=False, restarts=4)], observer=observer, now=STALE_SECONDS + 1).pods()[0]
+    assert (again.started, again.drainable) == (True, False)
+
+
+def test_kubernetes_is_given_a_second_to_learn_of_changed_costs() -> None:
+    observer = Observer()
+    assert observe([pod()], report(), observer=observer, now=0.0).settled
+    marked = pod(deletion_cost=MARKED_COST)
+    assert not observe([marked], report(), observer=observer, now=1.0).settled
+    assert not observe([marked, pod("new")], report(), observer=observer, now=1.9).settled
+    assert observe([marked, pod("new")], report(), observer=observer, now=1.0 + SETTLE_SECONDS).settled
+    assert not observe([pod(), pod("new")], report(), observer=observer, now=5.0).settled
+
+
 def test_a_pod_that_only_bears_the_label_is_no_replica() -> None:
     assert observe([pod(replica_set=None)], report()).pods() == ()
 
@@ -124,6 +156,14 @@ def test_a_ready_pod_that_never_reports_is_told_of_after_a_while() -> None:
     assert trouble is not None
     assert trouble.reason == reasons.AGENT_MISSING
     assert "spec.agent: disabled" in trouble.message
+
+
+def test_workers_whose_reports_redis_has_just_lost_are_no_trouble_yet() -> None:
+    observer = Observer()
+    observe([pod()], observer=observer, now=0.0)
+    observe([pod()], report(), observer=observer, now=100.0)
+    assert trouble_of(pool(), observe([pod()], observer=observer, now=100.5)) is None
+    assert trouble_of(pool(), observe([pod()], observer=observer, now=100.0 + MISSING_SECONDS)) is not None
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,11 @@ def planned(
     demand: Demand | Doubt = BUSY,
     policy: Policy = AUTO,
     rollout: bool = False,
+    unseen: int = 0,
+    settled: bool = True,
 ) -> Plan:
     current = len(pods) if replicas is None else replicas
-    workload = Workload(current, rollout_in_progress=rollout, pods=pods, agent=True)
+    workload = Workload(current, rollout, pods, agent=True, unseen=unseen, settled=settled)
     seen = replace(demand, current_replicas=current)
     return plan(policy, Decision(wanted, reasons.DEMAND_FELL, "the sentence"), seen, workload)
 
@@ -116,6 +118,29 @@ class TestRemoval:
 
     def test_a_mark_that_the_pod_does_not_carry_in_its_cost_is_not_trusted(self) -> None:
         assert planned(1, replace(drained("a"), cost=0), working("b")).replicas is None
+
+    def test_a_mark_whose_cost_somebody_took_away_is_set_anew(self) -> None:
+        """Kubernetes would never stop it first, and it would neither work nor go."""
+        robbed = replace(drained("a"), cost=0)
+        assert planned(1, robbed, working("b")).drain == ("a",)
+        assert planned(1, drained("a", RELEASED_COST), marked(working("b")), working("c")).drain == ()
+
+    def test_nothing_goes_while_pods_exist_that_were_not_seen_yet(self) -> None:
+        """After a start the Deployment may be known before its pods, whatever they run."""
+        unknown = planned(3, replicas=5, unseen=5, policy=replace(AUTO, pinned_replicas=3))
+        assert (unknown.replicas, unknown.reason) == (None, reasons.DRAINING)
+        assert unknown.message == "holding at 5 instead of 3 until all its pods are known: 5 were not seen yet"
+        partly = planned(1, drained("a"), drained("b"), replicas=3, unseen=1)
+        assert partly.replicas is None
+        assert planned(1, replicas=3, unseen=1).replicas == 1, "two have no pod at all"
+
+    def test_nothing_goes_before_kubernetes_has_seen_whom_to_stop_first(self) -> None:
+        released, slow = drained("a", RELEASED_COST), marked(working("slow", 2))
+        early = planned(1, released, slow, working("c"), settled=False)
+        assert (early.replicas, early.release) == (None, ())
+        assert planned(1, released, slow, working("c")).replicas == 2
+        alone = planned(1, drained("a"), working("b"), settled=False)
+        assert alone.message == "holding at 2 instead of 1 until Kubernetes knows whom to stop first"
 
     def test_a_busy_pod_that_is_not_ready_is_in_the_way_and_named(self) -> None:
         """The controller looks at readiness before it looks at the cost."""
@@ -305,7 +330,8 @@ def test_whatever_kubernetes_chooses_only_safe_workers_are_stopped(
     by_uid = {pod.uid: pod for pod in pods}
     assert done.message
     assert all(by_uid[uid].marked for uid in (*done.undrain, *done.release))
-    assert not any(by_uid[uid].marked or not by_uid[uid].drainable for uid in done.drain)
+    assert all(by_uid[uid].drainable for uid in done.drain)
+    assert not any(by_uid[uid].marked and by_uid[uid].cost <= MARKED_COST for uid in done.drain)
     assert not set(done.undrain) & set(done.release)
     if isinstance(demand, Doubt):
         assert (done.drain, done.undrain, done.release) == ((), (), ())
