@@ -135,7 +135,7 @@ class Workers:
     @property
     def marked(self) -> list[Pod]:
         """Pods that are being drained."""
-        return [pod for pod in self.pods() if pod.marked]
+        return [self._pod(worker) for worker in self.all if worker.is_replica and self._is_marked(worker.pod)]
 
     def pods(self) -> tuple[Pod, ...]:
         """The Pods as `plan` sees them, those left out that are no replicas any more.
@@ -144,6 +144,9 @@ class Workers:
         that starts after that finds it before it consumes.
         """
         return tuple(self._pod(worker) for worker in self.all if worker.is_replica)
+
+    def _is_marked(self, pod: PodRecord) -> bool:
+        return pod.drain_token is not None and self.marks.get(pod.uid) == pod.drain_token
 
     def _pod(self, worker: Worker) -> Pod:
         pod = worker.pod
@@ -154,7 +157,7 @@ class Workers:
             phase=pod.phase,
             ready=pod.ready,
             cost=pod.deletion_cost,
-            marked=pod.drain_token is not None and self.marks.get(pod.uid) == pod.drain_token,
+            marked=self._is_marked(pod),
             drained=worker.drained,
             started=worker.started,
             running=worker.running,

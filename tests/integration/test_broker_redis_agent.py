@@ -419,6 +419,22 @@ async def test_old_messages_of_others_do_not_hide_ours_for_ever(server: RedisSer
     assert await broker.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored(restored=1)
 
 
+async def test_pools_that_share_a_database_each_look_through_all_of_it(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    """Had they one memory of how far they came, each would always be shown the other half."""
+    others = json.dumps([{"body": "", "properties": {}}, "", "other"])
+    mail, video = (json.dumps([{"body": "", "properties": {}}, "", name]) for name in ("mail", "video"))
+    with server.client() as client:
+        client.hset("unacked", mapping={str(n): others for n in range(2 * LOOK_THROUGH - 9)} | {"m": mail, "v": video})
+        scores = {str(n): n + 1 for n in range(2 * LOOK_THROUGH - 9)}
+        client.zadd("unacked_index", scores | {"v": 0, "m": 2 * LOOK_THROUGH})
+    taken = {"mail": 0, "video": 0}
+    for queue in ("mail", "video", "mail", "video"):
+        taken[queue] += (await broker.take_over(LAYOUT, [queue], older_than_seconds=60)).restored
+    assert taken == {"mail": 1, "video": 1}
+
+
 async def test_what_a_killed_worker_with_the_agent_held_is_back_at_once(
     server: RedisServer, broker: RedisBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -91,6 +92,24 @@ def test_what_the_gone_hold_is_given_back_and_the_living_are_left_alone(server: 
         assert "RUN TWICE" in run(server, "evacuate", "--help").output
     assert twice.exit_code == 0, twice.output
     assert sorted(waiting(server)) == ["1", "2", "3"]
+
+
+def test_a_worker_that_starts_meanwhile_is_not_taken_for_a_silent_one(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It registers before it reports: forgotten now, nobody would ever find what it is going to hold."""
+    gone = GoneWorker(server, "ml-gone")
+
+    async def starts_between_the_looks(_: float) -> None:
+        worker = GoneWorker(server, "ml-new")
+        with server.client() as client:
+            client.hdel(worker.key("reports"), worker.pod_uid)
+
+    monkeypatch.setattr("celeriac.cli.evacuate.asyncio", SimpleNamespace(sleep=starts_between_the_looks))
+    done = run(server, "evacuate", "--yes", *WATCH)
+    assert done.exit_code == 0, done.output
+    with server.client() as client:
+        assert [name.rpartition(".")[0] for name in client.hkeys(gone.key("processes"))] == ["ml-new"]
 
 
 def test_after_the_last_worker_nothing_is_left_in_redis(server: RedisServer) -> None:

@@ -90,7 +90,7 @@ async def evacuate(broker: RedisBroker, key_prefix: str, watch: float, yes: bool
 
 
 async def _watch(broker: RedisBroker, key_prefix: str, seconds: float) -> list[Worker]:
-    """All registered workers, by two looks that lie `seconds` apart."""
+    """All registered workers, by two looks that lie `seconds` apart; one that has registered in between lives."""
     before = {process.process: process.reported for process in await broker.processes([key_prefix])}
     if not before:
         return []
@@ -99,7 +99,7 @@ async def _watch(broker: RedisBroker, key_prefix: str, seconds: float) -> list[W
     processes = await broker.processes([key_prefix])
     holds = await broker.held(processes)
     workers = [
-        Worker(process, count, lives=process.reported != before.get(process.process))
+        Worker(process, count, lives=process.process not in before or process.reported != before[process.process])
         for process, count in zip(processes, holds, strict=True)
     ]
     return sorted(workers, key=lambda worker: worker.name)

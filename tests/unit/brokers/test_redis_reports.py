@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac.brokers.redis.registry import process_of
-from celeriac.brokers.redis.reports import STATES, report_of, reports_of
+from celeriac.brokers.redis.reports import STATES, Reports, report_of
 
 pytestmark = pytest.mark.unit
 
@@ -113,7 +113,7 @@ def test_a_report_that_lacks_a_field_or_has_one_of_another_type_is_missing(field
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(text))
 def test_whatever_stands_there_raises_nothing(value: bytes) -> None:
-    assert reports_of({b"pod-uid": value, b"\xff": text(REPORT)}) == {}
+    assert Reports().read({b"pod-uid": value, b"\xff": text(REPORT)}) == {}
     assert process_of("", "pool-uid", b"ml-1.0a1b2c3d", value) is None
 
 
@@ -149,3 +149,14 @@ def test_a_registration_that_lacks_a_field_is_none(field: str) -> None:
 def test_a_registration_never_points_at_keys_that_are_not_its_own(wrong: dict[str, Any]) -> None:
     """What stands under them is moved and deleted once the process is gone."""
     assert register({**REGISTRATION, **wrong}) is None
+
+
+def test_only_a_report_that_has_changed_is_parsed_again_and_one_that_is_gone_is_forgotten() -> None:
+    reports = Reports()
+    first = reports.read({b"a": text(REPORT), b"b": text(REPORT)})
+    changed = text(REPORT | {"n": 8})
+    second = reports.read({b"a": text(REPORT), b"b": changed, b"c": b"nonsense"})
+    assert second["a"] is first["a"]
+    assert (second["b"].counter, set(second)) == (8, {"a", "b"})
+    assert reports.read({b"b": changed}) == {"b": second["b"]}
+    assert reports.read({}) == {}

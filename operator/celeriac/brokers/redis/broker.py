@@ -17,7 +17,7 @@ from celeriac.brokers.redis.identity import RESTART_HOLD_SECONDS, Identity
 from celeriac.brokers.redis.keys import dead_key
 from celeriac.brokers.redis.plan import Agents, Plan, Queue, Share, agents_of, share_of
 from celeriac.brokers.redis.queries import Ask, Query
-from celeriac.brokers.redis.reports import marks_of, reports_of
+from celeriac.brokers.redis.reports import Reports, marks_of
 from celeriac.brokers.redis.resting import RestingEtas
 from celeriac.brokers.redis.restore import restore
 from celeriac.brokers.redis.shares import ShareReader
@@ -45,7 +45,7 @@ class _Seen:
 
     counts    messages in each queue
     dead      dead letters under each key
-    hashes    the reports and the marks of each pool with the agent
+    hashes    the marks and the reports of each pool with the agent
     """
 
     now: float
@@ -77,6 +77,7 @@ class RedisBroker:
         self._plan = Plan(())
         self._shares: dict[Share, ShareReader] = {}
         self._resting: dict[Queue, RestingEtas] = {}
+        self._reports: dict[Agents, Reports] = {}
         self._doubt: BrokerDoubt | None = None
         self._retry_at = float("-inf")
         self._retry_seconds = FIRST_RETRY_SECONDS
@@ -216,6 +217,7 @@ class RedisBroker:
             self._resting = {
                 queue: self._resting.get(queue) or RestingEtas(queue.keys, self._clock) for queue in plan.queues
             }
+            self._reports = {agents: self._reports.get(agents) or Reports() for agents in plan.agents}
         return self._plan
 
     async def _follow_up(self, shares: Sequence[ShareReader], tags: Sequence[Any], counts: dict[Queue, Any]) -> None:
@@ -269,8 +271,8 @@ class RedisBroker:
         for key, reply in zip(agents, hashes, strict=True):
             if isinstance(reply, Exception):
                 return queue_doubt(reply, key, "hash", self._where)
-        reports, marks = hashes
-        return replace(reading, reports=reports_of(reports), marks=marks_of(marks))
+        marks, reports = hashes
+        return replace(reading, reports=self._reports[agents].read(reports), marks=marks_of(marks))
 
 
 def _by_key(keys: Sequence[K], replies: Sequence[Any]) -> dict[K, Any]:

@@ -44,15 +44,18 @@ class Share(NamedTuple):
 
 
 class Agents(NamedTuple):
-    """The hashes of one pool whose workers have the agent."""
+    """The hashes of one pool whose workers have the agent.
 
-    reports_key: str
+    The marks are read first: a worker without any report in the second reading had its mark before it ever looked.
+    """
+
     drain_key: str
+    reports_key: str
 
     @property
     def queries(self) -> tuple[Ask, Ask]:
         """Ask for both: a few hundred bytes for each worker."""
-        return Ask(("HGETALL", self.reports_key)), Ask(("HGETALL", self.drain_key))
+        return Ask(("HGETALL", self.drain_key)), Ask(("HGETALL", self.reports_key))
 
 
 def agents_of(pool: QueueSet) -> Agents | None:
@@ -60,7 +63,7 @@ def agents_of(pool: QueueSet) -> Agents | None:
     if pool.agent is None:
         return None
     prefix = pool.layout.key_prefix
-    return Agents(reports_key(prefix, pool.agent), drain_key(prefix, pool.agent))
+    return Agents(drain_key(prefix, pool.agent), reports_key(prefix, pool.agent))
 
 
 def share_of(layout: QueueLayout) -> Share:

@@ -9,10 +9,20 @@ VERSION = 1
 STATES = frozenset({"starting", "consuming", "disconnected", "draining", "drained", "stopping"})
 
 
-def reports_of(entries: Mapping[bytes, bytes]) -> dict[str, WorkerReport]:
-    """By pod uid, all that can be understood."""
-    reports = (report_of(pod_uid, text) for pod_uid, text in entries.items())
-    return {report.pod_uid: report for report in reports if report is not None}
+class Reports:
+    """Reads the reports of one pool. Readings are more frequent than reports: the same text is not parsed twice."""
+
+    def __init__(self) -> None:
+        self._read: dict[bytes, tuple[bytes, WorkerReport | None]] = {}
+
+    def read(self, entries: Mapping[bytes, bytes]) -> dict[str, WorkerReport]:
+        """By pod uid, all that can be understood."""
+        before = self._read
+        self._read = {
+            pod_uid: last if (last := before.get(pod_uid)) and last[0] == text else (text, report_of(pod_uid, text))
+            for pod_uid, text in entries.items()
+        }
+        return {report.pod_uid: report for _, report in self._read.values() if report is not None}
 
 
 def report_of(pod_uid: bytes, text: bytes) -> WorkerReport | None:

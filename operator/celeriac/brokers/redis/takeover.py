@@ -21,21 +21,26 @@ LOOK_THROUGH: Final = 5000
 
 
 class TakeOver:
-    """Remembers how far each shared hash was looked through: in the oldest part may stand what belongs to others."""
+    """Remembers how far each shared hash was looked through for which queues.
+
+    In its oldest part may stand what belongs to others.
+    """
 
     def __init__(self, redis: Redis, where: str) -> None:
         self._redis = redis
         self._where = where
-        self._from: dict[Share, float] = {}
+        self._from: dict[tuple[Share, frozenset[str]], float] = {}
 
     async def run(self, layout: QueueLayout, queues: Collection[str], older_than_seconds: float) -> Restored:
         """Put back those of `queues` that were delivered so long ago, by Redis's clock."""
         seconds, microseconds = await self._redis.time()
         until = seconds + microseconds / 1e6 - older_than_seconds
         share = Share(layout.key_prefix, layout.separator)
+        place = share, frozenset(queues)
         source = Hash(share.unacked_key, f"{share.unacked_key}_index", layout)
-        held = await self._next(source.index, self._from.get(share, 0.0), until)
-        self._from[share] = held[-1].at if len(held) == LOOK_THROUGH else 0.0
+        held = await self._next(source.index, self._from.pop(place, 0.0), until)
+        if len(held) == LOOK_THROUGH:
+            self._from[place] = held[-1].at
         outcomes: list[Outcome] = []
         for first in range(0, len(held), BATCH):
             async for portion in entries(self._redis, source, held[first : first + BATCH]):
