@@ -70,4 +70,4 @@ def workload_of(deployment: DeploymentRecord, workers: Workers | None) -> Worklo
         return Workload(deployment.spec_replicas, deployment.rollout_in_progress)
     rollout, pods = deployment.rollout_in_progress or workers.replica_sets > 1, workers.pods()
     unseen = max(0, deployment.replicas - len(pods))
-    return Workload(deployment.spec_replicas, rollout, pods, agent=True, unseen=unseen, settled=workers.settled)
+    return Workload(deployment.spec_replicas, rollout, pods, agent=True, unseen=unseen)

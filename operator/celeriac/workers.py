@@ -39,6 +39,7 @@ class Worker:
     missing   it has been ready for MISSING_SECONDS without any
     reported  there was a report, which is gone: a worker that ends with nothing in its hands takes its own away
     begun     it is ready or reports, or once did
+    recent_costs  deletion costs that its Pod had within SETTLE_SECONDS, beside the present one
     """
 
     pod: PodRecord
@@ -48,6 +49,7 @@ class Worker:
     missing: bool = False
     reported: bool = False
     begun: bool = False
+    recent_costs: frozenset[int] = frozenset()
 
     @property
     def is_replica(self) -> bool:
@@ -94,14 +96,10 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """All workers of one pool at one moment, Terminating ones included: they do work, but are no capacity.
-
-    `settled`: no deletion cost has changed within SETTLE_SECONDS.
-    """
+    """All workers of one pool at one moment, Terminating ones included: they do work, but are no capacity."""
 
     all: tuple[Worker, ...]
     marks: Mapping[str, str]
-    settled: bool = True
 
     @property
     def running(self) -> int:
@@ -157,6 +155,7 @@ class Workers:
             phase=pod.phase,
             ready=pod.ready,
             cost=pod.deletion_cost,
+            recent_costs=worker.recent_costs,
             marked=self._is_marked(pod),
             drained=worker.drained,
             started=worker.started,
@@ -166,6 +165,22 @@ class Workers:
             restarts=pod.restarts,
             created=pod.created,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """The deletion cost of one Pod, those just before, and when it last changed (monotonic seconds)."""
+
+    now: int = 0
+    recent: frozenset[int] = frozenset()
+    changed_at: float = -math.inf
+
+    def after(self, cost: int, now: float) -> "_Cost":
+        """Take over a look at the Pod. A new Pod has no cost that the controller would have to see."""
+        recent = self.recent if now - self.changed_at < SETTLE_SECONDS else frozenset()
+        if cost == self.now:
+            return _Cost(cost, recent, self.changed_at)
+        return _Cost(cost, (recent | {self.now}) - {cost}, now)
 
 
 @dataclass(slots=True)
@@ -184,7 +199,7 @@ class Observer:
         self._seen: dict[str, _Seen] = {}
         self._ready_since: dict[str, float] = {}
         self._begun: frozenset[str] = frozenset()
-        self._costs: dict[str, tuple[int, float]] = {}
+        self._costs: dict[str, _Cost] = {}
 
     def observe(
         self,
@@ -199,27 +214,18 @@ class Observer:
         self._seen = {uid: seen for uid, seen in self._seen.items() if uid in uids}
         self._ready_since = {pod.uid: self._ready_since.get(pod.uid, now) for pod in pods if pod.ready}
         self._begun = (self._begun & uids) | {pod.uid for pod in pods if pod.ready or pod.uid in reports}
-        workers = tuple(self._worker(pod, reports.get(pod.uid), slots, now) for pod in pods)
-        return Workers(workers, marks, self._costs_settled(pods, now))
+        self._costs = {pod.uid: self._costs.get(pod.uid, _Cost()).after(pod.deletion_cost, now) for pod in pods}
+        return Workers(tuple(self._worker(pod, reports.get(pod.uid), slots, now) for pod in pods), marks)
 
     def _worker(self, pod: PodRecord, report: WorkerReport | None, slots: int, now: float) -> Worker:
-        seen, begun = self._seen.get(pod.uid), pod.uid in self._begun
+        seen, begun, costs = self._seen.get(pod.uid), pod.uid in self._begun, self._costs[pod.uid].recent
         if report is None:
             since = max(self._ready_since.get(pod.uid, now), seen.changed_at if seen else -math.inf)
             missing = now - since >= MISSING_SECONDS
-            return Worker(pod, None, False, slots, missing=missing, reported=seen is not None, begun=begun)
+            return Worker(pod, None, False, slots, missing, reported=seen is not None, begun=begun, recent_costs=costs)
         if seen is None or (seen.process, seen.counter) != (report.process, report.counter):
             seen = self._seen[pod.uid] = _Seen(report.process, report.counter, now)
-        return Worker(pod, report, now - seen.changed_at < STALE_SECONDS, slots, begun=begun)
-
-    def _costs_settled(self, pods: Sequence[PodRecord], now: float) -> bool:
-        """Whether the ReplicaSet controller can be expected to see the same costs; a new Pod has none to be seen."""
-        costs = {}
-        for pod in pods:
-            cost, since = self._costs.get(pod.uid, (0, -math.inf))
-            costs[pod.uid] = (cost, since) if cost == pod.deletion_cost else (pod.deletion_cost, now)
-        self._costs = costs
-        return all(now - since >= SETTLE_SECONDS for _, since in costs.values())
+        return Worker(pod, report, now - seen.changed_at < STALE_SECONDS, slots, begun=begun, recent_costs=costs)
 
 
 class Trouble(NamedTuple):

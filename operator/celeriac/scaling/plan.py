@@ -68,7 +68,7 @@ def _drain(policy: Policy, decision: Decision, demand: Demand | Doubt, workload:
 
     wanted, existing = decision.replicas, len(workload.pods) + workload.unseen
     number, obstacles = certain(workload.pods, acceptable)
-    if workload.unseen or not workload.settled:
+    if workload.unseen:
         number = 0
     target = max(wanted, existing - number)
     reason, wait = _wait(workload, marks.victims, obstacles, demand, anyone=anyone)
@@ -85,7 +85,7 @@ def _wait(
     """Return what a scale-down waits for: the reason, and the end of a sentence."""
     if workload.unseen:
         return reasons.DRAINING, f"until all its pods are known: {workload.unseen} were not seen yet"
-    if not workload.settled and all(is_safe(pod) for pod in victims):
+    if all(is_safe(pod) for pod in victims) and any(pod.recent_costs for pod in workload.pods):
         return reasons.DRAINING, "until Kubernetes knows whom to stop first"
     chosen = {pod.uid for pod in victims}
     if obstacles and chosen.isdisjoint(pod.uid for pod in obstacles):

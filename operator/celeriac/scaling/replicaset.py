@@ -7,7 +7,6 @@ equal up to the cost are tied, and any of them may be the one.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import groupby
 
 from celeriac.scaling.types import Pod
 
@@ -22,21 +21,26 @@ def active(pods: Iterable[Pod]) -> tuple[Pod, ...]:
     return tuple(pod for pod in pods if pod.phase not in _ENDED)
 
 
-def rank(pod: Pod) -> tuple[bool, int, bool, int]:
+def rank(pod: Pod, cost: int) -> tuple[bool, int, bool, int]:
     """Return what the controller certainly sorts by: the smallest goes first."""
-    return pod.assigned, _PHASES.get(pod.phase, 2), pod.ready, pod.cost
+    return pod.assigned, _PHASES.get(pod.phase, 2), pod.ready, cost
 
 
 def certain(pods: Iterable[Pod], acceptable: Callable[[Pod], bool]) -> tuple[int, list[Pod]]:
     """Return how many pods may be removed so that whichever the controller takes is acceptable.
 
     With it, the pods that are in the way of a larger number: the first that are not acceptable, tied ones together.
+    Where a cost has just changed, the controller may still know the one before: an acceptable pod counts with the
+    highest, any other with the lowest.
     """
-    number = 0
-    for _, group in groupby(sorted(pods, key=rank), key=rank):
-        tied = list(group)
-        wrong = [pod for pod in tied if not acceptable(pod)]
-        if wrong:
-            return number, wrong
-        number += len(tied)
-    return number, []
+    good, others = [], []
+    for pod in pods:
+        costs = (pod.cost, *pod.recent_costs)
+        if acceptable(pod):
+            good.append(rank(pod, max(costs)))
+        else:
+            others.append((rank(pod, min(costs)), pod))
+    if not others:
+        return len(good), []
+    first = min(place for place, _ in others)
+    return sum(place < first for place in good), [pod for place, pod in others if place == first]

@@ -234,6 +234,7 @@ class Pod:
     assigned     whether it has a node
     phase        of its status; Succeeded and Failed ones are no replicas either, and `plan` leaves them out
     cost         its annotation controller.kubernetes.io/pod-deletion-cost, 0 where it has none
+    recent_costs  what it was just before: Kubernetes may not have seen the change yet
     marked       whether its annotation celeriac.dev/drain was seen
     drained      whether a fresh report says, with the token of that mark, that it holds nothing and takes nothing
     started      whether its worker may ever have taken a message: it has reported, or has been ready
@@ -249,6 +250,7 @@ class Pod:
     phase: str
     ready: bool
     cost: int = 0
+    recent_costs: frozenset[int] = frozenset()
     marked: bool = False
     drained: bool = False
     started: bool = True
@@ -263,8 +265,7 @@ class Pod:
 class Workload:
     """What `plan` needs to know of the running Deployment. `agent`: whether its pods can drain; only then the rest.
 
-    unseen   pods that the Deployment counts, but that were not seen yet: whatever they run is not known
-    settled  whether Kubernetes can be expected to know the costs of the pods as they are here
+    unseen  pods that the Deployment counts, but that were not seen yet: whatever they run is not known
     """
 
     replicas: int
@@ -272,7 +273,6 @@ class Workload:
     pods: tuple[Pod, ...] = ()
     agent: bool = False
     unseen: int = 0
-    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from celeriac.brokers.types import WorkerReport
 from celeriac.cluster.records import PodRecord
 from celeriac.drainer import corrections
 from celeriac.pool.model import PoolType
-from celeriac.scaling.types import MARKED_COST
+from celeriac.scaling.types import MARKED_COST, RELEASED_COST
 from celeriac.workers import MISSING_SECONDS, SETTLE_SECONDS, STALE_SECONDS, Observer, Workers, trouble_of
 from tests.unit.core.pools import pool
 from tests.unit.core.workers import pod, report
@@ -105,12 +105,19 @@ def test_a_worker_that_waits_to_be_started_anew_holds_nothing_and_will_find_its_
 
 def test_kubernetes_is_given_a_second_to_learn_of_changed_costs() -> None:
     observer = Observer()
-    assert observe([pod()], report(), observer=observer, now=0.0).settled
-    marked = pod(deletion_cost=MARKED_COST)
-    assert not observe([marked], report(), observer=observer, now=1.0).settled
-    assert not observe([marked, pod("new")], report(), observer=observer, now=1.9).settled
-    assert observe([marked, pod("new")], report(), observer=observer, now=1.0 + SETTLE_SECONDS).settled
-    assert not observe([pod(), pod("new")], report(), observer=observer, now=5.0).settled
+
+    def recent(cost: int, now: float) -> set[int]:
+        seen = observe([pod(deletion_cost=cost)], report(), observer=observer, now=now).pods()[0]
+        assert seen.cost == cost
+        return set(seen.recent_costs)
+
+    assert recent(0, 0.0) == set()
+    assert recent(MARKED_COST, 1.0) == {0}
+    assert recent(RELEASED_COST, 1.5) == {0, MARKED_COST}
+    assert recent(RELEASED_COST, 1.4 + SETTLE_SECONDS) == {0, MARKED_COST}
+    assert recent(RELEASED_COST, 1.5 + SETTLE_SECONDS) == set()
+    assert recent(0, 9.0) == {RELEASED_COST}
+    assert recent(RELEASED_COST, 9.5) == {0}
 
 
 def test_a_pod_that_only_bears_the_label_is_no_replica() -> None:

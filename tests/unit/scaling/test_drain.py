@@ -54,10 +54,9 @@ def planned(
     policy: Policy = AUTO,
     rollout: bool = False,
     unseen: int = 0,
-    settled: bool = True,
 ) -> Plan:
     current = len(pods) if replicas is None else replicas
-    workload = Workload(current, rollout, pods, agent=True, unseen=unseen, settled=settled)
+    workload = Workload(current, rollout, pods, agent=True, unseen=unseen)
     seen = replace(demand, current_replicas=current)
     return plan(policy, Decision(wanted, reasons.DEMAND_FELL, "the sentence"), seen, workload)
 
@@ -135,12 +134,23 @@ class TestRemoval:
         assert planned(1, replicas=3, unseen=1).replicas == 1, "two have no pod at all"
 
     def test_nothing_goes_before_kubernetes_has_seen_whom_to_stop_first(self) -> None:
-        released, slow = drained("a", RELEASED_COST), marked(working("slow", 2))
-        early = planned(1, released, slow, working("c"), settled=False)
+        slow = marked(working("slow", 2))
+        released = drained("a", RELEASED_COST)
+        early = planned(1, replace(released, recent_costs=frozenset({MARKED_COST})), slow, working("c"))
         assert (early.replicas, early.release) == (None, ())
         assert planned(1, released, slow, working("c")).replicas == 2
-        alone = planned(1, drained("a"), working("b"), settled=False)
+        alone = planned(1, replace(drained("a"), recent_costs=frozenset({0})), working("b"))
+        assert alone.replicas is None
         assert alone.message == "holding at 2 instead of 1 until Kubernetes knows whom to stop first"
+
+    def test_a_worker_that_works_again_may_still_be_taken_for_a_marked_one(self) -> None:
+        back = replace(working("back"), recent_costs=frozenset({MARKED_COST}))
+        assert planned(1, drained("a"), back).replicas is None
+        assert planned(1, drained("a", RELEASED_COST), back).replicas == 1
+
+    def test_one_that_has_just_drained_keeps_no_other_waiting(self) -> None:
+        just = replace(drained("just", RELEASED_COST), recent_costs=frozenset({MARKED_COST}))
+        assert planned(1, drained("a", RELEASED_COST), just, marked(working("slow")), working("c")).replicas == 3
 
     def test_a_busy_pod_that_is_not_ready_is_in_the_way_and_named(self) -> None:
         """The controller looks at readiness before it looks at the cost."""
@@ -277,6 +287,10 @@ def replica_set_removes(pods: list[Pod], number: int, chance: random.Random) -> 
     return shuffled[:number]
 
 
+def as_kubernetes_may_know_it(pod: Pod, chance: random.Random) -> Pod:
+    return replace(pod, cost=chance.choice(sorted({pod.cost, *pod.recent_costs})))
+
+
 pods_of_any_kind = st.builds(
     Pod,
     uid=st.uuids().map(str),
@@ -290,6 +304,7 @@ pods_of_any_kind = st.builds(
     started=st.booleans(),
     running=st.integers(0, 4),
     drainable=st.sampled_from([True, True, True, False]),
+    recent_costs=st.frozensets(st.sampled_from([0, MARKED_COST, RELEASED_COST]), max_size=2),
 )
 well_behaved_pods = st.one_of(
     st.builds(lambda uid, running: working(str(uid), running), st.uuids(), st.integers(0, 4)),
@@ -342,7 +357,9 @@ def test_whatever_kubernetes_chooses_only_safe_workers_are_stopped(
     assert not rollout
     assert (done.drain, done.undrain, done.release) == ((), (), ()), "no mark changes while the controller chooses"
     idle = isinstance(demand, Demand) and demand.idle
-    for pod in replica_set_removes(pods, max(0, len(pods) - done.replicas), random.Random(seed)):
+    chance = random.Random(seed)
+    known = [as_kubernetes_may_know_it(pod, chance) for pod in pods]
+    for pod in replica_set_removes(known, max(0, len(pods) - done.replicas), chance):
         safe = pod.marked and (pod.drained or not pod.started)
         assert safe or (not pod.drainable and (idle or pin is not None))
 
