@@ -112,8 +112,11 @@ class Learned:
 def learn(learned: Learned, sample: Sample) -> Learned:
     """Return what is known after one more sample.
 
-    The first sample only says where counting starts: what was done before is not known to have been done lately.
+    The first sample only says where counting starts: what was done before is not known to have been done lately. So it
+    is after a gap over which the processes were forgotten.
     """
+    if learned.totals is not None and sample.now - learned.totals.at >= FORGET_SECONDS:
+        learned = Learned(runtime_seed=learned.runtime_seconds, cold_starts=learned.cold_starts)
     before = learned.totals
     if before is not None and sample.now <= before.at:
         return learned

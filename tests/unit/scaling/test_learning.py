@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac.scaling.arrivals import CURVE_POINTS, RECENT_POINTS
-from celeriac.scaling.learning import COLD_STARTS, RUNTIME_SECONDS, RUNTIME_TASKS, Learned, Sample, learn
+from celeriac.scaling.learning import (
+    COLD_STARTS,
+    FORGET_SECONDS,
+    RUNTIME_SECONDS,
+    RUNTIME_TASKS,
+    Learned,
+    Sample,
+    learn,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -122,6 +130,16 @@ class TestProcesses:
         learned = pool.sees({"a": (5001, 5001.0)})
         assert learned.totals is not None
         assert learned.totals.processed == 1
+
+    def test_after_a_long_outage_a_life_s_work_is_not_taken_for_that_of_the_last_minutes(self) -> None:
+        pool = Observed()
+        done = steady(pool, 120, per_second=2, runtime=3.0)
+        pool.sees({"a": (0, 0.0), "b": (0, 0.0)})
+        pool.sees({"a": (done, done * 3.0), "b": (1_000_000, 5_000_000.0)}, after=FORGET_SECONDS)
+        learned = pool.sees({"a": (done + 2, done * 3.0 + 6.0), "b": (1_000_000, 5_000_000.0)})
+        assert learned.arrival_rate < 1
+        assert learned.departure_rate < 1
+        assert learned.runtime_seconds == pytest.approx(3.0), "as before the outage, until enough was seen"
 
     def test_workers_that_come_and_go_are_forgotten(self) -> None:
         pool = Observed()
