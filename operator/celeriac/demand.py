@@ -1,7 +1,9 @@
 """From readings to demand: what a pool has to do, out of its queues and its workers' reports; pure."""
 
+from collections.abc import Iterable
+
 from celeriac.brokers.types import PoolReading, QueueSet
-from celeriac.cluster.records import DeploymentRecord
+from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import WorkerPool
 from celeriac.scaling.learning import Learned, Sample
 from celeriac.scaling.types import Demand, Workload
@@ -64,10 +66,18 @@ def queues_of(pool: WorkerPool) -> QueueSet:
     return QueueSet(pool.queues, pool.broker.layout, pool.uid if pool.agent else None)
 
 
-def workload_of(deployment: DeploymentRecord, workers: Workers | None) -> Workload:
-    """What `plan` has to know of the Deployment; its Pods only with the agent."""
-    if workers is None:
-        return Workload(deployment.spec_replicas, deployment.rollout_in_progress)
-    rollout, pods = deployment.rollout_in_progress or workers.replica_sets > 1, workers.pods()
-    unseen = max(0, deployment.replicas - len(pods))
-    return Workload(deployment.spec_replicas, rollout, pods, agent=True, unseen=unseen)
+def workload_of(
+    deployment: DeploymentRecord, workers: Workers | None, *, agent: bool = False, pods: Iterable[PodRecord] = ()
+) -> Workload:
+    """What `plan` has to know of the Deployment; its Pods only with the agent.
+
+    A pool with the agent that could not be read yet is one whose pods are unseen. In a pool without it, Pods that still
+    have the agent run tasks that nobody sees: from the change of the spec on, not only once Kubernetes tells of a
+    rollout.
+    """
+    replicas, rollout = deployment.spec_replicas, deployment.rollout_in_progress
+    if workers is None and not agent:
+        return Workload(replicas, rollout or any(pod.broker is not None and not pod.terminating for pod in pods))
+    known = workers.pods() if workers is not None else ()
+    rollout = rollout or (workers is not None and workers.replica_sets > 1)
+    return Workload(replicas, rollout, known, agent=True, unseen=max(0, deployment.replicas - len(known)))
