@@ -90,8 +90,13 @@ class Worker:
 
     @property
     def drainable(self) -> bool:
-        """Whether its agent can drain; one that has not started will find its mark when it does."""
-        return not self.started or (self.report is not None and "drain" in self.report.capabilities)
+        """Whether its agent can drain; one that has not started will find its mark when it does.
+
+        A ready one without a report is not given up at once: Redis may have lost it for a second.
+        """
+        if self.report is not None and self.started:
+            return "drain" in self.report.capabilities
+        return not self.started or (self.pod.ready and not self.missing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,14 @@ def test_workers_whose_reports_redis_has_just_lost_are_no_trouble_yet() -> None:
     assert trouble_of(pool(), observe([pod()], observer=observer, now=100.0 + MISSING_SECONDS)) is not None
 
 
+def test_a_worker_whose_report_redis_has_just_lost_is_drained_and_not_stopped_at_once_for_a_pin() -> None:
+    observer = Observer()
+    observe([pod()], report(active=4), observer=observer, now=0.0)
+    lost = observe([pod()], observer=observer, now=0.5).pods()[0]
+    assert (lost.drainable, lost.running) == (True, SLOTS)
+    assert not observe([pod()], observer=observer, now=MISSING_SECONDS).pods()[0].drainable
+
+
 @pytest.mark.parametrize(
     ("said", "named"),
     [
