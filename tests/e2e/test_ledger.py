@@ -6,14 +6,16 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.system import System
-from tests.ledger.cells import Cell
-from tests.ledger.checker import Demand
+from tests.ledger.cells import CONCURRENCY, Cell
+from tests.ledger.checker import Demand, judge
 from tests.ledger.load import Load
 from tests.ledger.run import Settled, run
+from tests.ledger.scene import scene
 
 pytestmark = pytest.mark.e2e
 
@@ -27,7 +29,6 @@ CELLS = (
     Cell("5.3", "eventlet", "late"),
 )
 WITHOUT_AGENT = Cell("5.7", "threads", "early", agent=False)
-LOADS = {WITHOUT_AGENT: replace(SHORT, waves=1, patience=100), **dict.fromkeys(CELLS, SHORT)}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def settled(system: System, tmp_path_factory: pytest.TempPathFactory) -> Mapping
     directory = tmp_path_factory.mktemp("ledger")
     with ThreadPoolExecutor(SIDE_BY_SIDE) as side_by_side:
         futures = {
-            cell: side_by_side.submit(run, system.cluster, cell, load, "short", directory, demand(cell), print)
-            for cell, load in LOADS.items()
+            cell: side_by_side.submit(run, system.cluster, cell, SHORT, "short", directory, demand(cell), print)
+            for cell in CELLS
         }
         return {cell: future.result() for cell, future in futures.items()}
 
@@ -55,9 +56,16 @@ def test_pools_of_every_kind_scale_under_load_and_lose_kill_and_double_nothing(
 
 
 def test_without_the_agent_and_with_a_short_grace_the_checker_finds_the_killed_tasks(
-    settled: Mapping[Cell, Settled],
+    system: System, tmp_path: Path
 ) -> None:
     """Acknowledged early, a running task is in no key of Redis: nobody but its worker knows of it."""
-    verdict = settled[WITHOUT_AGENT].verdict
-    assert verdict.killed
-    assert set(verdict.killed) <= set(verdict.lost)
+    cell = WITHOUT_AGENT
+    system.cluster.provide(cell.image)
+    with scene(system.cluster, tmp_path / "book.jsonl") as running:
+        running.pool("hasty", image=cell.image.tag, environment=cell.environment(), **cell.spec())
+        tasks = running.send([60.0] * CONCURRENCY)
+        running.wait_until_running(len(tasks))
+        running.story.wait_for_zero("hasty")
+        running.close()
+        verdict = judge(running.book.lines(), cell.demand)
+    assert verdict.killed == verdict.lost == tuple(sorted(tasks))

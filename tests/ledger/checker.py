@@ -93,15 +93,26 @@ def _killed(lines: Sequence[Line]) -> set[str]:
 
 @dataclass(slots=True)
 class _Scaling:
-    """What the pool did, step by step: `running` and `held` are tasks and the pods that have them."""
+    """What the pool did, step by step: `running` and `held` are tasks and the pods that have them.
+
+    steps     for each scale-down whether it was one under load
+    chosen    pods that were marked to go while the pool was under load
+    """
 
     prefetches: bool
     ups: int = 0
-    downs: int = 0
-    loaded: int = 0
-    busy_since_last_down: bool = False
+    steps: list[bool] = field(default_factory=list)
+    chosen: set[str] = field(default_factory=set)
     running: dict[str, str] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def downs(self) -> int:
+        return len(self.steps)
+
+    @property
+    def loaded(self) -> int:
+        return sum(self.steps)
 
     def see(self, line: Line) -> None:
         match line.event:
@@ -113,10 +124,15 @@ class _Scaling:
             case Event.ENDED:
                 self.running.pop(line.task, None)
             case Event.MARKED:
-                self.busy_since_last_down |= self._busy()
+                if self._busy():
+                    self.chosen.add(line.pod)
                 self._give_back(line.pod)
+            case Event.UNMARKED:
+                self.chosen.discard(line.pod)
             case Event.DELETED:
                 self._give_back(line.pod)
+                if self.steps and line.pod in self.chosen:
+                    self.steps[-1] = True
             case Event.GONE:
                 self._give_back(line.pod)
                 self.running = {task: pod for task, pod in self.running.items() if pod != line.pod}
@@ -127,9 +143,7 @@ class _Scaling:
         if line.after > line.before:
             self.ups += 1
         elif line.after < line.before:
-            self.downs += 1
-            self.loaded += self.busy_since_last_down or self._busy()
-            self.busy_since_last_down = False
+            self.steps.append(self._busy())
 
     def _busy(self) -> bool:
         """Whether the workers run tasks and hold others, as far as they can."""

@@ -122,9 +122,18 @@ def test_a_scale_down_of_idle_workers_is_not_one_under_load() -> None:
 
 def test_a_worker_that_was_chosen_while_it_ran_a_task_and_held_another_counts_as_loaded_when_it_goes_idle() -> None:
     """With the agent a worker goes when it is idle; what it was asked to give up is seen when it is marked."""
-    marked = [*(line for line in a_good_run() if line.time != 4), Line(Event.MARKED, 3, pod="pod-2"), scaled(11, 2, 1)]
-    verdict = judge(marked, NOTHING)
+    quiet = [line for line in a_good_run() if line.time != 4]
+    marked = [*quiet, Line(Event.MARKED, 3, pod="pod-2"), scaled(11, 2, 1)]
+    assert judge(marked, NOTHING).loaded == 0
+    verdict = judge([*marked, Line(Event.DELETED, 11.1, pod="pod-2")], NOTHING)
     assert (verdict.downs, verdict.loaded, verdict.drained) == (2, 1, 1)
+
+
+def test_a_worker_that_was_spared_again_does_not_count_when_it_goes_later() -> None:
+    quiet = [line for line in a_good_run() if line.time != 4]
+    spared = [Line(Event.MARKED, 3, pod="pod-2"), Line(Event.UNMARKED, 4, pod="pod-2")]
+    went = [scaled(11, 2, 1), Line(Event.DELETED, 11.1, pod="pod-2")]
+    assert judge([*quiet, *spared, *went], NOTHING).loaded == 0
 
 
 def test_what_a_worker_holds_that_is_on_its_way_out_does_not_make_a_scale_down_one_under_load() -> None:
