@@ -17,7 +17,7 @@ EARLY_SECONDS = 3
 def urgent(shared: Story) -> list[str]:
     """Everything that this module's tests are about, each on a pool of its own; the ids of the urgent tasks."""
     shared.pool("reminders", ["reminders"], pool="threads", concurrency=2)
-    shared.tasks.send("celery", 1, seconds=8, to="reminders")
+    shared.tasks.send("celery", 1, seconds=11, to="reminders")
     shared.tasks.send("celery", 4, seconds=0.1, to="urgent", priority=9)
     urgent = shared.tasks.send("celery", 3, seconds=0.1, to="urgent", priority=0)
     shared.pool("urgent", ["urgent"], scaling={"maxReplicas": 1})
@@ -29,15 +29,21 @@ def urgent(shared: Story) -> list[str]:
     return urgent
 
 
-def test_scheduled_tasks_keep_the_worker_that_took_them_and_the_pool_does_not_flap(shared: Story) -> None:
-    """Five fall due at once on one worker with two slots: no further worker could take them from it."""
+def test_scheduled_tasks_that_fall_due_at_once_call_for_the_workers_they_need_and_the_pool_does_not_flap(
+    shared: Story,
+) -> None:
+    """Five on one worker with two slots: what it cannot run goes back to the queue, for two further workers."""
     shared.tasks.wait_until_started("reminders", 1, PATIENCE)
     shared.tasks.send("celery", 5, seconds=1, to="reminders", countdown=12)
     done = shared.tasks.wait_until_done("reminders", seconds=PATIENCE)["reminders"]
     shared.wait_for_zero("reminders")
     assert done.succeeded == 6
     wanted = shared.witness.pool("reminders").wanted
-    assert [count for count, _ in itertools.groupby(wanted)] == [0, 1, 0]
+    steps = [count for count, _ in itertools.groupby(wanted)]
+    peak = steps.index(max(steps))
+    assert steps[:2] == [0, 1]
+    assert max(steps) <= 3
+    assert steps == sorted(steps[: peak + 1]) + sorted(steps[peak + 1 :], reverse=True)
 
 
 def test_scheduled_tasks_wake_their_pool_just_in_time_and_not_before(shared: Story) -> None:
