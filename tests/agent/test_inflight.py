@@ -60,7 +60,11 @@ def test_a_container_that_restarts_gets_its_own_back_first_in_order_and_marked(r
     )
     held = rig.held(worker)
     assert rig.ledger.running() == running
-    assert held == (tasks if spec.acks_late or spec.pool == "solo" else tasks[len(running) :])[: len(held)]
+    # Before 5.7 a green pool sends an early acknowledgement when its loop turns: the last to start may still be held.
+    first_held = tasks.index(held[0])
+    assert held == tasks[first_held : first_held + len(held)]
+    if spec.acks_late or spec.pool == "solo":
+        assert first_held == 0
     before = worker.report()
     assert before is not None
     assert before["process"] in rig.processes()
@@ -68,7 +72,7 @@ def test_a_container_that_restarts_gets_its_own_back_first_in_order_and_marked(r
     worker.restart()
     worker.ready()
     again = sorted(set(running) & set(held))
-    rig.wait_for(lambda: set(tasks) - set(running) | set(again) <= set(rig.ledger.ended()), "the rest is done")
+    rig.wait_for(lambda: set(tasks) - set(running) | set(again) <= set(rig.ledger.ended()), "the rest is done", 90)
     after = rig.account()
     lost = tuple(f"{task}/0" for task in running if task not in held)
     twice = tuple(f"{task}/0" for task in again)
