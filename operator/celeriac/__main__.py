@@ -98,7 +98,7 @@ class Operator:
             store=self.store,
             access=self.access,
             metrics=self.metrics,
-            may_act=self._may_reap,
+            may_act=self._may_judge_pods,
             serves=lambda namespace: not watched or namespace in watched,
             tell=self._tell,
         )
@@ -111,7 +111,7 @@ class Operator:
             drainer=Drainer(api=self.api, store=self.store, may_act=self.lease.is_holder),
             still_needed=lambda: self.reaper.addresses,
             metrics=self.metrics,
-            may_act=self.lease.is_holder,
+            may_act=self._may_judge_pods,
             changed=self.queue.add,
             tell=self._tell,
         )
@@ -170,7 +170,7 @@ class Operator:
         except TimeoutError:
             log.warning("writes still under way after %.0f s are given up", FLUSH_SECONDS)
 
-    def _may_reap(self) -> bool:
+    def _may_judge_pods(self) -> bool:
         """Only with a full list of the Pods: one that was not listed yet looks like one that is gone."""
         return self.lease.is_holder() and self.watch.listed.is_set()
 

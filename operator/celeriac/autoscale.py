@@ -189,7 +189,7 @@ class Autoscaler:
             return
         try:
             marking = self._decide_for(known, pool, reading)
-            if broker is not None and not self._writer.is_busy(pool.key):
+            if broker is not None and not self._writer.is_removing(pool.key):
                 self._drainer.submit(pool, broker, marking)
         except Exception:
             log.exception("pool %s: no decision, by a fault of the operator; its replicas hold", pool.key)
@@ -212,7 +212,8 @@ class Autoscaler:
         demand = self._demand(pool, state, reading, deployment.spec_replicas, now)
         decision = decide(pool.policy, demand, state.history, now)
         state.history = decision.history
-        planned = plan(pool.policy, decision, demand, workload_of(deployment, state.workers))
+        workload = workload_of(deployment, state.workers, agent=pool.agent, pods=self._store.pods(pool.key))
+        planned = plan(pool.policy, decision, demand, workload)
         self._keep(state, pool, deployment, reading, Outcome(demand, decision, planned), now)
         down = planned.replicas is not None and planned.replicas < demand.current_replicas
         if down and self._drainer.is_busy(pool.key):
@@ -267,7 +268,7 @@ class Autoscaler:
                 f"{more} messages are dead letters now ({now.dead_letters} in all): each was running in"
                 f" {pool.max_attempts} workers that died; see them with `celeriac dead-letters list QUEUE`"
             )
-            self._tell(pool.key, "Warning", reasons.DEAD_LETTERED, message, str(now.dead_letters))
+            self._tell(pool.key, "Warning", reasons.DEAD_LETTERED, message, "dead-letters")
 
     def _marking(self, pool: WorkerPool, planned: Plan, reading: PoolReading | BrokerDoubt) -> Marking:
         """What the plan asks for, and what Redis must be told that a broken write of before left untold."""

@@ -94,7 +94,7 @@ class _PoolMetrics:
         )
         self.dead = gauge(
             "queue_dead_letters",
-            "Messages in the queue's dead-letter list: started too often by workers that died, or of no known queue.",
+            "Messages in the queue's dead-letter list: each was running too often in workers that died.",
             QUEUE,
         )
         self.condition = gauge(
@@ -133,7 +133,7 @@ class _WorkerMetrics:
             "arrival_rate": gauge("arrival_rate", "Tasks that arrive per second, 30 s moving average."),
             "departure_rate": gauge("departure_rate", "Tasks that end per second, 30 s moving average."),
             "cold_start_seconds": gauge(
-                "cold_start_seconds", "Mean time from a Pod's creation until its worker consumes, last 10 Pods."
+                "cold_start_seconds", "Mean time from the first sight of a Pod until its worker consumes, last 10 Pods."
             ),
             "oldest_seconds": gauge("oldest_task_seconds", "How long the oldest waiting message has waited."),
         }

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from celeriac.cluster.client import Scale
 from celeriac.cluster.errors import ApiError, Conflict, NotHolder
+from celeriac.cluster.records import DeploymentRecord
 from celeriac.metrics import Direction, Metrics
 from celeriac.pool.model import PoolKey
 from celeriac.store import KnownPool, Store
@@ -23,6 +24,9 @@ class Scaler(Protocol):
     """Reads and writes the scale of a Deployment (`celeriac.cluster.client.Api`)."""
 
     async def read_scale(self, key: PoolKey) -> Scale:
+        """Raises ApiError."""
+
+    async def read_deployment(self, key: PoolKey) -> Mapping[str, Any]:
         """Raises ApiError."""
 
     async def patch_scale(self, key: PoolKey, replicas: int, *, resource_version: str) -> Scale:
@@ -73,6 +77,7 @@ class ScaleWriter:
         self._announce = announce
         self._clock = clock
         self._writing: dict[PoolKey, asyncio.Task[None]] = {}
+        self._removing: set[PoolKey] = set()
         self._refusals: dict[PoolKey, _Refusal] = {}
 
     def refusal(self, key: PoolKey) -> str | None:
@@ -84,15 +89,17 @@ class ScaleWriter:
         """Forget a pool that is scaled no more."""
         self._refusals.pop(key, None)
 
-    def is_busy(self, key: PoolKey) -> bool:
-        """Whether a write of the pool's replicas is under way."""
-        return key in self._writing
+    def is_removing(self, key: PoolKey) -> bool:
+        """Whether replicas of the pool are being taken away at this moment."""
+        return key in self._removing
 
     def submit(self, known: KnownPool, change: Change, done: Callable[[int], None]) -> None:
         """Begin the change, unless one is under way or a refused one pauses; `done` gets the pods of its success."""
         refusal = self._refusals.get(known.key)
         if known.key in self._writing or (refusal is not None and self._clock() < refusal.retry_at):
             return
+        if change.after < change.before:
+            self._removing.add(known.key)
         self._writing[known.key] = asyncio.get_running_loop().create_task(self._perform(known, change, done))
 
     async def settle(self) -> None:
@@ -111,10 +118,14 @@ class ScaleWriter:
             log.exception("pool %s: scaling failed by a fault of the operator", known.key)
         finally:
             del self._writing[known.key]
+            self._removing.discard(known.key)
 
     async def _write(self, key: PoolKey, change: Change) -> bool:
         """Write the replicas; where they are not what the plan assumed, nothing, and the next tick decides."""
-        scale = await self._scaler.read_scale(key)
+        removal = change.after < change.before
+        scale = await (self._read_settled(key) if removal else self._scaler.read_scale(key))
+        if scale is None:
+            return False
         if scale.replicas != change.before:
             self._store.note_replicas(key, scale.replicas)
             return False
@@ -122,6 +133,14 @@ class ScaleWriter:
             return False
         await self._scaler.patch_scale(key, change.after, resource_version=scale.resource_version)
         return True
+
+    async def _read_settled(self, key: PoolKey) -> Scale | None:
+        """The scale, with the assurance that no rollout has begun since the plan; None where one has."""
+        body = await self._scaler.read_deployment(key)
+        deployment = DeploymentRecord.from_body(body)
+        if deployment.rollout_in_progress:
+            return None
+        return Scale(deployment.spec_replicas, body["metadata"]["resourceVersion"])
 
     def _performed(self, known: KnownPool, change: Change, done: Callable[[int], None]) -> None:
         key, pods = known.key, change.after - change.before

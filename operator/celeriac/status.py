@@ -21,6 +21,9 @@ Status = dict[str, Any]
 
 MESSAGE_LIMIT = 1024
 SCALING_LIMITED = "ScalingLimited"
+DRAINING = "Draining"
+PATIENT = {SCALING_LIMITED, DRAINING}
+"""Conditions that come and go with every change of the load: many pools that shrink together must not hold up news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def _learned(outcome: Outcome, demand: Demand) -> Status:
 
 def urgent(status: Mapping[str, Any]) -> tuple[Any, ...]:
     """The part of a status whose change is written at once."""
-    return status.get("observedGeneration"), _reasons(status, lambda type_: type_ != SCALING_LIMITED)
+    return status.get("observedGeneration"), _reasons(status, lambda type_: type_ not in PATIENT)
 
 
 def noteworthy(status: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -107,7 +110,7 @@ def noteworthy(status: Mapping[str, Any]) -> tuple[Any, ...]:
     """
     decision = status.get("decision") or {}
     counts = status.get("replicas"), status.get("readyReplicas"), status.get("desiredReplicas")
-    return counts, decision.get("reason"), _reasons(status, lambda type_: type_ == SCALING_LIMITED)
+    return counts, decision.get("reason"), _reasons(status, lambda type_: type_ in PATIENT)
 
 
 def _reasons(status: Mapping[str, Any], wanted: Callable[[str], bool]) -> tuple[tuple[str, str, str], ...]:
@@ -226,12 +229,12 @@ def _scaling_limited(view: View) -> Condition:
 def _draining(view: View) -> Condition:
     workers = view.outcome.workers if view.outcome else None
     if workers is None or not workers.marked:
-        return Condition.of("Draining", False, reasons.NOT_DRAINING, "no worker is being drained")
+        return Condition.of(DRAINING, False, reasons.NOT_DRAINING, "no worker is being drained")
     running = sum(pod.running for pod in workers.marked)
     message = (
         f"{len(workers.marked)} workers take no new task and are removed when theirs have ended ({running} running)"
     )
-    return Condition.of("Draining", True, reasons.DRAINING, message)
+    return Condition.of(DRAINING, True, reasons.DRAINING, message)
 
 
 def _wrong_workers(view: View) -> Condition | None:

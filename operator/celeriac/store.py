@@ -170,9 +170,16 @@ class Store:
         self._changed(record.key)
 
     def note_pod(self, body: Body) -> None:
-        """Take over what a write of our own made of a Pod, before the watch tells of it; never bring one back."""
-        if self._pods.get(body["metadata"]["uid"]) is not None:
-            self.pod_event(body, deleted=False)
+        """Take over the marks that a write of our own left on a Pod, before the watch tells of them.
+
+        Nothing else of it, and no Pod that is gone: a watch event may have been faster than the answer.
+        """
+        written = PodRecord.from_body(body)
+        current = self._pods.get(written.uid)
+        if current is not None:
+            marked = replace(current, drain_token=written.drain_token, deletion_cost=written.deletion_cost)
+            self._pods.put(written.uid, marked)
+            self._pods_of.setdefault(marked.key, {})[marked.uid] = marked
 
     def note_replicas(self, key: PoolKey, replicas: int) -> None:
         """Remember a count that was just read from or written to /scale, before the watch tells of it."""

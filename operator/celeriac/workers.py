@@ -65,7 +65,7 @@ class Worker:
         """
         if self.report is not None and self.fresh:
             return True
-        return self.pod.running and (self.begun or self.pod.restarts > 0)
+        return self.pod.running and (self.begun or self.pod.started or self.pod.restarts > 0)
 
     @property
     def running(self) -> int:
@@ -120,15 +120,6 @@ class Workers:
     def scheduled(self) -> int:
         """Messages held for an ETA that has not come."""
         return sum(worker.report.scheduled for worker in self.all if worker.report)
-
-    @property
-    def missing(self) -> list[Worker]:
-        """Workers that run without an agent that reports."""
-        return [worker for worker in self.all if worker.missing]
-
-    def reports(self) -> list[WorkerReport]:
-        """The reports of Pods that stay."""
-        return [worker.report for worker in self.all if worker.report and worker.is_replica]
 
     @property
     def replica_sets(self) -> int:

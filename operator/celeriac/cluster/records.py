@@ -106,6 +106,7 @@ class PodRecord:
     deletion_cost  0 where there is none or it is no number, as the ReplicaSet controller reads it
     evicted        its end is the cluster's will: eviction, preemption, a node that shuts down or is gone
     running        whether the worker's container runs
+    started        whether that container's startup probe has succeeded: its worker consumes, or did
     finished_at    when that container last ended, by its node's clock; None if it never did or nobody knows when
     exit_reason    how it then ended: OOMKilled, Error, Completed...
     all_terminated whether every container has ended, sidecars included, and none is started anew
@@ -128,6 +129,7 @@ class PodRecord:
     deletion_cost: int = 0
     evicted: bool = False
     running: bool = False
+    started: bool = False
     finished_at: float | None = None
     exit_reason: str | None = None
     all_terminated: bool = False
@@ -159,6 +161,7 @@ class PodRecord:
             deletion_cost=_deletion_cost(annotations.get(DELETION_COST_ANNOTATION, "")),
             evicted=status.get("reason") in _KUBELET_EVICTIONS or bool(_condition(status, "DisruptionTarget")),
             running="running" in state,
+            started=bool(worker.get("started")),
             finished_at=_unix_time(ended.get("finishedAt")),
             exit_reason=ended.get("reason") or None,
             all_terminated=_all_terminated(status),
