@@ -57,7 +57,7 @@ cluster: setup ## Start a one-node cluster, NAME=dev, and print how to use it
 cluster-down: ## Remove the cluster NAME=dev
 	$(UV_RUN) python -m tests.cluster down --name $(NAME)
 
-bench: setup ## Measure: seconds from LPUSH to the desired count, and the cost of reading Redis
+bench: setup ## Measure: seconds from LPUSH to the desired count, the cost of reading Redis, the cost of the agent
 	$(UV_RUN) python -m tests.bench
 
 ledger: setup ## No task lost, twice or killed by scaling: 300 tasks in each of 30 cells, 20 minutes; CELLS="prefork 5.3-solo"

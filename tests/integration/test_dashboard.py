@@ -31,6 +31,11 @@ DASHBOARDS = ROOT / "charts" / "celeriac" / "dashboards"
 DOCS = ROOT / "docs" / "metrics.md"
 ML = PoolKey("shop", "ml")
 BATCH = PoolKey("billing", "batch")
+FIGURES = (
+    *("reserved", "draining", "runtime_seconds", "arrival_rate", "departure_rate"),
+    *("cold_start_seconds", "oldest_seconds"),
+)
+"""All that the reports of workers tell (celeriac.outcome.figures)."""
 GOOD_BROKER = "redis://:secret@redis.shop:6379/0"
 BAD_BROKER = "redis://celery:secret@redis.billing:6379/0"
 SCRAPES = 6
@@ -62,6 +67,8 @@ class Story:
         metrics.pool(
             ML, desired=8, replicas=self.replicas, ready=max(self.replicas - 1, 0), slots=self.replicas, running=before
         )
+        metrics.workers(ML, dict.fromkeys(FIGURES, 1.5))
+        metrics.restored(ML, queued=3, dead=1)
         metrics.decision(ML, reasons.BACKLOG if self.replicas < 8 else reasons.WITHIN_TARGET)
         metrics.scale(ML, Direction.UP, self.replicas - before)
         metrics.queues_unknown(BATCH)
