@@ -5,6 +5,7 @@ with FakeNode(kube) as node:
     pod.ends(time.time(), "OOMKilled")      # or pod.delete(), pod.is_removed(), node.delete()
 """
 
+import time
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -99,6 +100,16 @@ class FakeNode:
         pod = FakePod(self._kube, made)
         pod.runs()
         return pod
+
+    def is_ready(self) -> None:
+        """Its kubelet is well; nothing is heard of it otherwise, and after a minute all its Pods are not ready."""
+        ready = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "KubeletReady",
+            "lastHeartbeatTime": api_time(time.time()),
+        }
+        self._core.patch_node_status(self.name, {"status": {"conditions": [ready]}})
 
     def is_out_of_service(self) -> None:
         """Somebody says that the node is off for good."""

@@ -32,12 +32,18 @@ class OperatorProcess:
         self._log_seen = 0
         self.port = free_port()
 
-    def start(self) -> None:
-        """Start a process; it begins to act once it holds the Lease."""
+    def start(self, *program: str) -> None:
+        """Start a process; it begins to act once it holds the Lease. `program`: Python's arguments for another one."""
         environment = os.environ | {"KUBECONFIG": str(self._kubeconfig), "POD_NAME": f"operator-{self.port}"}
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "celeriac", "--metrics-port", str(self.port), *self._arguments],
+                [
+                    sys.executable,
+                    *(program or ("-m", "celeriac")),
+                    "--metrics-port",
+                    str(self.port),
+                    *self._arguments,
+                ],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -49,6 +55,11 @@ class OperatorProcess:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def wait_until_ended(self, seconds: float = STOP_SECONDS) -> int:
+        """Until it has ended by itself; returns the exit code, that of a signal is negative."""
+        assert self._process is not None
+        return self._process.wait(seconds)
 
     def stop(self) -> int:
         """SIGTERM, as the kubelet does it; returns the exit code."""
