@@ -11,6 +11,7 @@ report may still say that it has drained. So a mark is never given twice: each t
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,6 +25,9 @@ from celeriac.scaling.types import MARKED_COST, RELEASED_COST
 from celeriac.store import Store
 
 log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5.0
+"""After a failure: each attempt changes Pods, and what is refused once is seldom allowed half a second later."""
 
 
 class PodPatcher(Protocol):
@@ -58,10 +62,19 @@ def corrections(pods: Iterable[PodRecord], marks: Mapping[str, str]) -> dict[str
 class Drainer:
     """Performs markings in the background, one at a time for a pool, while `may_act` holds."""
 
-    def __init__(self, *, api: PodPatcher, store: Store, may_act: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        *,
+        api: PodPatcher,
+        store: Store,
+        may_act: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._api = api
         self._store = store
         self._may_act = may_act
+        self._clock = clock
+        self._retry_at: dict[PoolKey, float] = {}
         self._working: dict[PoolKey, asyncio.Task[None]] = {}
 
     def is_busy(self, key: PoolKey) -> bool:
@@ -69,8 +82,9 @@ class Drainer:
         return key in self._working
 
     def submit(self, pool: WorkerPool, broker: Broker, marking: Marking) -> None:
-        """Begin a marking, unless one is under way: the next tick looks again."""
-        if marking and pool.key not in self._working:
+        """Begin a marking, unless one is under way or has just failed: a later tick looks again."""
+        pauses = self._clock() < self._retry_at.get(pool.key, 0.0)
+        if marking and pool.key not in self._working and not pauses:
             self._working[pool.key] = asyncio.get_running_loop().create_task(self._perform(pool, broker, marking))
 
     async def settle(self) -> None:
@@ -93,8 +107,10 @@ class Drainer:
                 await self._annotate(pod, {DELETION_COST_ANNOTATION: str(RELEASED_COST)})
             if told and self._may_act():
                 await broker.mark(pool.broker.layout, pool.uid, told)
+            self._retry_at.pop(pool.key, None)
         except (ApiError, BrokerDoubt) as error:
-            log.warning("pool %s: its workers could not be marked, the next tick tries again: %s", pool.key, error)
+            self._retry_at[pool.key] = self._clock() + RETRY_SECONDS
+            log.warning("pool %s: its workers could not be marked, it will be tried again: %s", pool.key, error)
         except Exception:
             log.exception("pool %s: marking failed by a fault of the operator", pool.key)
         finally:

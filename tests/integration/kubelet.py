@@ -119,8 +119,12 @@ class FakeNode:
         """The machine is no more."""
         self._core.delete_node(self.name)
 
-    def __enter__(self) -> Self:
+    def create(self) -> None:
+        """A machine joins."""
         self._core.create_node({"metadata": {"name": self.name}})
+
+    def __enter__(self) -> Self:
+        self.create()
         return self
 
     def __exit__(

@@ -168,7 +168,7 @@ class LiveNode:
             self.problems.append(f"{metadata['name']} was stopped with the mark {token}; it had said {report}")
 
     def __enter__(self) -> Self:
-        self._node.__enter__()
+        self._node.create()
         self._node.is_ready()
         self._thread.start()
         return self

@@ -38,8 +38,8 @@ class Shop:
         self.uid = ""
         self._sent = 0
 
-    def open(self, broker_url: str | None) -> None:
-        """Two workers that consume."""
+    def open(self, broker_url: str | None = None) -> None:
+        """Two workers that consume. Without a URL the operator finds it in the Secret `broker`."""
         options = {"launcher": [sys.executable], "pool": "threads", "concurrency": 1, "replicas": 2}
         self.uid = self.kube.create_pool("ml", broker_url, **options)["metadata"]["uid"]
         self.wait_until_all_work()
@@ -204,3 +204,36 @@ def test_workers_get_back_to_work_whichever_write_of_that_the_operator_is_killed
     shop.occupy(2)
     shop.release()
     assert (shop.ended(), shop.node.problems) == ([str(number) for number in range(1, 9)], [])
+
+
+def test_a_redis_that_refuses_the_marks_delays_a_drain_and_spoils_nothing(
+    kube: Kube, control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """The operator's user must not write marks; it is allowed to later, and its connections are cut then."""
+    limited = "user limited on >limited ~* &* +@all -hset"
+    with (
+        RedisServer(password="secret", user="celery", acl="~* &* +@all", config=[limited]) as redis,
+        LiveNode(kube, tmp_path, redis) as node,
+        OperatorProcess(control_plane.kubeconfig, namespace) as operator,
+    ):
+        kube.create_secret("broker", url=redis.celery_url.replace("celery:secret", "limited:limited"))
+        shop = Shop(kube, redis, node, operator)
+        shop.open()
+        shop.occupy(1)
+        (busy,) = shop.busy().values()
+        shop.pin(0)
+        for _ in range(2):
+            operator.forget_log()
+            operator.wait_for_log("its workers could not be marked", seconds=SECONDS)
+        assert (len(shop.annotated()), shop.marks(), kube.replicas("ml")) == (2, {}, 2), shop.story()
+        with redis.client() as client:
+            client.execute_command("ACL", "SETUSER", "limited", "+hset")
+            client.execute_command("CLIENT", "KILL", "USER", "limited")
+        shop.wait_for_replicas(1)
+        shop.wait_until_marks_agree(1)
+        left = [body["metadata"]["name"] for body in node.pods()]
+        assert (left, node.problems) == ([busy], []), shop.story()
+        shop.release()
+        shop.wait_for_replicas(0)
+        shop.wait(lambda: not shop.marks(), "no mark is left")
+        assert (shop.ended(), node.problems) == (["1"], []), shop.story()
