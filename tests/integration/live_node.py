@@ -109,6 +109,12 @@ class LiveNode:
         """The Pods of the namespace that are not being deleted."""
         return [body for body in self._list() if "deletionTimestamp" not in body["metadata"]]
 
+    def kill(self, name: str, reason: str) -> None:
+        """SIGKILL to the worker of a Pod, whose container is not started anew for the time being."""
+        (body,) = (body for body in self.pods() if body["metadata"]["name"] == name)
+        self._containers[body["metadata"]["uid"]].kill()
+        FakePod(self._kube, body).ends(time.time(), reason)
+
     def _run(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
             if time.monotonic() >= self._heartbeat_at:
