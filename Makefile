@@ -60,7 +60,7 @@ cluster-down: ## Remove the cluster NAME=dev
 bench: setup ## Measure: seconds from LPUSH to the desired count, the cost of reading Redis, the cost of the agent
 	$(UV_RUN) python -m tests.bench
 
-ledger: setup ## No task lost, twice or killed by scaling: 300 tasks in each of 30 cells, 20 minutes; CELLS="prefork 5.3-solo"
+ledger: setup ## No task lost, twice or killed by scaling: 300 tasks in each of 30 cells, 25 minutes; CELLS="prefork 5.3-solo"
 	$(UV_RUN) python -m tests.ledger $(if $(CELLS),--cells "$(CELLS)") $(if $(PARALLEL),--parallel $(PARALLEL))
 
 generate: ## Write anew what tests hold identical to its source: the chart's CRD, the golden manifests (read the diff!)

@@ -24,7 +24,7 @@ from tests.ledger.checker import Demand, judge
 from tests.ledger.load import Load
 from tests.ledger.run import Settled, run
 
-CELL_SECONDS = 240
+CELL_SECONDS = 190
 """What one cell takes, about; for the estimate."""
 
 console = Console(highlight=False, soft_wrap=True, width=120)

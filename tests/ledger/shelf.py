@@ -20,7 +20,7 @@ from tests.ledger.lines import Line
 
 KEEPER = "keeper"
 MOUNT = "/ledger"
-NODE_FOLDER = "/var/tmp"
+NODE_FOLDER = "/run"  # gone with the node, should a killed run leave anything
 
 Body = dict[str, Any]
 
