@@ -8,6 +8,8 @@ UV_RUN := $(UV) run --frozen
 # A mirror of one's own is none of the lock's business; a lock in order is checked without any index.
 UV_AS_LOCKED := env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL $(UV)
 NAME ?= dev
+# What the operator does with workers: they are there as processes, so these run beside those that wait, not compute.
+DRAIN_AND_DEATH := $(addprefix tests/integration/test_,drain_writes.py reaper.py orphans.py)
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
@@ -31,11 +33,11 @@ unit: ## Unit tests, in seconds
 integration: setup ## Against a real API server and a real Redis; no node
 	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4 --dist loadfile --no-loadscope-reorder
 
-agent: setup ## The agent in real Celery workers on a real Redis; FULL=1 on every version of Celery, with the long stories
-	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n 6
+agent: setup ## Real Celery workers with the agent, on a real Redis and API server; FULL=1: every Celery, long stories
+	$(UV_RUN) pytest tests/agent $(DRAIN_AND_DEATH) -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n 12 --dist loadgroup
 
-e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here (root, Linux)
-	$(UV_RUN) pytest tests/e2e -m e2e -p no:hypothesispytest -o timeout=600
+e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here; FULL=1: all
+	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -o timeout=600
 
 lint: ## ruff, mypy --strict, import-linter; uv.lock is that of pyproject.toml
 	@$(UV_AS_LOCKED) lock --check --offline --no-config --quiet 2>/dev/null || { echo "uv.lock is not that of pyproject.toml; run: uv lock" >&2; exit 1; }

@@ -11,7 +11,7 @@ from tests.ledger.checker import Demand, judge
 from tests.ledger.lines import Event
 from tests.ledger.scene import all_over, scene
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
 CELL = Cell("5.7", "prefork", "late")
 DEATHS = (Event.MARKED, Event.SCALED, Event.DELETED)

@@ -10,7 +10,7 @@ from tests.ledger.cells import ODD_IMAGE
 from tests.ledger.checker import Demand, judge
 from tests.ledger.scene import Scene, scene
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
 VENV = "/opt/shop/venv/bin"
 LAUNCHERS = {

@@ -12,7 +12,7 @@ from tests.ledger.checker import Demand, judge
 from tests.ledger.lines import Event
 from tests.ledger.scene import Scene, scene
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
 LONG_SECONDS = 60.0
 VISIBILITY_SECONDS = "5"
