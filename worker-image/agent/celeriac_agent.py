@@ -38,6 +38,7 @@ import redis
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state as worker_state
+from kombu.utils.json import dumps  # kombu hands over decoded messages: dates, UUIDs and decimals in their headers
 
 logger = get_logger("celeriac")
 
@@ -210,11 +211,11 @@ def place(message: dict[str, Any], queue: str | None, keys: Keys, *, died: bool,
         info[DEATHS_STAMP] = deaths
     if queue is None:
         info[DEAD_STAMP] = "its queue is unknown: no stamp, and its exchange has not exactly one queue"
-        return Place(dead_list(UNROUTABLE), json.dumps(message), leftmost=True, dead=True)
+        return Place(dead_list(UNROUTABLE), dumps(message), leftmost=True, dead=True)
     if died and deaths >= max_attempts:
         info[DEAD_STAMP] = f"it was started in {deaths} processes that died"
-        return Place(dead_list(queue), json.dumps(message), leftmost=True, dead=True)
-    return Place(list_of(queue, message, keys.separator, keys.steps), json.dumps(message))
+        return Place(dead_list(queue), dumps(message), leftmost=True, dead=True)
+    return Place(list_of(queue, message, keys.separator, keys.steps), dumps(message))
 
 
 def dead_list(queue: str) -> str:
@@ -576,6 +577,7 @@ class Slot:
     result: Any = None
     since: float | None = None
     child: int | None = None
+    ending: bool = False  # Celery is told of its end, and may still be on its way to acknowledge it
 
     def queued_future(self) -> Any:
         """The future of the threads pool in which the request waits, or None."""
@@ -630,7 +632,7 @@ class Slots:
         """Let go of requests that Celery let go of without telling (revoked, lost over a reconnect)."""
         for slot in list(self.passed.values()):
             future = slot.queued_future()
-            if future is not None and not future.done():
+            if slot.ending or (future is not None and not future.done()):
                 continue
             if slot.request not in worker_state.reserved_requests and slot.request not in worker_state.active_requests:
                 self.leave(slot)
@@ -818,8 +820,8 @@ class Channel:
             return None if drain.token else start(*args, **kwargs)
 
         def can_consume_or_drain() -> bool:
-            # The reply of a BRPOP that was sent before the mark has to be read, free slots or not.
-            if drain.token:
+            # The reply of a BRPOP has to be read, free slots or not: what is in it is in no list any more.
+            if drain.token or raw._in_poll:
                 return True
             return (prefetch is None or prefetch.has_room()) and can_consume()
 
@@ -845,6 +847,7 @@ class Channel:
     def adopt(self, slots: Slots) -> set[str]:
         """After a reconnect: acknowledge through this channel what is still running; returns the tags to be kept."""
         slots.cancel_queued()
+        slots.prune()  # tasks that Celery has cancelled are nobody's
         if not self.agent.hooks.have("keep-running"):
             slots.orphan()
             return set()
@@ -971,7 +974,8 @@ class Prefetch:
 
     def has_room(self) -> bool:
         """Whether one more message may be fetched."""
-        slots = slots_of(self.agent.worker.pool)
+        worker = self.agent.worker
+        slots = getattr(worker, "max_concurrency", None) or slots_of(worker.pool)  # --autoscale grows by what waits
         return len(worker_state.reserved_requests) < slots * (AHEAD if self._ahead else 1)
 
     def step(self, channel: Channel) -> None:
@@ -1070,7 +1074,13 @@ class Report:
 
 
 def slots_of(pool: Any) -> int:
-    """How many tasks a pool runs at once; `num_processes` of green pools is what runs now, before Celery 5.6."""
+    """How many tasks a pool runs at once.
+
+    `limit` of prefork is what it began with, not what it grew to; `num_processes` of green pools is what runs now,
+    before Celery 5.6.
+    """
+    if getattr(pool, "uses_semaphore", False):
+        return int(pool.num_processes or 1)
     return int(getattr(pool, "limit", None) or pool.num_processes or 1)
 
 
@@ -1227,7 +1237,7 @@ class Gate:
                 agent.mark_started(slot)
 
         def on_success(*args: Any, **kwargs: Any) -> Any:
-            succeeded = False
+            slot.ending, succeeded = True, False
             try:
                 result = success(*args, **kwargs) if success else None
                 succeeded = bool(args) and isinstance(args[0], tuple) and not args[0][0]
@@ -1238,12 +1248,14 @@ class Gate:
         def on_failure(exc_info: Any, *args: Any, **kwargs: Any) -> Any:
             if is_lost_child(getattr(exc_info, "exception", None)):
                 agent.slots.lost.add(slot.tag)
+            slot.ending = True
             try:
                 return failure(exc_info, *args, **kwargs) if failure else None
             finally:
                 agent.slots.leave(slot)
 
         def on_timeout(soft: bool, *args: Any, **kwargs: Any) -> Any:
+            slot.ending = slot.ending or not soft
             try:
                 return timeout(soft, *args, **kwargs) if timeout else None
             finally:
@@ -1366,7 +1378,8 @@ class Agent:
 
     def _start_reporting(self, consumer: Any) -> None:
         if self._timer is not None:
-            self._timer.cancel()
+            # Timers of green pools return their first greenlet, which is over; its entry is what repeats.
+            getattr(self._timer, "entry", self._timer).cancel()
         self._timer = consumer.timer.call_repeatedly(TICK_SECONDS, self.tick)
         if not self.is_prefork() and not getattr(self.worker.pool, "is_green", False):
             self.reporter.start_thread()
