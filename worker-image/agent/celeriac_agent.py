@@ -49,6 +49,7 @@ BACK_OFF_SECONDS = 5.0  # and how rarely
 VISIBILITY_SECONDS = 10 * 365 * 86400  # the operator restores, not the clock
 STARTED_SCORE = 1e12  # added to a message's score in the index of unacked messages once it was started
 AHEAD = 5  # slots times this are reserved while tasks are short: what Celery's default multiplier amounts to
+SETTLE_SECONDS = 10.0  # an acknowledgement that was not sent by then failed
 SHORT_SECONDS = 0.1  # tasks that take less are worth fetching ahead of,
 PATIENCE_TICKS = 5  # and what was fetched ahead of longer ones goes back after so many ticks
 BATCH = 200  # messages moved per round trip
@@ -584,12 +585,28 @@ class Slot:
         return getattr(self.result, "f", None)
 
 
+@dataclass
+class Settling:
+    """A message whose request has ended; its acknowledgement is on its way since then (monotonic seconds)."""
+
+    message: Any
+    finished: bool  # it must not run again
+    since: float
+
+
+def reserved_requests() -> list[Any]:
+    """Celery's set of them as it is now; threads of the pool take requests out meanwhile."""
+    references = worker_state.reserved_requests.data.copy()
+    return [request for request in (reference() for reference in references) if request is not None]
+
+
 class Slots:
     """All requests between the gate and their end, the one truth about what this worker has started."""
 
     def __init__(self) -> None:
         self.passed: dict[int, Slot] = {}
-        self.settling: dict[str, tuple[Any, bool]] = {}  # ended, its acknowledgement on its way: message, succeeded
+        self.settling: dict[str, Settling] = {}
+        self.foreign: set[object] = set()  # what was handed to the pool by others than Celery's requests
         self.lost: set[str] = set()  # tags whose child died under them
         self.mean_seconds = SHORT_SECONDS  # of the latest tasks, weighted towards the last
         self._ended: deque[float] = deque()
@@ -619,38 +636,53 @@ class Slots:
         """Note that a request has ended; called from any thread, more than once."""
         if self.passed.get(id(slot.request)) is not slot:
             return
-        message = slot.request.message
-        if getattr(slot.request, "acknowledged", False) and not message.acknowledged:
-            self.settling[slot.tag] = (message, succeeded)
-        self.passed.pop(id(slot.request), None)
+        request, message = slot.request, slot.request.message
+        if slot.tag and getattr(request, "acknowledged", False) and not message.acknowledged:
+            self.settling[slot.tag] = Settling(message, succeeded or not request.task.acks_late, time.monotonic())
+        self.passed.pop(id(request), None)
         if slot.since is not None:
             seconds = time.monotonic() - slot.since
             self._ended.append(seconds)
             self.mean_seconds += (seconds - self.mean_seconds) / 8
 
-    def prune(self) -> None:
-        """Let go of requests that Celery let go of without telling (revoked, lost over a reconnect)."""
+    def prune(self) -> set[str]:
+        """Let go of requests that Celery let go of without telling (revoked, lost over a reconnect).
+
+        Returns the tags of messages which failed and were neither acknowledged nor put back: they run again.
+        """
         for slot in list(self.passed.values()):
             future = slot.queued_future()
             if slot.ending or (future is not None and not future.done()):
                 continue
             if slot.request not in worker_state.reserved_requests and slot.request not in worker_state.active_requests:
                 self.leave(slot)
-        for tag, (message, _) in list(self.settling.items()):
-            if message.acknowledged:
-                self.settling.pop(tag, None)
+        again = set()
+        for tag, end in list(self.settling.items()):
+            if not end.message.acknowledged:
+                if time.monotonic() - end.since < SETTLE_SECONDS:
+                    continue
+                end.since = time.monotonic()
+                if end.finished:
+                    end.message.channel.qos.ack(tag)
+                else:
+                    again.add(tag)
+            self.settling.pop(tag, None)
+        return again
 
-    def cancel_queued(self, only: Collection[str] | None = None) -> None:
-        """Take back what waits in the executor of the threads pool and has not begun."""
+    def cancel_queued(self, only: Collection[str] | None = None) -> set[str]:
+        """Take back what waits in the executor of the threads pool and has not begun; returns the tags."""
+        cancelled = set()
         for slot in list(self.passed.values()):
             future = slot.queued_future() if only is None or slot.tag in only else None
             if future is not None and future.cancel():
                 self.passed.pop(id(slot.request), None)
+                cancelled.add(slot.tag)
+        return cancelled
 
     def waiting(self) -> set[str]:
         """The tags of requests that are due and wait for a slot."""
         begun = {slot.tag for slot in list(self.passed.values()) if slot.since is not None}
-        return {request.message.delivery_tag for request in list(worker_state.reserved_requests)} - begun
+        return {request.message.delivery_tag for request in reserved_requests()} - begun
 
     def are_short(self) -> bool:
         """Whether tasks took a short time lately, and those that run have not taken longer."""
@@ -858,12 +890,16 @@ class Channel:
             elif not slot.request.message.acknowledged:
                 slot.request.message.channel = self.raw
                 self.qos._quick_append(slot.tag, slot.request.message)
-                kept.add(slot.tag)
-        for tag, (message, succeeded) in list(slots.settling.items()):
-            slots.settling.pop(tag, None)
-            message.channel = self.raw
-            if succeeded and not message.acknowledged:
+                if slot.request.acknowledged:  # early, and lost with the connection
+                    self.qos.ack(slot.tag)
+                    slot.tag = ""
+                else:
+                    kept.add(slot.tag)
+        for tag, end in list(slots.settling.items()):
+            end.message.channel = self.raw
+            if end.finished and not end.message.acknowledged:
                 self.qos.ack(tag)
+            slots.settling.pop(tag, None)
         return kept
 
 
@@ -883,21 +919,20 @@ class Drain:
         self.agent = agent
         self.token: str | None = None
         self.seen: str | None = None
-        self.held: set[str] = set()
+        self.at_gate: set[str] = set()  # tags whose greenlets wait for a slot
+        self.held: set[str] = set()  # tags that nothing here will start any more: they go back, mark or not
 
     def step(self, channel: Channel) -> None:
         """Called by the worker's loop, five times a second."""
         if self.token is None:
             self.seen = None
             if self.held:
-                self.give_back(channel, self.held)
-                self.held = set()
+                self.give_back(channel, only=set())
             return
         if channel.polling():
             return
         token = self.token
         self.give_back(channel)
-        self.held = set()
         self.seen = token
 
     def quiet(self) -> bool:
@@ -909,46 +944,51 @@ class Drain:
             self.held
             or agent.slots.passed
             or agent.slots.settling
+            or agent.slots.foreign
             or worker_state.active_requests
             or worker_state.reserved_requests
         )
 
-    def give_back(self, channel: Channel, only: set[str] | None = None) -> None:
-        """Put what was not started back into its queue, all of it or some tags; called by the loop alone."""
+    def give_back(self, channel: Channel, only: Collection[str] | None = None) -> None:
+        """Put what was not started back into its queue: all of it, or what is held and some tags.
+
+        Called by the loop alone. What Celery might start is taken from it first, whatever becomes of the move; what is
+        nowhere to be found is somebody else's (a task's own strategy may collect messages), and stays.
+        """
         agent, qos = self.agent, channel.qos
         channel.consumer.perform_pending_operations()
-        agent.slots.cancel_queued(only)
-        busy = agent.slots.tags()
-        delivered = {
-            tag: message
-            for tag, message in list(qos._delivered.items())
-            if tag not in qos._dirty and tag not in busy and (only is None or tag in only)
-        }
-        if not delivered:
+        self.held |= agent.slots.cancel_queued(only)
+        busy = agent.slots.tags() | qos._dirty
+        delivered = {tag: message for tag, message in list(qos._delivered.items()) if tag not in busy}
+        self.held &= set(delivered)
+        wanted = {tag for tag in delivered if only is None or tag in only or tag in self.held}
+        self.held |= self._withdraw(channel.consumer, {id(delivered[tag]) for tag in wanted})
+        going = [tag for tag in delivered if tag in self.held]
+        if not going:
             return
-        moved = agent.store.give_back(list(reversed(list(delivered))))
+        moved = agent.store.give_back(going[::-1])
         agent.given_back += moved.queued
         agent.dead += moved.dead
-        for tag in delivered:
+        for tag in going:
             qos._quick_ack(tag)
-        self._forget_requests(channel.consumer, {id(message) for message in delivered.values()})
+        self.held -= set(going)
 
-    def _forget_requests(self, consumer: Any, messages: set[int]) -> None:
-        """Remove what was given back from everywhere Celery might start it from."""
+    def _withdraw(self, consumer: Any, messages: set[int]) -> set[str]:
+        """Remove messages, by id, from wherever Celery might start them; returns the tags of those that were there."""
+        found: set[str] = set()
 
         def gone(request: Any) -> bool:
-            return id(getattr(request, "message", None)) in messages
+            message = getattr(request, "message", None)
+            if id(message) not in messages:
+                return False
+            found.add(message.delivery_tag)
+            return True
 
-        for request in [request for request in list(worker_state.reserved_requests) if gone(request)]:
-            worker_state.reserved_requests.discard(request)
-            if worker_state.requests.get(request.id) is request:
-                worker_state.requests.pop(request.id, None)
         for item, entry in eta_entries(consumer.timer):
             if gone(entry.args[0]):
                 consumer.timer.cancel(item if hasattr(item, "entry") and hasattr(item, "cancel") else entry)
                 consumer.qos.decrement_eventually()
-                getattr(worker_state, "scheduled_requests", set()).discard(entry.args[0])
-                worker_state.requests.pop(entry.args[0].id, None)
+                forget_request(entry.args[0])
         for bucket in consumer.task_buckets.values():
             if bucket is not None and bucket.contents:
                 kept = [item for item in bucket.contents if not gone(item[0])]
@@ -959,6 +999,20 @@ class Drain:
             waiting = [item for item in semaphore._waiting if not (item[1] and gone(item[1][0]))]
             semaphore._waiting.clear()
             semaphore._waiting.extend(waiting)
+        for request in reserved_requests():
+            tag = request.message.delivery_tag
+            if id(request.message) in messages and tag in found | self.held | self.at_gate:
+                found.add(tag)
+                forget_request(request)
+        return found
+
+
+def forget_request(request: Any) -> None:
+    """Take a request out of Celery's sets."""
+    worker_state.reserved_requests.discard(request)
+    getattr(worker_state, "scheduled_requests", set()).discard(request)
+    if worker_state.requests.get(request.id) is request:
+        worker_state.requests.pop(request.id, None)
 
 
 class Prefetch:
@@ -1181,7 +1235,11 @@ class Gate:
         agent = self.agent
         tag = request.message.delivery_tag
         if getattr(self.worker.pool, "is_green", False):
-            self._await_slot()
+            agent.drain.at_gate.add(tag)
+            try:
+                self._await_slot()
+            finally:
+                agent.drain.at_gate.discard(tag)
             if request not in worker_state.reserved_requests:
                 return  # given back meanwhile
         if self._closed():
@@ -1218,10 +1276,23 @@ class Gate:
         accept = options.get("accept_callback")
         slot = self.agent.slots.passed.get(id(getattr(accept, "__self__", None)))
         if slot is None:
-            return self.apply_async(target, args, kwargs, **options)
+            return self.apply_async(target, args, kwargs, **self._count_foreign(options))
         options.update(self._callbacks(slot, options))
         slot.result = self.apply_async(target, args, kwargs, **options)
         return slot.result
+
+    def _count_foreign(self, options: dict[str, Any]) -> dict[str, Any]:
+        foreign, mark = self.agent.slots.foreign, object()
+
+        def at_its_end(callback: Callable[..., Any] | None) -> Callable[..., Any]:
+            def ended(*args: Any, **kwargs: Any) -> Any:
+                foreign.discard(mark)
+                return callback(*args, **kwargs) if callback else None
+
+            return ended
+
+        foreign.add(mark)
+        return {**options, **{name: at_its_end(options.get(name)) for name in ("callback", "error_callback")}}
 
     def _callbacks(self, slot: Slot, options: Mapping[str, Any]) -> dict[str, Any]:
         agent, prefork = self.agent, self.agent.is_prefork()
@@ -1389,7 +1460,7 @@ class Agent:
     def tick(self) -> None:
         """The loop's part, five times a second."""
         try:
-            self.slots.prune()
+            self.drain.held |= self.slots.prune()
             if self.marks is not None:
                 self.marks.collect()
             if self.channel is not None and self.phase == "consuming" and self.hooks.have(*DRAIN, "registry"):
