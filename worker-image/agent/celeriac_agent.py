@@ -270,6 +270,19 @@ def sigterm_arrives(pid: int, read: Callable[[int], str]) -> bool | None:
     return True
 
 
+def start_ticks(pid: int) -> str:
+    """When a process started, in ticks since boot: a pid comes again in a new container, this does not; "" if gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def is_alive(pid: Any, ticks: Any) -> bool:
+    """Whether the process that had this pid and start is running still."""
+    return isinstance(pid, int) and bool(ticks) and start_ticks(pid) == ticks
+
+
 def read_status(pid: int) -> str:
     """The text of /proc/<pid>/status."""
     return Path(f"/proc/{pid}/status").read_text()
@@ -414,6 +427,7 @@ class Moved:
     queued: int = 0
     dead: int = 0
     dropped: int = 0
+    unreadable: int = 0  # no message of kombu's: left where they are
 
 
 def client_of(channel: Any) -> Any:
@@ -447,7 +461,7 @@ class Store:
         self.unacked = keys.prefix + keys.unacked
 
     def register(self, queues: list[str]) -> None:
-        """Make this process known, so that whatever it will hold can be found."""
+        """Make this process known, so that whatever it will hold can be found; raises when it could not be moved."""
         who, keys = self.identity, self.keys
         entry = {
             "pod": who.pod,
@@ -464,7 +478,10 @@ class Store:
             "queues": queues,
             "visibilityTimeout": keys.visibility_timeout,
             "maxAttempts": who.max_attempts,
+            "pid": os.getpid(),
+            "ticks": start_ticks(os.getpid()),
         }
+        self.client.eval(MOVE, 2, self.unacked, keys.prefix + keys.index, "", "")  # an ACL may forbid it
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hset(self.pools, who.pool_uid, json.dumps({"namespace": who.namespace, "name": who.pool}))
             pipe.hset(self.processes, who.process, json.dumps(entry))
@@ -481,13 +498,18 @@ class Store:
         return (text(mark) if mark else None), int(held)
 
     def predecessors(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """The registered processes of earlier starts in this very pod."""
+        """The registered processes of earlier starts in this very pod; another worker may live beside this one."""
         found = []
         for name, raw in self.client.hgetall(self.processes).items():
             entry = json.loads(raw)
-            if entry.get("podUid") == self.identity.pod_uid and text(name) != self.identity.process:
+            ours = entry.get("podUid") == self.identity.pod_uid and text(name) != self.identity.process
+            if ours and not is_alive(entry.get("pid"), entry.get("ticks")):
                 found.append((text(name), entry))
         return found
+
+    def holds_nothing(self, keys: Keys) -> bool:
+        """Whether no message is left under `keys`."""
+        return self.client.hlen(keys.prefix + keys.unacked) == 0
 
     def restore(self, keys: Keys, *, died: bool, skip: Collection[str] = ()) -> Moved:
         """Put back all that was held under `keys`, except `skip`; started messages count a death with `died`."""
@@ -542,9 +564,13 @@ class Store:
                     if raw is None:
                         continue
                     tag = batch[number]
-                    message, exchange, routing_key = json.loads(raw)
-                    queue = source_queue(message, exchange or "", routing_key or "", self._bound(keys))
-                    target = decide(tag, message, queue)
+                    try:
+                        message, exchange, routing_key = json.loads(raw)
+                        queue = source_queue(message, exchange or "", routing_key or "", self._bound(keys))
+                        target = decide(tag, message, queue)
+                    except (ValueError, TypeError, AttributeError, KeyError):
+                        moved.unreadable += 1
+                        continue
                     places.append(target)
                     if target.key is None:
                         pipe.eval(MOVE, 2, unacked, index, tag, raw)
@@ -783,6 +809,10 @@ class Channel:
         for name in self.agent.keys.transport_options():
             setattr(self.raw, name, options.get(name, getattr(own, name)))
             self.qos.__dict__.pop(name, None)
+        later = self.consumer.connection.transport_options  # of channels that are yet to be made
+        for name in self.agent.keys.transport_options():
+            later.pop(name, None)
+            later.update({name: options[name]} if name in options else {})
 
     def polling(self) -> bool:
         """Whether a BRPOP is pending: its reply may hold a message that is in no list any more."""
@@ -1158,6 +1188,9 @@ class Reporter:
         begun = time.monotonic()
         try:
             touch(agent.identity.run_dir)
+        except OSError as error:
+            agent.failed("touch the heartbeat", error)
+        try:
             quiet = agent.drain.quiet()
             made = report.make(quiet)
             mark, report.held = self.store.beat(json.dumps(made)) if self.store else (None, None)
@@ -1385,6 +1418,7 @@ class Agent:
         self._timer: Any = None
         self._told: set[str] = set()
         self._registered = False
+        self._alone = False  # what earlier starts in this pod had left was looked for
 
     # -- start
 
@@ -1398,28 +1432,28 @@ class Agent:
             self.app.conf.broker_transport_options = {**self.options, **self.keys.transport_options()}
 
     def connected(self, consumer: Any) -> None:
-        """A connection was made and nothing consumed yet: register, restore, and only then consume.
+        """A connection was made and nothing consumed yet: register, take over, restore, and only then consume.
 
-        Errors of the connection go to Celery, which connects again.
+        Errors of the connection go to Celery, which connects again. Its own list of them is not asked: from kombu 5.7
+        on a KeyError is among them, and one of the agent's would be repeated for ever.
         """
         first = self.channel is None
         channel = Channel(self, consumer)
         try:
-            client = client_of(channel.raw)
-            self.store = Store(client, self.identity, self.keys)
+            self.store = Store(client_of(channel.raw), self.identity, self.keys)
             self.marks = StartedMarks(self.store)
-            if self.hooks.have(*INFLIGHT, "registry"):
-                self._register_and_restore(channel, first)
+            self._register(channel)
             self.report.describe(consumer)
             if first:
                 acknowledge_at_the_end(consumer)
             self.channel = channel
             channel.take_over()
             self.reporter.store = Store(client_of(channel.raw), self.identity, self.keys)
+            self._restore(channel, first)
             self.phase = "consuming"
             self.reporter.beat()
             self._start_reporting(consumer)
-        except consumer.connection_errors:
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
             raise
         except Exception as error:
             self.failed("start", error)
@@ -1432,20 +1466,49 @@ class Agent:
         channel.give_up_own_keys(self.options)
         self.app.conf.broker_transport_options = self.options
 
-    def _register_and_restore(self, channel: Channel, first: bool) -> None:
+    def _register(self, channel: Channel) -> None:
+        if self.hooks.have(*INFLIGHT) and channel.raw.unacked_key != self.keys.unacked:
+            self.hooks.lose("transport-options")  # the application has set its own after the agent
+        if not self.hooks.have(*INFLIGHT, "registry"):
+            return
         try:
             self.store.register(self.queues())
         except redis.exceptions.ResponseError as error:
             self.failed("register", error)
-            self._give_up_own_keys(channel)
+            if not self._registered:  # else the entry is there, and so are the messages that it tells of
+                self._give_up_own_keys(channel)
             return
         self._registered = True
-        if not first:
-            self._count(self.store.restore(self.keys, died=False, skip=channel.adopt(self.slots)))
+
+    def _restore(self, channel: Channel, first: bool) -> None:
+        """Put back what this process held over a reconnect and does not run, and what earlier starts left behind."""
+        if not self.hooks.have(*INFLIGHT, "registry"):
             return
+        if not first:
+            kept = channel.adopt(self.slots)
+            self._attempt("restore", lambda: self._count(self.store.restore(self.keys, died=False, skip=kept)))
+        if not self._alone:
+            self._attempt("look for earlier starts", self._inherit)
+            self._alone = True
+
+    def _inherit(self) -> None:
         for process, entry in self.store.predecessors():
-            self._count(self.store.restore(Keys.of_entry(self.keys.prefix, entry), died=True))
-            self.store.forget(process, entry["mutex"])
+            self._attempt("restore an earlier start", self._bury, process, entry)
+
+    def _bury(self, process: str, entry: Mapping[str, Any]) -> None:
+        keys = Keys.of_entry(self.keys.prefix, entry)
+        self._count(self.store.restore(keys, died=True))
+        if self.store.holds_nothing(keys):
+            self.store.forget(process, keys.mutex)
+
+    def _attempt(self, what: str, do: Callable[..., None], *args: Any) -> None:
+        """Do something that may fail without taking the rest with it, unless it is the connection that fails."""
+        try:
+            do(*args)
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            raise
+        except Exception as error:
+            self.failed(what, error)
 
     def _start_reporting(self, consumer: Any) -> None:
         if self._timer is not None:
@@ -1530,6 +1593,7 @@ class Agent:
     def _count(self, moved: Moved) -> None:
         self.restored += moved.queued
         self.dead += moved.dead
+        self.errors += moved.unreadable
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -10,10 +10,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from celery import Celery
 from celery.exceptions import Retry
+from celery.worker.request import Request
 from kombu.common import Broadcast
 from kombu.entity import Exchange, Queue
 
@@ -111,6 +113,50 @@ def poison(self: Any) -> None:
 def too_long(self: Any) -> None:
     """Run into the hard time limit."""
     time.sleep(30)
+
+
+class SlowlyAcknowledged(Request):  # type: ignore[misc]
+    """A request whose acknowledgement is long on its way, as over a slow network."""
+
+    def acknowledge(self) -> None:
+        """Acknowledge after two seconds."""
+        time.sleep(2)
+        super().acknowledge()
+
+
+@task(acks_late=True, Request=SlowlyAcknowledged)
+def acknowledged_slowly(self: Any) -> None:
+    """End at once, and be acknowledged later."""
+
+
+def run_by_strategy(task: str, seconds: float) -> None:
+    """The body of a task that Celery knows nothing about."""
+    request = SimpleNamespace(id=task, retries=0, hostname="", delivery_info={})
+    write("started", request, "by_own_strategy")
+    time.sleep(seconds)
+    write("ended", request, "by_own_strategy")
+
+
+def own_strategy(task: Any, app: Celery, consumer: Any) -> Callable[..., None]:
+    """Hand the message to the pool past Celery's requests, as celery-batches does."""
+
+    def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **_: Any) -> None:
+        request = Request(
+            message, on_ack=ack, on_reject=reject, app=app, task=task, connection_errors=consumer.connection_errors
+        )
+        consumer.pool.apply_async(
+            run_by_strategy,
+            (request.id, request.args[0]),
+            accept_callback=lambda *args: None,
+            callback=lambda *args: request.acknowledge(),
+        )
+
+    return handle
+
+
+@app.task(acks_late=True, Strategy=f"{__name__}:own_strategy")
+def by_own_strategy(seconds: float) -> None:
+    """Run by `own_strategy` only."""
 
 
 @task()

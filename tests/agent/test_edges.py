@@ -1,0 +1,103 @@
+"""What lies at the edges of the agent's knowledge: pending fetches, slow acknowledgements, neighbours."""
+
+import json
+
+import pytest
+
+from tests.agent.rig import Rig
+from tests.agent.shapes import once
+from tests.agent.worker import Spec
+
+pytestmark = pytest.mark.agent
+
+
+@pytest.mark.parametrize("spec", once(quick=["prefork", "solo", "threads"], slots=1))
+def test_what_arrives_when_a_long_task_begins_is_in_redis(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    # Short ones let the worker fetch ahead: a fetch is pending when the long one takes its slot.
+    rig.send(*[f"short{number:02}" for number in range(30)])
+    rig.settle()
+    rig.send("long", args=[8])
+    rig.running("long")
+    waiting = ["next", "after"]
+    rig.send(*waiting)
+    # A solo worker reads nothing while it runs; what Redis has handed out already is in nobody's keys.
+    if spec.pool != "solo":
+        rig.wait_for(lambda: set(waiting) <= {*rig.queue(), *rig.held(worker)}, "both are in Redis", 5)
+        assert rig.ledger.running() == ["long"]
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", once(quick=["gevent", "threads"], pools=["gevent", "eventlet", "threads"]))
+def test_a_drain_gives_nothing_back_while_it_is_being_acknowledged(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    rig.send("slow", name="ledger_app.acknowledged_slowly")
+    rig.wait_for(lambda: rig.ledger.ended() == ["slow"], "it ends")
+    report = rig.drain(worker)
+    assert report["givenBack"] == 0
+    assert rig.queue() == []
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", once(quick=["threads", "gevent"], pools=["threads", "gevent"]))
+def test_a_drain_waits_for_what_a_strategy_of_the_application_runs(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    rig.send("own", name="ledger_app.by_own_strategy", args=[4])
+    rig.running("own")
+    report = rig.drain(worker)
+    assert rig.ledger.ended() == ["own"]
+    assert report["givenBack"] == 0
+    assert rig.queue() == []
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", once(quick=["threads"], acks_late=True))
+def test_a_second_worker_in_a_pod_leaves_the_first_ones_work_alone(rig: Rig, spec: Spec) -> None:
+    [first] = rig.start(spec)
+    rig.send("long", args=[8])
+    rig.running("long")
+    [second] = rig.pods(spec)
+    second.uid = first.uid
+    second.start()
+    rig.wait_for(lambda: len(rig.processes()) == 2, "both are in the registry")
+    second.ready()
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", once(quick=["prefork", "gevent"]))
+def test_an_entry_that_nobody_understands_keeps_no_worker_from_its_work(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.pods(spec)
+    odd = {"podUid": worker.uid, "started": 0}
+    rig.client.hset(f"{rig.prefix}celeriac:{rig.pool_uid}:processes", "orders-0.0dd", json.dumps(odd))
+    worker.start()
+    worker.ready()
+    rig.send("work")
+    rig.settle()
+    report = worker.fresh()
+    assert report["capabilities"] == ["inflight", "drain", "exact"]
+    assert report["errors"] >= 1
+    assert "orders-0.0dd" in rig.processes()
+    assert rig.account(allowed=["celeriac:.*"]).problems == {}
+
+
+@pytest.mark.parametrize("spec", once(quick=["prefork", "threads"]))
+def test_a_message_that_nobody_understands_stays_and_the_others_come_back(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.pods(spec)
+    rig.send("held")
+    message = json.loads(str(rig.client.lpop(f"{rig.prefix}celery")))
+    held = {"good": json.dumps([message, "", "celery"]), "odd": "\x80 is no message"}
+    rig.client.hset(f"{rig.prefix}unacked.orders-0.01d", mapping=held)
+    names = {"unacked": "unacked.orders-0.01d", "index": "unacked_index.orders-0.01d", "mutex": "mutex.orders-0.01d"}
+    entry = {"podUid": worker.uid, "separator": "\x06\x16", "prioritySteps": [0, 3, 6, 9], "visibilityTimeout": 3600}
+    registry = f"{rig.prefix}celeriac:{rig.pool_uid}:processes"
+    rig.client.hset(registry, "orders-0.01d", json.dumps(entry | names))
+    worker.start()
+    worker.ready()
+    rig.settle()
+    assert rig.client.hkeys(f"{rig.prefix}unacked.orders-0.01d") == ["odd"]
+    assert "orders-0.01d" in rig.processes()
+    report = worker.fresh()
+    assert (report["restored"], report["capabilities"]) == (1, ["inflight", "drain", "exact"])
+    assert rig.account(allowed=["celeriac:.*", r"unacked\.orders-0\.01d"]).problems == {}
