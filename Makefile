@@ -8,8 +8,6 @@ UV_RUN := $(UV) run --frozen
 # A mirror of one's own is none of the lock's business; a lock in order is checked without any index.
 UV_AS_LOCKED := env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL $(UV)
 NAME ?= dev
-# What the operator does with workers: they are there as processes, so these run beside those that wait, not compute.
-DRAIN_AND_DEATH := $(addprefix tests/integration/test_,drain_writes.py reaper.py orphans.py)
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
@@ -34,7 +32,8 @@ integration: setup ## Against a real API server and a real Redis; no node
 	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4 --dist loadfile --no-loadscope-reorder
 
 agent: setup ## Real Celery workers with the agent, on a real Redis and API server; FULL=1: every Celery, long stories
-	$(UV_RUN) pytest tests/agent $(DRAIN_AND_DEATH) -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n 12 --dist loadgroup
+	$(UV_RUN) pytest tests/agent --ignore=tests/agent/with_operator -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n 6
+	$(UV_RUN) pytest tests/agent/with_operator -m agent -p no:hypothesispytest -n 3 --dist loadfile
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here; FULL=1: all
 	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -o timeout=600

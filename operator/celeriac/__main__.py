@@ -110,6 +110,7 @@ class Operator:
             writer=self.writer,
             drainer=Drainer(api=self.api, store=self.store, may_act=self.lease.is_holder),
             still_needed=lambda: self.reaper.addresses,
+            is_unresolved=self.reaper.is_unresolved,
             metrics=self.metrics,
             may_act=self._may_judge_pods,
             changed=self.queue.add,

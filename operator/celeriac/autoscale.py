@@ -65,6 +65,7 @@ class Autoscaler:
         writer: ScaleWriter,
         drainer: Drainer,
         still_needed: Callable[[], Set[BrokerAddress]],
+        is_unresolved: Callable[[str], bool],
         metrics: Metrics,
         may_act: Callable[[], bool],
         changed: Callable[[PoolKey], None],
@@ -76,6 +77,7 @@ class Autoscaler:
         self._writer = writer
         self._drainer = drainer
         self._still_needed = still_needed
+        self._is_unresolved = is_unresolved
         self._metrics = metrics
         self._may_act = may_act
         self._changed = changed
@@ -305,7 +307,8 @@ class Autoscaler:
             return Doubt(current_replicas=replicas, since=since, reason=reading.reason, message=str(reading))
         if state.workers is None:
             return demand_without_agent(reading, replicas, pool.policy.slots)
-        return demand_of(reading, replicas, state.workers, state.learned)
+        unresolved = self._is_unresolved(pool.uid)
+        return demand_of(reading, replicas, state.workers, state.learned, unresolved=unresolved)
 
     def _first_history(self, known: KnownPool, replicas: int, now: float) -> History:
         """Windows full of the current replicas; idleness goes on from where the status says it began."""

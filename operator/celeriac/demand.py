@@ -28,8 +28,13 @@ def demand_without_agent(reading: PoolReading, replicas: int, slots: int) -> Dem
     )
 
 
-def demand_of(reading: PoolReading, replicas: int, workers: Workers, learned: Learned) -> Demand:
-    """What a pool has to do whose workers report. What the shared `unacked` holds belongs to others."""
+def demand_of(
+    reading: PoolReading, replicas: int, workers: Workers, learned: Learned, *, unresolved: bool = False
+) -> Demand:
+    """What a pool has to do whose workers report. What the shared `unacked` holds belongs to others.
+
+    `unresolved`: a worker may be gone with messages that are not back yet, so that nobody can say that nothing is held.
+    """
     return Demand(
         waiting=reading.waiting,
         running=workers.running,
@@ -38,7 +43,7 @@ def demand_of(reading: PoolReading, replicas: int, workers: Workers, learned: Le
         next_eta_seconds=reading.next_eta_seconds,
         held_elsewhere=reading.held + reading.scheduled,
         agent=True,
-        exact=reading.exact,
+        exact=reading.exact and not unresolved,
         current_replicas=replicas,
         arrival_rate=learned.arrival_rate,
         runtime_seconds=learned.runtime_seconds,

@@ -57,6 +57,7 @@ class _Place:
     """One broker: its pools by key prefix and uid, and when to look again (monotonic seconds).
 
     named        key prefixes that Pods without their pool name
+    unresolved   uids of pools with workers that may be gone, whose messages are not back yet
     doubt        why it could not be read or written when last tried, and since when it cannot
     """
 
@@ -65,6 +66,7 @@ class _Place:
     scan_at: float = 0.0
     ended: frozenset[tuple[str, float | None]] = frozenset()
     silences: Silences = field(default_factory=Silences)
+    unresolved: set[str] = field(default_factory=set)
     doubt: str | None = None
     doubt_since: float = 0.0
 
@@ -102,6 +104,10 @@ class Reaper:
     def addresses(self) -> set[BrokerAddress]:
         """Brokers that are still needed, those of deleted pools included."""
         return self._places.keys() | self._scanning.keys()
+
+    def is_unresolved(self, pool_uid: str) -> bool:
+        """Whether a worker of the pool may be gone, and what it held is not back yet."""
+        return any(pool_uid in place.unresolved for place in self._places.values())
 
     async def run(self, seconds: float) -> None:
         """Look for ended workers for ever, every `seconds`; each broker is served by a task of its own."""
@@ -210,16 +216,17 @@ class Reaper:
         processes = [each for each in await broker.processes(prefixes) if self._serves(each.namespace)]
         self._note_pools(place, processes)
         place.silences.keep({process.process for process in processes})
-        undecided = False
+        unresolved: set[str] = set()
         nodes: dict[str, bool] = {}
         for process in processes:
             verdict = await self._judge(process, place.silences.seconds(process, self._clock()), nodes)
-            if verdict is None:
-                undecided = undecided or self._seems_ended(process)
-            elif self._may_act():
+            if verdict is None and self._seems_ended(process):
+                unresolved.add(process.pool_uid)
+            elif verdict is not None and self._may_act():
                 await self._restore(broker, process, verdict)
+        place.unresolved = unresolved
         await self._forget_pools(broker, address, place, {_of(process) for process in processes})
-        return undecided
+        return bool(unresolved)
 
     def _note_pools(self, place: _Place, processes: Sequence[Process]) -> None:
         """What the registry tells of pools, of those too that nobody here has ever seen."""

@@ -5,8 +5,9 @@ import pytest
 from celeriac import reasons
 from celeriac.brokers.types import PoolReading, QueueReading
 from celeriac.cluster.records import DeploymentRecord
-from celeriac.demand import demand_without_agent, workload_of
+from celeriac.demand import demand_of, demand_without_agent, workload_of
 from celeriac.scaling.decide import decide, fresh_history
+from celeriac.scaling.learning import Learned
 from celeriac.scaling.plan import plan
 from celeriac.scaling.types import Demand, Doubt, Policy
 from celeriac.workers import Observer
@@ -29,6 +30,13 @@ def test_scheduled_tasks_of_one_worker_that_fall_due_together_call_for_no_furthe
 
 def test_what_a_dead_worker_left_behind_wakes_one_pod_and_not_one_per_message() -> None:
     assert demand(QueueReading(waiting=0, held=40), replicas=0, slots=1).running == 1
+
+
+def test_a_pool_is_not_idle_while_a_dead_workers_messages_are_not_back() -> None:
+    workers = Observer().observe([], {}, {}, 4, 0.0)
+    reading = PoolReading({"celery": QueueReading(waiting=0)})
+    assert demand_of(reading, 1, workers, Learned()).idle
+    assert not demand_of(reading, 1, workers, Learned(), unresolved=True).idle
 
 
 def test_whatever_is_held_keeps_a_pool_from_being_idle() -> None:

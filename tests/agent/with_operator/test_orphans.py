@@ -12,7 +12,7 @@ from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
 from tests.integration.shop import SECONDS, Shop
 
-pytestmark = [pytest.mark.agent, pytest.mark.xdist_group("orphans")]
+pytestmark = pytest.mark.agent
 
 PASSWORD = "s3cr3t-word"
 

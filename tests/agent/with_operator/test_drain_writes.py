@@ -17,7 +17,7 @@ from tests.integration.live_shop import SECONDS, LiveShop
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
 
-pytestmark = [pytest.mark.agent, pytest.mark.xdist_group("drain_writes"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.agent, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

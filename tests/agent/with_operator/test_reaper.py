@@ -17,7 +17,7 @@ from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
 from tests.integration.shop import SECONDS, Shop, Worker
 
-pytestmark = [pytest.mark.agent, pytest.mark.xdist_group("reaper")]
+pytestmark = pytest.mark.agent
 
 LEASES = "reaper"
 """Namespace of the Lease of the operator that serves all stories of this module."""
