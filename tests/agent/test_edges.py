@@ -1,8 +1,8 @@
 """What lies at the edges of the agent's knowledge: pending fetches, slow acknowledgements, neighbours."""
 
 import json
-from typing import Any
 import time
+from typing import Any
 
 import pytest
 
