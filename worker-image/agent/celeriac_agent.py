@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 import uuid
+import weakref
 from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -791,6 +792,7 @@ class Channel:
         self.consumer = consumer
         self.raw = consumer.task_consumer.channel
         self.qos = self.raw.qos
+        self._others: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def take_over(self) -> None:
         """Install the overrides, each only where its hook is there."""
@@ -815,21 +817,30 @@ class Channel:
             later.update({name: options[name]} if name in options else {})
 
     def polling(self) -> bool:
-        """Whether a BRPOP is pending: its reply may hold a message that is in no list any more."""
-        return bool(self.raw._in_poll)
+        """Whether a BRPOP is pending, on any channel: its reply may hold a message that is in no list any more."""
+        return any(channel._in_poll for channel in list(self.raw.connection.channels))
+
+    def hold_others(self) -> None:
+        """Keep the channels of an application's own consumers from fetching under a mark, too."""
+        for channel in list(self.raw.connection.channels):
+            if channel is not self.raw and channel not in self._others:
+                self._others.add(channel)
+                self._fetch_unless_marked(channel)
 
     def _stamp_deliveries(self) -> None:
-        transport, channel = self.raw.connection, self.raw
+        transport = self.raw.connection
         deliver = transport._deliver
 
         def _deliver(message: dict[str, Any], queue: str) -> Any:
             try:
                 info = delivery_info(message)
-                info[QUEUE_STAMP] = "" if queue in channel.active_fanout_queues else queue
+                broadcast = any(queue in channel.active_fanout_queues for channel in list(transport.channels))
+                info[QUEUE_STAMP] = "" if broadcast else queue
                 if info.get("exchange"):
                     # An exchange copies a message to several queues with its tag. A worker that consumes from two of
                     # them would hold one of the copies only, and acknowledge both at once.
                     message["properties"]["delivery_tag"] = str(uuid.uuid4())
+                self.agent.slots.lost.discard(message["properties"]["delivery_tag"])
             except Exception as error:
                 self.agent.failed("stamp", error)
             return deliver(message, queue)
@@ -867,8 +878,7 @@ class Channel:
         if not isinstance(queue, str):
             return None
         tag = payload["properties"].get("delivery_tag")
-        lost = tag in agent.slots.lost
-        agent.slots.lost.discard(tag)
+        lost = tag in agent.slots.lost  # kombu may ask again for the same message when its transaction is repeated
         mark_redelivered(payload)
         target = place(payload, queue, agent.keys, died=lost, max_attempts=agent.identity.max_attempts)
         agent.dead += target.dead
@@ -876,10 +886,7 @@ class Channel:
 
     def _fetch_unless_drained(self) -> None:
         raw, qos, drain, prefetch = self.raw, self.qos, self.agent.drain, self.agent.prefetch
-        start, can_consume = raw._brpop_start, qos.can_consume
-
-        def _brpop_start(*args: Any, **kwargs: Any) -> Any:
-            return None if drain.token else start(*args, **kwargs)
+        can_consume = qos.can_consume
 
         def can_consume_or_drain() -> bool:
             # The reply of a BRPOP has to be read, free slots or not: what is in it is in no list any more.
@@ -887,7 +894,16 @@ class Channel:
                 return True
             return (prefetch is None or prefetch.has_room()) and can_consume()
 
-        raw._brpop_start, qos.can_consume = _brpop_start, can_consume_or_drain
+        qos.can_consume = can_consume_or_drain
+        self._fetch_unless_marked(raw)
+
+    def _fetch_unless_marked(self, channel: Any) -> None:
+        start, drain = channel._brpop_start, self.agent.drain
+
+        def _brpop_start(*args: Any, **kwargs: Any) -> Any:
+            return None if drain.token else start(*args, **kwargs)
+
+        channel._brpop_start = _brpop_start
 
     def _keep_running_tasks(self) -> None:
         qos, agent = self.qos, self.agent
@@ -959,6 +975,7 @@ class Drain:
             if self.held:
                 self.give_back(channel, only=set())
             return
+        channel.hold_others()
         if channel.polling():
             return
         token = self.token
@@ -1145,7 +1162,7 @@ class Report:
             "active": active,
             "reserved": max(reserved - active, 0) + waiting,
             "scheduled": len(eta_entries(consumer.timer)) if consumer else 0,
-            "unacked": self.held,
+            "unacked": self.held if agent.hooks.have(*INFLIGHT, "registry") else None,
             "processed": max(sum(worker_state.total_count.values()) - active, 0),
             "busy": round(agent.slots.busy_seconds(), 3),
             "capabilities": agent.hooks.capabilities(),
@@ -1209,7 +1226,7 @@ class Reporter:
         if not self.agent.hooks.have(*DRAIN, "registry") or mark == drain.token:
             return
         self.agent.report.was_quiet = False
-        drain.token = mark
+        drain.token, drain.seen = mark, None
 
     def start_thread(self) -> None:
         """Beat from a daemon thread from now on: the worker's loop will be blocked."""
@@ -1630,7 +1647,10 @@ class WorkerStep(bootsteps.StartStopStep):
         """The worker begins to stop."""
         agent = agent_of(worker)
         if agent is not None:
-            agent.stop()
+            try:
+                agent.stop()
+            except Exception as error:
+                agent.failed("stop", error)
 
     def stop(self, worker: Any) -> None:
         """Nothing: what ends with the worker ends by its signal."""
