@@ -105,3 +105,13 @@ def test_a_message_that_nobody_understands_stays_and_the_others_come_back(rig: R
     report = worker.fresh()
     assert (report["restored"], report["capabilities"]) == (1, ["inflight", "drain", "exact"])
     assert rig.account(allowed=["celeriac:.*", r"unacked\.orders-0\.01d"]).problems == {}
+
+
+@pytest.mark.parametrize("spec", once(quick=["prefork", "solo"]))
+def test_a_worker_whose_redis_is_emptied_under_its_connection_is_known_again(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    rig.client.flushdb()
+    rig.wait_for(lambda: bool(rig.processes()), "it is in the registry again")
+    rig.send("work")
+    rig.settle()
+    worker.fresh()

@@ -488,15 +488,18 @@ class Store:
             pipe.hset(self.processes, who.process, json.dumps(entry))
             pipe.execute()
 
-    def beat(self, report: str) -> tuple[str | None, int]:
-        """Write a report, read the pod's drain mark and the number of messages held: one round trip."""
+    def beat(self, report: str) -> tuple[str | None, int, bool]:
+        """Write a report, read the pod's drain mark and the number of messages held: one round trip.
+
+        The third value says that no report was there before.
+        """
         who = self.identity
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hget(self.marks, who.pod_uid)
             pipe.hlen(self.unacked)
             pipe.hset(self.reports, who.pod_uid, report)
-            mark, held, _ = pipe.execute()
-        return (text(mark) if mark else None), int(held)
+            mark, held, added = pipe.execute()
+        return (text(mark) if mark else None), int(held), bool(added)
 
     def predecessors(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The registered processes of earlier starts in this very pod; another worker may live beside this one."""
@@ -1194,6 +1197,7 @@ class Reporter:
         self.thread: threading.Thread | None = None
         self._next = 0.0
         self._stop = threading.Event()
+        self._reported = False
 
     def due(self) -> bool:
         """Whether it is time for the next beat."""
@@ -1210,7 +1214,10 @@ class Reporter:
         try:
             quiet = agent.drain.quiet()
             made = report.make(quiet)
-            mark, report.held = self.store.beat(json.dumps(made)) if self.store else (None, None)
+            mark, report.held, added = self.store.beat(json.dumps(made)) if self.store else (None, None, False)
+            if added and self._reported and agent.is_registered() and self.store is not None:
+                self.store.register(agent.queues())  # Redis was emptied under this connection
+            self._reported = True
             report.was_quiet = quiet
             self._obey(mark)
             hurried = agent.drain.token and made["state"] != "drained"
@@ -1592,6 +1599,10 @@ class Agent:
     def queues(self) -> list[str]:
         """The queues that this worker consumes from."""
         return [queue.name for queue in self.app.amqp.queues.consume_from.values()]
+
+    def is_registered(self) -> bool:
+        """Whether the registry knows this process, and is to know it."""
+        return self._registered and not self.stopping
 
     def is_prefork(self) -> bool:
         """Whether tasks run in children of this process."""
