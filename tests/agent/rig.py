@@ -16,6 +16,7 @@ from celery import Celery
 from tests.agent.ledger import Account, Idle, Ledger
 from tests.agent.worker import Place, Report, Spec, Worker, eventually
 from tests.integration.redis_server import RedisServer
+from tests.integration.silent_backend import silent
 
 PREFIX = "shop:"
 WORK = "ledger_app.work"
@@ -184,5 +185,7 @@ class Rig:
         app = Celery("sender", broker=self.place.broker, set_as_current=False)
         app.conf.update(self.place.config)
         options = self.place.config.get("broker_transport_options", {})
+        if "result_backend" in self.place.config:
+            app.conf.result_backend = silent(self.place.config["result_backend"])
         app.conf.broker_transport_options = {**options, "global_keyprefix": self.prefix}
         return app

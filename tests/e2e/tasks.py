@@ -9,7 +9,6 @@ from typing import Any
 
 import redis
 from celery import Celery, chord
-from celery.backends.redis import RedisBackend
 from celery.canvas import Signature
 from celery_app.ledger import Entry, Event, QueueAccount, account, entry_now, key
 from celery_app.recorded import RUN_HEADER
@@ -17,26 +16,13 @@ from celery_app.send import Order, signatures
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+from tests.integration.silent_backend import silent
+
 CPU_SHARE = 0.02  # many pods share two cores
 PRIORITIES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 BLOCK_MILLISECONDS = 2000
 
 Accounts = Mapping[str, QueueAccount]
-
-
-class SilentBackend(RedisBackend):  # type: ignore[misc]  # celery has no types
-    """Redis for the counters of chords, without a subscription to each result.
-
-    Nobody waits for a result here. A subscription would be ended by the garbage collector at some later moment, when
-    this story's Redis may be gone.
-    """
-
-    def on_task_call(self, producer: Any, task_id: str) -> None:
-        """A task is sent."""
-
-    def add_pending_result(self, result: Any, **options: Any) -> Any:
-        """A group would like to know when its parts are done."""
-        return result
 
 
 class Tasks:
@@ -47,7 +33,7 @@ class Tasks:
         retry = Retry(ConstantBackoff(0.2), 50)
         self.redis: Any = redis.Redis.from_url(url, decode_responses=True, retry=retry, retry_on_error=outage)
         self.redis.ping()
-        self._celery = Celery("story", broker=url, backend=f"{__name__}:SilentBackend+{url}")
+        self._celery = Celery("story", broker=url, backend=silent(url))
         self._run = uuid.uuid4().hex[:8]
         self._last = "0"
         self.entries: list[Entry] = []
