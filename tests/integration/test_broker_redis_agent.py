@@ -164,6 +164,29 @@ async def test_prefix_separator_and_priorities_are_those_of_the_process(
     assert (ids(server, "shop:mail"), ids(server, "shop:mail:5")) == (["p0", "p4"], ["p5", "p9"])
 
 
+def until_somebody_waits(server: RedisServer) -> None:
+    """Until a client is blocked in a BRPOP."""
+    with server.client() as client:
+        while not client.info("clients")["blocked_clients"]:
+            pass
+
+
+async def test_a_worker_that_waits_on_all_priorities_is_given_the_most_urgent_of_what_comes_back(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    for priority in (0, 0, 9):
+        send(server, "mail", f"p{priority}", priority=priority)
+    gone = GoneWorker(server)
+    gone.take("mail", 3)
+    with server.client() as client:
+        steps = ["mail", *(f"mail\x06\x16{step}" for step in (3, 6, 9))]
+        waiting = asyncio.create_task(asyncio.to_thread(client.brpop, steps, 30))
+        await asyncio.to_thread(until_somebody_waits, server)
+        await broker.restore(await the_process(broker), died=False)
+        key, _ = await waiting
+        assert key == "mail"
+
+
 async def test_a_message_of_a_topic_goes_back_to_the_one_queue_that_it_came_from(
     server: RedisServer, broker: RedisBroker
 ) -> None:

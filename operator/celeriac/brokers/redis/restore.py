@@ -127,8 +127,16 @@ async def _restore_some(
         for (held, entry), letter in zip(some, letters, strict=True)
     ]
     dead = [outcome for outcome in outcomes if outcome.effect.dead]
+    # A worker that waits on all steps is served from the list that was filled first: the urgent one has to be that.
+    living = sorted((each for each in outcomes if not each.effect.dead), key=lambda each: _step(each, source.layout))
     # Dead letters go in at the other end, so the oldest goes first.
-    return await carry_out(redis, source, [each for each in outcomes if not each.effect.dead] + dead[::-1], where)
+    return await carry_out(redis, source, living + dead[::-1], where)
+
+
+def _step(outcome: Outcome, layout: QueueLayout) -> int:
+    """The priority step of the list that the message goes to; 0 is consumed first."""
+    _, _, step = (outcome.move.target or "").rpartition(layout.separator)
+    return int(step) if step.isdecimal() and int(step) in layout.priority_steps else 0
 
 
 def _judge(
