@@ -36,6 +36,11 @@ def doubt_of(error: BaseException, where: str) -> BrokerDoubt:
     return BrokerDoubt(reasons.BROKER_ERROR, f"{where} refused what was asked: {answer}")
 
 
+def _is_refused(error: BaseException, answer: str) -> bool:
+    """Whether the ACL refuses a command or a key; inside a script Redis says so in words only."""
+    return isinstance(error, redis_errors.NoPermissionError) or "can't" in answer or "permission" in answer
+
+
 def queue_doubt(error: BaseException, key: str, kind: str, where: str) -> BrokerDoubt:
     """Turn the error of one key (its `kind` is list, hash or set) into the BrokerDoubt of the pools that need it."""
     answer = answer_of(error)
@@ -45,7 +50,7 @@ def queue_doubt(error: BaseException, key: str, kind: str, where: str) -> Broker
             f"key {key!r} in {where} is no {kind}, so something else uses this name: rename the queue, or give"
             " Celery a key prefix (global_keyprefix, spec.broker.keyPrefix)",
         )
-    if isinstance(error, redis_errors.NoPermissionError) or "can't" in answer or "permission" in answer:
+    if _is_refused(error, answer):
         return BrokerDoubt(
             reasons.BROKER_PERMISSION_DENIED,
             f"{where} does not let this user read key {key!r}: grant the ACL user the pattern ~{key}* and +@read",
@@ -62,7 +67,7 @@ def write_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
             f"key {key!r} in {where} is of another type than Celery and its agent use it with, so something else uses"
             " this name: rename that",
         )
-    if isinstance(error, redis_errors.NoPermissionError) or "can't" in answer or "permission" in answer:
+    if _is_refused(error, answer):
         return BrokerDoubt(
             reasons.BROKER_PERMISSION_DENIED,
             f"{where} does not let this user move messages: grant the ACL user +@read +@write +@transaction +@scripting"
