@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from celeriac.brokers.redis import dead_letters, registry
 from celeriac.brokers.redis.client import RedisClient
 from celeriac.brokers.redis.dead_letters import DeadLetter
 from celeriac.brokers.redis.errors import doubt_of, queue_doubt, write_doubt
-from celeriac.brokers.redis.executor import Executor
+from celeriac.brokers.redis.executor import Executor, is_refused
 from celeriac.brokers.redis.identity import RESTART_HOLD_SECONDS, Identity
 from celeriac.brokers.redis.keys import dead_key
 from celeriac.brokers.redis.plan import Agents, Plan, Queue, Share, agents_of, share_of
@@ -287,9 +287,7 @@ def _by_key(keys: Sequence[K], replies: Sequence[Any]) -> dict[K, Any]:
 
 def _unless_refused(reply: Any) -> Any:
     """Return the reply, None where the ACL or a renamed command refuses it. Raises every other error."""
-    if isinstance(reply, NoPermissionError) or (
-        isinstance(reply, ResponseError) and str(reply).startswith("unknown command")
-    ):
+    if is_refused(reply):
         return None
     if isinstance(reply, Exception):
         raise reply

@@ -36,7 +36,7 @@ class Executor:
             sent = await self._pipeline([_as_script(queries[i], with_text=True) for i in unknown])
             for i, reply in zip(unknown, sent, strict=True):
                 replies[i] = reply
-        if any(query.script and _refused(reply) for query, reply in zip(queries, replies, strict=True)):
+        if any(query.script and is_refused(reply) for query, reply in zip(queries, replies, strict=True)):
             self._plain_until = self._clock() + SCRIPTS_AGAIN_SECONDS
             return await self._run_plain(queries)
         return replies
@@ -63,8 +63,8 @@ def _as_script(query: Query, *, with_text: bool = False) -> Command:
     return (name, script, *query.arguments())
 
 
-def _refused(reply: Any) -> bool:
-    """Tell whether the ACL, or a server without Lua, refuses the script itself."""
+def is_refused(reply: Any) -> bool:
+    """Tell whether the ACL refuses the command itself, or the server does not know it: a script needs one with Lua."""
     return isinstance(reply, NoPermissionError) or (
         isinstance(reply, ResponseError) and str(reply).startswith("unknown command")
     )
