@@ -1318,13 +1318,18 @@ class Gate:
         return bool(self.agent.drain.token) or self.agent.loops_end()
 
     def _await_slot(self) -> None:
-        """Wait for a free greenlet here, where a drain or the worker's end can interrupt, not within the pool."""
-        pool = self.worker.pool._pool
+        """Wait for a free greenlet here, where a drain or the worker's end can interrupt, not within the pool.
+
+        The loop itself waits here, so that what runs has to be acknowledged from here: early means early.
+        """
+        pool, consumer = self.worker.pool._pool, self.worker.consumer
         if hasattr(pool, "wait_available"):  # gevent
             while not self._closed() and pool.free_count() <= 0:
+                consumer.perform_pending_operations()
                 pool.wait_available(timeout=TICK_SECONDS)
         elif hasattr(pool, "sem"):  # eventlet
             while not self._closed() and pool.free() <= 0:
+                consumer.perform_pending_operations()
                 if pool.sem.acquire(timeout=TICK_SECONDS):
                     pool.sem.release()
 
