@@ -394,16 +394,20 @@ class Hooks:
         if name not in self.missing:
             self.missing.append(name)
 
+    @property
+    def inflight(self) -> bool:
+        """Whether messages are kept in keys of the worker's own; the registry counts once writing to it was refused."""
+        return self.have(*INFLIGHT, "registry")
+
+    @property
+    def drain(self) -> bool:
+        """Whether the worker can be drained."""
+        return self.have(*DRAIN, "registry")
+
     def capabilities(self) -> list[str]:
-        """What the operator may rely on; the registry in Redis counts as a hook once writing to it was refused."""
-        allowed = []
-        if self.have(*INFLIGHT, "registry"):
-            allowed.append("inflight")
-        if self.have(*DRAIN, "registry"):
-            allowed.append("drain")
-        if self.have(*EXACT):
-            allowed.append("exact")
-        return allowed
+        """What the operator may rely on."""
+        allowed = {"inflight": self.inflight, "drain": self.drain, "exact": self.have(*EXACT)}
+        return [name for name, holds in allowed.items() if holds]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -513,7 +517,7 @@ class Store:
 
     def holds_nothing(self, keys: Keys) -> bool:
         """Whether no message is left under `keys`."""
-        return self.client.hlen(keys.prefix + keys.unacked) == 0
+        return not self.client.hlen(keys.prefix + keys.unacked)
 
     def restore(self, keys: Keys, *, died: bool, skip: Collection[str] = ()) -> Moved:
         """Put back all that was held under `keys`, except `skip`; started messages count a death with `died`."""
@@ -800,12 +804,12 @@ class Channel:
     def take_over(self) -> None:
         """Install the overrides, each only where its hook is there."""
         hooks = self.agent.hooks
-        if hooks.have(*INFLIGHT, "registry"):
+        if hooks.inflight:
             self._stamp_deliveries()
             self._restore_by_stamp()
-        if hooks.have(*DRAIN, "registry"):
+        if hooks.drain:
             self._fetch_unless_drained()
-        if hooks.have(*INFLIGHT, "registry", "keep-running"):
+        if hooks.inflight and hooks.have("keep-running"):
             self._keep_running_tasks()
 
     def give_up_own_keys(self, options: Mapping[str, Any]) -> None:
@@ -1028,7 +1032,7 @@ class Drain:
         found: set[str] = set()
 
         def gone(request: Any) -> bool:
-            message = getattr(request, "message", None)
+            message: Any = getattr(request, "message", None)
             if id(message) not in messages:
                 return False
             found.add(message.delivery_tag)
@@ -1095,7 +1099,7 @@ def eta_entries(timer: Any) -> list[tuple[Any, Any]]:
     """The timer's entries that hold a request for its ETA, each with the item it stands in."""
     found = []
     for item in list(getattr(timer, "_queue", ())):
-        entry = getattr(item, "entry", None)
+        entry: Any = getattr(item, "entry", None)
         name = getattr(getattr(entry, "fun", None), "__name__", "")
         if name in ("apply_eta_task", "_limit_post_eta") and entry.args and not entry.canceled:
             found.append((item, entry))
@@ -1165,7 +1169,7 @@ class Report:
             "active": active,
             "reserved": max(reserved - active, 0) + waiting,
             "scheduled": len(eta_entries(consumer.timer)) if consumer else 0,
-            "unacked": self.held if agent.hooks.have(*INFLIGHT, "registry") else None,
+            "unacked": self.held if agent.hooks.inflight else None,
             "processed": max(sum(worker_state.total_count.values()) - active, 0),
             "busy": round(agent.slots.busy_seconds(), 3),
             "capabilities": agent.hooks.capabilities(),
@@ -1193,7 +1197,6 @@ class Reporter:
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
-        self.store: Store | None = None
         self.thread: threading.Thread | None = None
         self._next = 0.0
         self._stop = threading.Event()
@@ -1201,7 +1204,7 @@ class Reporter:
 
     def due(self) -> bool:
         """Whether it is time for the next beat."""
-        return self.store is not None and time.monotonic() >= self._next
+        return self.agent.channel is not None and not self._stop.is_set() and time.monotonic() >= self._next
 
     def beat(self) -> None:
         """Touch the heartbeat, report, and take the drain mark; an unreachable Redis is left alone for a while."""
@@ -1212,11 +1215,11 @@ class Reporter:
         except OSError as error:
             agent.failed("touch the heartbeat", error)
         try:
-            quiet = agent.drain.quiet()
+            quiet, store = agent.drain.quiet(), agent.store
             made = report.make(quiet)
-            mark, report.held, added = self.store.beat(json.dumps(made)) if self.store else (None, None, False)
-            if added and self._reported and agent.is_registered() and self.store is not None:
-                self.store.register(agent.queues())  # Redis was emptied under this connection
+            mark, report.held, added = store.beat(json.dumps(made))
+            if added and self._reported and agent.is_registered():
+                store.register(agent.queues())  # Redis was emptied under this connection
             self._reported = True
             report.was_quiet = quiet
             self._obey(mark)
@@ -1230,7 +1233,7 @@ class Reporter:
 
     def _obey(self, mark: str | None) -> None:
         drain = self.agent.drain
-        if not self.agent.hooks.have(*DRAIN, "registry") or mark == drain.token:
+        if not self.agent.hooks.drain or mark == drain.token:
             return
         self.agent.report.was_quiet = False
         drain.token, drain.seen = mark, None
@@ -1246,7 +1249,6 @@ class Reporter:
         self._stop.set()
         if self.thread is not None:
             self.thread.join(2 * SOCKET_SECONDS)
-        self.store = None
 
     def _run(self) -> None:
         while not self._stop.wait(TICK_SECONDS / 2):
@@ -1338,12 +1340,12 @@ class Gate:
         accept = options.get("accept_callback")
         slot = self.agent.slots.passed.get(id(getattr(accept, "__self__", None)))
         if slot is None:
-            return self.apply_async(target, args, kwargs, **self._count_foreign(options))
+            return self._apply_foreign(target, args, kwargs, options)
         options.update(self._callbacks(slot, options))
         slot.result = self.apply_async(target, args, kwargs, **options)
         return slot.result
 
-    def _count_foreign(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _apply_foreign(self, target: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
         foreign, mark = self.agent.slots.foreign, object()
 
         def at_its_end(callback: Callable[..., Any] | None) -> Callable[..., Any]:
@@ -1353,8 +1355,13 @@ class Gate:
 
             return ended
 
+        options.update({name: at_its_end(options.get(name)) for name in ("callback", "error_callback")})
         foreign.add(mark)
-        return {**options, **{name: at_its_end(options.get(name)) for name in ("callback", "error_callback")}}
+        try:
+            return self.apply_async(target, args, kwargs, **options)
+        except BaseException:
+            foreign.discard(mark)
+            raise
 
     def _callbacks(self, slot: Slot, options: Mapping[str, Any]) -> dict[str, Any]:
         agent, prefork = self.agent, self.agent.is_prefork()
@@ -1439,6 +1446,7 @@ class Agent:
         self.phase = "starting"
         self.stopping = False
         self.channel: Channel | None = None
+        self.store: Store  # from the first connection on
         self.slots, self.drain = Slots(), Drain(self)
         self.report, self.reporter = Report(self), Reporter(self)
         self.marks: StartedMarks | None = None
@@ -1477,7 +1485,6 @@ class Agent:
                 acknowledge_at_the_end(consumer)
             self.channel = channel
             channel.take_over()
-            self.reporter.store = Store(client_of(channel.raw), self.identity, self.keys)
             self._restore(channel, first)
             self.phase = "consuming"
             self.reporter.beat()
@@ -1498,7 +1505,7 @@ class Agent:
     def _register(self, channel: Channel) -> None:
         if self.hooks.have(*INFLIGHT) and channel.raw.unacked_key != self.keys.unacked:
             self.hooks.lose("transport-options")  # the application has set its own after the agent
-        if not self.hooks.have(*INFLIGHT, "registry"):
+        if not self.hooks.inflight:
             return
         try:
             self.store.register(self.queues())
@@ -1511,7 +1518,7 @@ class Agent:
 
     def _restore(self, channel: Channel, first: bool) -> None:
         """Put back what this process held over a reconnect and does not run, and what earlier starts left behind."""
-        if not self.hooks.have(*INFLIGHT, "registry"):
+        if not self.hooks.inflight:
             return
         if not first:
             kept = channel.adopt(self.slots)
@@ -1555,7 +1562,7 @@ class Agent:
             self.drain.held |= self.slots.prune()
             if self.marks is not None:
                 self.marks.collect()
-            if self.channel is not None and self.phase == "consuming" and self.hooks.have(*DRAIN, "registry"):
+            if self.channel is not None and self.phase == "consuming" and self.hooks.drain:
                 self.drain.step(self.channel)
                 if self.prefetch is not None and self.drain.token is None:
                     self.prefetch.step(self.channel)
@@ -1567,7 +1574,7 @@ class Agent:
     def mark_started(self, slot: Slot) -> None:
         """Tell Redis that a message which is not acknowledged yet has been started."""
         late = slot.request.task.acks_late or self.is_solo()
-        if late and self.marks is not None and self.hooks.have(*INFLIGHT, "registry", "started-mark"):
+        if late and self.marks is not None and self.hooks.inflight and self.hooks.have("started-mark"):
             self.marks.mark(slot.tag)
 
     def disconnected(self) -> None:
@@ -1594,7 +1601,7 @@ class Agent:
     def leave(self) -> None:
         """The worker has stopped: leave nothing behind, unless messages are."""
         self.reporter.stop()
-        if self.channel is None or not self.hooks.have(*INFLIGHT, "registry"):
+        if self.channel is None or not self.hooks.inflight:
             return
         if self.store.client.hlen(self.store.unacked) == 0:
             self.store.forget(self.identity.process, self.keys.mutex)
@@ -1611,11 +1618,14 @@ class Agent:
 
     def is_prefork(self) -> bool:
         """Whether tasks run in children of this process."""
-        return type(self.worker.pool).__module__.endswith(".prefork")
+        return self._pool_is("celery.concurrency.prefork")
 
     def is_solo(self) -> bool:
         """Whether a task blocks the loop, so that even an early acknowledgement is sent after it."""
-        return type(self.worker.pool).__module__.endswith(".solo")
+        return self._pool_is("celery.concurrency.solo")
+
+    def _pool_is(self, module: str) -> bool:
+        return any(base.__module__ == module for base in type(self.worker.pool).__mro__)
 
     def loops_end(self) -> bool:
         """Whether Celery has been asked to stop, by a signal or remote control."""
