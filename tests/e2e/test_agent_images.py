@@ -15,10 +15,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.full]
 VENV = "/opt/shop/venv/bin"
 LAUNCHERS = {
     "venv": [f"{VENV}/python"],
-    "init": [f"{VENV}/dumb-init", "--", f"{VENV}/python"],
+    "tini": ["/usr/bin/tini", "--", f"{VENV}/python"],
     "shell": ["sh", "/srv/shop/entrypoint.sh"],
 }
-"""One pool each: Python off PATH, an init program as PID 1, a shell that starts Python as its child."""
+"""One pool each: Python off PATH, tini as PID 1, a shell that starts Python as its child."""
 ANY = Demand(ups=0, downs=0, loaded=0)
 
 
@@ -35,7 +35,7 @@ def shop(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield running
 
 
-@pytest.mark.parametrize("name", ["venv", "init"])
+@pytest.mark.parametrize("name", ["venv", "tini"])
 def test_a_django_project_in_a_src_layout_is_drained_to_zero(shop: Scene, name: str) -> None:
     shop.story.wait_for_zero(name)
     pods = [pod.name for pod in shop.story.witness.pods(name)]
