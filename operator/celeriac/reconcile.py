@@ -37,6 +37,8 @@ STILL_GOING_SECONDS = 2.0
 """A pool that was deleted and made anew waits for the garbage collector, looking this often."""
 REFUSED_RETRY_SECONDS = 15.0
 """A refused Deployment is offered again after this long: a quota or a policy may have been mended meanwhile."""
+AGENT_SECONDS = 5.0
+"""While a Pod waits to be started, its agent's ConfigMap is looked for this often: somebody may have deleted it."""
 
 
 class Autoscaling(Protocol):
@@ -105,6 +107,7 @@ class Reconciler:
         self._metrics = metrics
         self._may_act = may_act
         self._applied: dict[PoolKey, _Applied] = {}
+        self._agent_looked_for: dict[PoolKey, float] = {}
 
     async def reconcile(self, key: PoolKey) -> None:
         """Reconcile one pool. Raises ApiError where the API server is not to be had: the queue tries again."""
@@ -145,6 +148,7 @@ class Reconciler:
     def _forget(self, key: PoolKey) -> None:
         """The garbage collector removes the children of a deleted pool, by their owner reference."""
         self._applied.pop(key, None)
+        self._agent_looked_for.pop(key, None)
         self._queue.forget(key)
         self._metrics.forget(key)
         self._reporter.forget(key)
@@ -166,7 +170,7 @@ class Reconciler:
         applied = self._applied.get(pool.key)
         if applied is not None and applied.source == source:
             if live is not None and applied.result == live.fingerprint:
-                return None
+                return await self._keep_agent(pool, source)
             if applied.refusal is not None and time.monotonic() < applied.retry_at:
                 return applied.refusal
         if live is None and not await self._still_exists(known):
@@ -186,11 +190,30 @@ class Reconciler:
             return False
         return bool(body["metadata"]["uid"] == known.uid)
 
+    async def _keep_agent(self, pool: WorkerPool, source: _Source) -> Condition | None:
+        """A Pod without the ConfigMap that it mounts would wait for ever: make it anew if it is gone."""
+        waiting = any(pod.phase == "Pending" and not pod.terminating for pod in self._store.pods(pool.key))
+        if not pool.agent or not waiting:
+            return None
+        now = time.monotonic()
+        if now < self._agent_looked_for.get(pool.key, 0.0) + AGENT_SECONDS:
+            return None
+        self._agent_looked_for[pool.key] = now
+        self._queue.add_after(pool.key, AGENT_SECONDS)
+        try:
+            await self._ensure_agent(pool)
+        except ApiError:
+            return await self._apply_anew(pool, source)  # which says what is in the way
+        return None
+
+    async def _ensure_agent(self, pool: WorkerPool) -> None:
+        await ensure_agent_config(self._api, pool.uid, build_agent_config(pool, self._agent))
+
     async def _apply_anew(self, pool: WorkerPool, source: _Source) -> Condition | None:
         manifest = build_deployment(pool, agent=self._agent, url_has_query=source.url_has_query)
         try:
             if pool.agent:
-                await ensure_agent_config(self._api, pool.uid, build_agent_config(pool, self._agent))
+                await self._ensure_agent(pool)
             body = await ensure_deployment(self._api, pool.uid, manifest)
         except StillGoing:
             self._queue.add_after(pool.key, STILL_GOING_SECONDS)

@@ -4,6 +4,7 @@ There is no node here, so no Pod ever runs: what is shown is what the operator w
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -241,6 +242,22 @@ def test_a_deployment_that_somebody_deletes_or_edits_comes_back(kube: Kube, redi
     kube.patch(DEPLOYMENTS, "ml", {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}})
     kube.wait_for(DEPLOYMENTS, "ml", lambda d: grace_period(d) == 1)
     kube.wait_for(DEPLOYMENTS, "ml", lambda d: grace_period(d) == 3600)
+
+
+def test_an_agent_that_somebody_deletes_comes_back_before_a_pod_needs_it(kube: Kube, redis: RedisServer) -> None:
+    kube.create_pool("ml", redis.celery_url)
+    push(redis, "ml", 1)
+    kube.wait_for_replicas("ml", 1)
+    core: Any = kube.core
+    [agent] = core.list_namespaced_config_map(kube.namespace, label_selector="celeriac.dev/pool=ml").items
+    core.delete_namespaced_config_map(agent.metadata.name, kube.namespace)
+
+    def made_anew() -> bool:
+        found = core.list_namespaced_config_map(kube.namespace, label_selector="celeriac.dev/pool=ml").items
+        others = [each for each in found if each.metadata.uid != agent.metadata.uid]
+        return [(each.metadata.name, each.data) for each in others] == [(agent.metadata.name, agent.data)]
+
+    wait_until(made_anew, "the agent that the pod mounts", seconds=20)
 
 
 def test_an_invalid_field_that_the_api_server_let_through_is_a_condition_and_harms_no_other_pool(
