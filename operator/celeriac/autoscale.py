@@ -339,4 +339,5 @@ class Autoscaler:
 
 def _seed(known: KnownPool) -> Learned:
     """What the last leader had learned, as the status tells it."""
-    return Learned.seeded(runtime_seconds=known.status.get("taskRuntimeSeconds"))
+    runtime, cold_start = known.status.get("taskRuntimeSeconds"), known.status.get("coldStartSeconds")
+    return Learned.seeded(runtime_seconds=runtime, cold_start_seconds=cold_start)

@@ -14,6 +14,7 @@ from celeriac.brokers.types import BrokerDoubt
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.outcome import Outcome
 from celeriac.pool.model import InvalidPool
+from celeriac.scaling.learning import Learned
 from celeriac.scaling.types import Demand, Mode
 from celeriac.store import KnownPool
 
@@ -86,15 +87,30 @@ def _learned(outcome: Outcome, demand: Demand) -> Status:
     """What only the agent's reports tell."""
     if outcome.workers is None:
         return {}
-    runtime, oldest = demand.runtime_seconds, outcome.learned.oldest_seconds if outcome.learned else None
     known = {
         "reserved": outcome.workers.reserved,
         "heldElsewhere": demand.held_elsewhere,
         "deadLetters": outcome.dead_letters,
-        "taskRuntimeSeconds": None if runtime is None else round(runtime, 3),
-        "oldestTaskSeconds": None if oldest is None else round(oldest),
+        "taskRuntimeSeconds": _rounded(demand.runtime_seconds, 3),
+        **_counted(outcome.learned),
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _counted(learned: Learned | None) -> Status:
+    """What the operator has seen of tasks and pods that came and went. Rounded, so that a rate comes to rest at 0."""
+    if learned is None:
+        return {}
+    return {
+        "oldestTaskSeconds": round(learned.oldest_seconds),
+        "arrivalsPerSecond": _rounded(learned.arrival_rate, 2),
+        "departuresPerSecond": _rounded(learned.departure_rate, 2),
+        "coldStartSeconds": _rounded(learned.cold_start_seconds if learned.cold_starts else None, 1),
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def urgent(status: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -39,6 +39,9 @@ STATUS = {
     "deadLetters": 1,
     "oldestTaskSeconds": 42.5,
     "taskRuntimeSeconds": 0.125,
+    "arrivalsPerSecond": 12.5,
+    "departuresPerSecond": 0.04,
+    "coldStartSeconds": 2.5,
     "idleSince": "2026-01-02T03:04:05Z",
     "decision": {"reason": "Backlog", "message": "120 waiting, 12 running", "time": "2026-01-02T03:04:05Z"},
     "conditions": [

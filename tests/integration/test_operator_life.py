@@ -1,5 +1,7 @@
 """The life of the operator itself: restarts that forget nothing, refusals that are told, what it must not read."""
 
+import json
+
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
@@ -59,6 +61,25 @@ def test_a_restart_leaves_the_status_and_its_idle_clock_as_they_are_and_hands_th
         assert kube.get(POOLS, "ml")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
         push(redis, "ml", 1)
         kube.wait_for_replicas("ml", 1)
+
+
+def test_what_was_learned_of_a_pool_survives_the_operator(
+    kube: Kube, control_plane: ControlPlane, namespace: str
+) -> None:
+    learned = {"taskRuntimeSeconds": 30.5, "coldStartSeconds": 7.5}
+    names = {"celeriac_pool_task_runtime_seconds": 30.5, "celeriac_pool_cold_start_seconds": 7.5}
+    series = [f'{name}{{namespace="{namespace}",pool="ml"}} {value}' for name, value in names.items()]
+    with RedisServer() as redis, OperatorProcess(control_plane.kubeconfig, namespace) as operator:
+        kube.create_pool("ml", redis.celery_url)
+        kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
+        assert operator.stop() == 0
+        patch = json.dumps({"status": learned})
+        arguments = ("--subresource=status", "--type=merge", f"--patch={patch}")
+        control_plane.kubectl("patch", "cwp", "ml", f"--namespace={namespace}", *arguments)
+        operator.forget_log()
+        operator.start()
+        operator.wait_for_log("this replica leads")
+        wait_until(lambda: all(line in operator.metrics() for line in series), str(series), seconds=20)
 
 
 def test_a_refused_scale_is_told_and_not_tried_twice_a_second(

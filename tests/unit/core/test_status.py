@@ -175,7 +175,7 @@ def with_workers(*pods: PodRecord, **marks: str) -> Outcome:
     """An outcome of a pool whose workers report, each of them runs two tasks."""
     reports = {each.uid: worker_report(each.uid, active=2, reserved=1) for each in pods}
     workers = Observer().observe(pods, reports, marks, 4, 0.0)
-    learned = Learned.seeded(runtime_seconds=1.23456)
+    learned = Learned.seeded(runtime_seconds=1.23456, cold_start_seconds=2.04)
     demand = Demand(waiting=1, running=2, current_replicas=1, held_elsewhere=3, agent=True, runtime_seconds=1.23456)
     return replace(outcome(1, 2, 1), demand=demand, workers=workers, learned=learned, dead_letters=2)
 
@@ -183,13 +183,18 @@ def with_workers(*pods: PodRecord, **marks: str) -> Outcome:
 def test_what_the_workers_report_is_in_the_status() -> None:
     view = View(known=known(), deployment=deployment(1, 1), outcome=with_workers(worker_pod()))
     status = build_status(view, {}, NOW, "selector")
-    told = ("reserved", "heldElsewhere", "deadLetters", "taskRuntimeSeconds", "oldestTaskSeconds")
+    counts = ("reserved", "heldElsewhere", "deadLetters")
+    times = ("taskRuntimeSeconds", "oldestTaskSeconds", "coldStartSeconds")
+    told = (*counts, *times, "arrivalsPerSecond", "departuresPerSecond")
     assert {name: status[name] for name in told} == {
         "reserved": 1,
         "heldElsewhere": 3,
         "deadLetters": 2,
         "taskRuntimeSeconds": 1.235,
         "oldestTaskSeconds": 0,
+        "coldStartSeconds": 2.0,
+        "arrivalsPerSecond": 0.0,
+        "departuresPerSecond": 0.0,
     }
 
 
