@@ -12,6 +12,7 @@ import pytest
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.helm import chart_cluster, helm, install  # noqa: F401 (fixtures)
 from tests.integration.live_pool import api, pool, pools  # noqa: F401 (fixtures)
+from tests.integration.one_redis import one_server, server  # noqa: F401 (fixtures)
 
 LONGEST = ("operator_process", "scaling_stories", "worker_command", "demo_app", "operator_life", "chart", "missing_crd")
 _numbers = itertools.count(1)

@@ -4,7 +4,6 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,21 +23,6 @@ from tests.integration.brokers import WAIT_SECONDS, broker_of, eventually, produ
 from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def one_server() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
-@pytest.fixture
-def server(one_server: RedisServer) -> RedisServer:
-    """A Redis without data and without statistics."""
-    with one_server.client() as client:
-        client.flushall()
-        client.config_resetstat()
-    return one_server
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,6 @@ LAYOUT = QueueLayout()
 AGENT = Path(__file__).parents[2] / "worker-image" / "agent" / "celeriac_agent.py"
 MANY = 10_000
 MANY_SECONDS = 2.0
-
-
-@pytest.fixture(scope="module")
-def one_server() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
-@pytest.fixture
-def server(one_server: RedisServer) -> RedisServer:
-    with one_server.client() as client:
-        client.flushall()
-    return one_server
 
 
 @pytest.fixture
