@@ -41,6 +41,7 @@ def test_a_topic_message_goes_back_to_each_of_its_queues_and_a_broadcast_to_none
 @pytest.mark.parametrize("spec", once(quick=["eventlet"], variables=EXCHANGES, queues=ALL_QUEUES))
 def test_a_broadcast_reaches_every_worker_once(rig: Rig, spec: Spec) -> None:
     rig.start(spec, spec)
+    rig.wait_for(lambda: _subscriptions(rig) >= 4, "both hear broadcasts and remote control")
     rig.send("all-of-you", exchange=EVERYONE, declare=[EVERYONE], routing_key="celery", runs=2)
     rig.settle()
     assert rig.account().problems == {}
@@ -50,6 +51,7 @@ def test_a_broadcast_reaches_every_worker_once(rig: Rig, spec: Spec) -> None:
 def test_a_chord_and_retries_and_revoked_tasks_while_a_pod_drains(rig_with_results: Rig, spec: Spec) -> None:
     rig = rig_with_results
     first, second = rig.start(spec, spec)
+    rig.wait_for(lambda: _subscriptions(rig) >= 2, "both hear remote control")
     replies = rig.sender.control.revoke("revoked", reply=True, timeout=3)
     assert len(replies) == 2
     parts = [f"part-{number:02}" for number in range(20)]
@@ -94,3 +96,8 @@ def test_an_eta_task_moves_to_another_worker_and_runs_in_time(rig: Rig, spec: Sp
     starts = [line.at for line in rig.ledger.lines() if line.event == "started"]
     assert all(due - 0.5 < at < due + 3 for at in starts)
     assert rig.account().problems == {}
+
+
+def _subscriptions(rig: Rig) -> int:
+    """Of all workers: Redis keeps nothing for who comes late."""
+    return sum(int(client["psub"]) for client in rig.client.client_list())

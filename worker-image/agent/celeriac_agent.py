@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 import celery
 import kombu
 import redis
+from billiard.pool import READY
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state as worker_state
@@ -640,6 +641,9 @@ class Slots:
     def __init__(self) -> None:
         self.passed: dict[int, Slot] = {}
         self.settling: dict[str, Settling] = {}
+        self.orphans: dict[
+            int, Slot
+        ] = {}  # what runs over a reconnect and is nobody's, by the job's number in the pool
         self.foreign: set[object] = set()  # what was handed to the pool by others than Celery's requests
         self.lost: set[str] = set()  # tags whose child died under them
         self.mean_seconds = SHORT_SECONDS  # of the latest tasks, weighted towards the last
@@ -652,19 +656,8 @@ class Slots:
         return slot
 
     def accepted(self, slot: Slot, child: int | None = None) -> None:
-        """Note that a slot of the pool has taken the request: with prefork, the child of that pid.
-
-        Before Celery 5.6 the end of a task that ran over a reconnect is never heard of on prefork. A child runs one
-        task at a time: the next one tells that the one before has ended.
-        """
+        """Note that a slot of the pool has taken the request: with prefork, the child of that pid."""
         slot.since, slot.child = time.monotonic(), child
-        if child is None:
-            return
-        for other in list(self.passed.values()):
-            if other.child == child and other is not slot:
-                worker_state.active_requests.discard(other.request)
-                worker_state.reserved_requests.discard(other.request)
-                self.leave(other)
 
     def leave(self, slot: Slot, succeeded: bool = False) -> None:
         """Note that a request has ended; called from any thread, more than once."""
@@ -690,6 +683,9 @@ class Slots:
                 continue
             if slot.request not in worker_state.reserved_requests and slot.request not in worker_state.active_requests:
                 self.leave(slot)
+        for job, slot in list(self.orphans.items()):
+            if not start_ticks(slot.child or 0):
+                self.end_orphan(job)
         again = set()
         for tag, end in list(self.settling.items()):
             if not end.message.acknowledged:
@@ -724,13 +720,28 @@ class Slots:
         running = [slot.since for slot in list(self.passed.values()) if slot.since is not None]
         return self.mean_seconds < SHORT_SECONDS and all(now - since < SHORT_SECONDS for since in running)
 
+    def acknowledged(self) -> set[str]:
+        """The tags of messages that must not run again, whether Redis has been told or not."""
+        early = {slot.tag for slot in list(self.passed.values()) if slot.tag and slot.request.acknowledged}
+        return early | {tag for tag, end in list(self.settling.items()) if end.finished}
+
     def orphan(self) -> None:
         """After a reconnect that Celery did not carry its requests over: what runs has no message here any more."""
         self.settling.clear()
         for slot in list(self.passed.values()):
             if slot.since is None:
                 self.passed.pop(id(slot.request), None)
+            elif slot.child is not None:
+                self.orphans[slot.result._job] = slot
             slot.tag = ""  # the message may come back to this very worker, under the same tag
+
+    def end_orphan(self, job: int) -> None:
+        """Note that a child has ended what it ran over a reconnect, or has died; Celery does not hear of it."""
+        slot = self.orphans.pop(job, None)
+        if slot is not None:
+            worker_state.active_requests.discard(slot.request)
+            worker_state.reserved_requests.discard(slot.request)
+            self.leave(slot)
 
     def tags(self) -> set[str]:
         """The tags of all messages that must not be given back."""
@@ -809,8 +820,8 @@ class Channel:
             self._restore_by_stamp()
         if hooks.drain:
             self._fetch_unless_drained()
-        if hooks.inflight and hooks.have("keep-running"):
-            self._keep_running_tasks()
+        if hooks.inflight:
+            (self._keep_running_tasks if hooks.have("keep-running") else self._acknowledge_before_restoring)()
 
     def give_up_own_keys(self, options: Mapping[str, Any]) -> None:
         """Return to the application's own keys; only before anything was consumed."""
@@ -929,11 +940,29 @@ class Channel:
 
         qos.restore_unacked_once = restore_unacked_once
 
+    def _acknowledge_before_restoring(self) -> None:
+        qos, slots = self.qos, self.agent.slots
+        original = qos.restore_unacked_once
+
+        def restore_unacked_once(*args: Any, **kwargs: Any) -> Any:
+            time.sleep(0)  # a greenlet that was handed a task begins it now, and acknowledges early
+            for tag in slots.acknowledged():
+                try:
+                    qos.ack(tag)
+                except Exception as error:
+                    qos._quick_ack(tag)  # the next connection's channel acknowledges it
+                    self.agent.failed("acknowledge", error)
+            return original(*args, **kwargs)
+
+        qos.restore_unacked_once = restore_unacked_once
+
     def adopt(self, slots: Slots) -> set[str]:
         """After a reconnect: acknowledge through this channel what is still running; returns the tags to be kept."""
         slots.cancel_queued()
         slots.prune()  # tasks that Celery has cancelled are nobody's
         if not self.agent.hooks.have("keep-running"):
+            for tag in slots.acknowledged():
+                self.qos.ack(tag)
             slots.orphan()
             return set()
         kept = set()
@@ -1416,6 +1445,23 @@ def is_lost_child(error: Any) -> bool:
     return type(cause).__name__ in ("WorkerLostError", "SystemExit", "KeyboardInterrupt")
 
 
+def hear_of_orphans(pool: Any, slots: Slots) -> None:
+    """Learn when children of prefork end what they ran over a reconnect.
+
+    Before Celery 5.6 a reconnect empties the pool's book of jobs, and the ends of those that run are told to nobody.
+    """
+    handlers = pool._result_handler.state_handlers
+    on_ready = handlers[READY]
+
+    def heard(job: int, *args: Any) -> None:
+        try:
+            on_ready(job, *args)
+        finally:
+            slots.end_orphan(job)
+
+    handlers[READY] = heard
+
+
 def acknowledge_at_the_end(consumer: Any) -> None:
     """Send what tasks that ended after the loop have to say, before the channel puts back all that is unacknowledged.
 
@@ -1483,6 +1529,8 @@ class Agent:
             self.report.describe(consumer)
             if first:
                 acknowledge_at_the_end(consumer)
+                if self.is_prefork() and not self.hooks.have("keep-running"):
+                    self._attempt("listen to the pool", hear_of_orphans, self.worker.pool._pool, self.slots)
             self.channel = channel
             channel.take_over()
             self._restore(channel, first)

@@ -104,8 +104,9 @@ def hold_the_gil(self: Any, seconds: float) -> None:
 
 
 @task(acks_late=True, reject_on_worker_lost=True)
-def poison(self: Any) -> None:
-    """Kill the process that runs it, as the kernel does when memory is short."""
+def poison(self: Any, seconds: float = 0) -> None:
+    """Kill the process that runs it after some seconds, as the kernel does when memory is short."""
+    time.sleep(seconds)
     os.kill(os.getpid(), 9)
 
 
