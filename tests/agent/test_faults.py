@@ -29,6 +29,7 @@ def test_a_cut_connection_neither_loses_nor_doubles_what_runs(rig: Rig, spec: Sp
     rig.send(*tasks, args=[4])
     running = tasks[: spec.slots_in_truth]
     rig.running(*running)
+    worker.fresh()  # it has fetched what it may: what is on its way when a connection breaks is nobody's
     rig.client.client_kill_filter(_type="normal", skipme=True)
     worker.wait_for(lambda report: report["state"] == "consuming" and report["errors"] >= 0, "it is back")
     rig.settle(seconds=90)

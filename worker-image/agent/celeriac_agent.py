@@ -30,6 +30,7 @@ from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ BACK_OFF_SECONDS = 5.0  # and how rarely
 VISIBILITY_SECONDS = 10 * 365 * 86400  # the operator restores, not the clock
 STARTED_SCORE = 1e12  # added to a message's score in the index of unacked messages once it was started
 AHEAD = 5  # slots times this are reserved while tasks are short: what Celery's default multiplier amounts to
+HANDED_SECONDS = 1.0  # a child that was handed a task has begun it by then
 SETTLE_SECONDS = 10.0  # an acknowledgement that was not sent by then failed
 SHORT_SECONDS = 0.1  # tasks that take less are worth fetching ahead of,
 PATIENCE_TICKS = 5  # and what was fetched ahead of longer ones goes back after so many ticks
@@ -619,6 +621,10 @@ class Slot:
         """The future of the threads pool in which the request waits, or None."""
         return getattr(self.result, "f", None)
 
+    def is_handed_over(self) -> bool:
+        """Whether a child of prefork was given the request, and has not been heard of since."""
+        return self.since is None and getattr(self.result, "_write_to", None) is not None
+
 
 @dataclass
 class Settling:
@@ -932,6 +938,7 @@ class Channel:
             cancels = agent.app.conf.get("worker_cancel_long_running_tasks_on_connection_loss")
             if worker.blueprint.state != bootsteps.RUN or agent.stopping or cancels or agent.loops_end():
                 return original(*args, **kwargs)
+            self._hear_of_starts()
             # The connection was lost. After the reconnect, all that is not really running is restored.
             qos._on_collect.cancel()
             qos._delivered.clear()
@@ -945,7 +952,7 @@ class Channel:
         original = qos.restore_unacked_once
 
         def restore_unacked_once(*args: Any, **kwargs: Any) -> Any:
-            time.sleep(0)  # a greenlet that was handed a task begins it now, and acknowledges early
+            self._hear_of_starts()
             for tag in slots.acknowledged():
                 try:
                     qos.ack(tag)
@@ -955,6 +962,16 @@ class Channel:
             return original(*args, **kwargs)
 
         qos.restore_unacked_once = restore_unacked_once
+
+    def _hear_of_starts(self) -> None:
+        agent = self.agent
+        try:
+            if agent.is_prefork():
+                hear_of_starts(agent.worker.pool._pool, agent.slots)
+            else:
+                time.sleep(0)  # a greenlet that was handed a task begins it now
+        except Exception as error:
+            agent.failed("hear what was started", error)
 
     def adopt(self, slots: Slots) -> set[str]:
         """After a reconnect: acknowledge through this channel what is still running; returns the tags to be kept."""
@@ -1460,6 +1477,18 @@ def hear_of_orphans(pool: Any, slots: Slots) -> None:
             slots.end_orphan(job)
 
     handlers[READY] = heard
+
+
+def hear_of_starts(pool: Any, slots: Slots) -> None:
+    """Read what the children of prefork have to say, until each that was handed a task has begun it.
+
+    The parent reads of it in its loop, which the loss of a connection has ended: a task that was handed over just then
+    would be put back, and run twice.
+    """
+    deadline = time.monotonic() + HANDED_SECONDS
+    while time.monotonic() < deadline and any(slot.is_handed_over() for slot in list(slots.passed.values())):
+        for pipe in wait(list(pool._fileno_to_outq), TICK_SECONDS):
+            pool.handle_result_event(pipe)
 
 
 def acknowledge_at_the_end(consumer: Any) -> None:
