@@ -1596,6 +1596,7 @@ class Agent:
     def _restore(self, channel: Channel, first: bool) -> None:
         """Put back what this process held over a reconnect and does not run, and what earlier starts left behind."""
         if not self.hooks.inflight:
+            self.slots.orphan()
             return
         if not first:
             kept = channel.adopt(self.slots)
