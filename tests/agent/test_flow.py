@@ -25,6 +25,15 @@ def test_pods_come_and_go_under_flow_and_the_ledger_stays_clean(rig: Rig, spec: 
     assert rig.account().problems == {}
 
 
+@pytest.mark.parametrize("spec", once(quick=["threads", "gevent", "eventlet"]))
+def test_a_slot_that_is_free_is_filled_at_once_though_nothing_waits_in_the_worker(rig: Rig, spec: Spec) -> None:
+    rig.start(spec)
+    tasks = [f"t{number:02}" for number in range(20 * spec.slots_in_truth)]
+    rig.send(*tasks, args=[0.2])
+    # A loop that is not woken looks again after 2 s: that would be 40 s, for what takes 4.
+    rig.wait_for(lambda: len(rig.ledger.ended()) == len(tasks), "all are done", seconds=15)
+
+
 @pytest.mark.full
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("spec", workers(slots=4))

@@ -916,7 +916,7 @@ class Channel:
             # The reply of a BRPOP has to be read, free slots or not: what is in it is in no list any more.
             if drain.token or raw._in_poll:
                 return True
-            return (prefetch is None or prefetch.has_room()) and can_consume()
+            return (prefetch is None or prefetch.finds_room()) and can_consume()
 
         qos.can_consume = can_consume_or_drain
         self._fetch_unless_marked(raw)
@@ -1125,6 +1125,36 @@ class Prefetch:
         self.agent = agent
         self._ahead = False
         self._waits: dict[str, int] = {}  # tag: ticks
+        self._starving = False
+        self._bell: tuple[int, int] | None = None  # the two ends of a pipe
+
+    def finds_room(self) -> bool:
+        """Whether one more message may be fetched. On green pools the loop waits here for a slot, as at the gate.
+
+        Otherwise it would sleep for up to 2 s whatever ends meanwhile.
+        """
+        if not self.has_room() and getattr(self.agent.worker.pool, "is_green", False) and self.agent.gate is not None:
+            self.agent.gate.await_slot()
+        self._starving = not self.has_room()
+        return not self._starving
+
+    def listen(self, hub: Any) -> None:
+        """Let the loop wake up when a thread has ended a task. The hub forgets this with each connection."""
+        if self._bell is None:
+            self._bell = os.pipe()
+            for end in self._bell:
+                os.set_blocking(end, False)
+        hub.add_reader(self._bell[0], self._heard, self._bell[0])
+
+    def ring(self) -> None:
+        """A slot is free, says whichever thread: wake the loop if it had found no room."""
+        if self._starving and self._bell is not None:
+            self._starving = False
+            os.write(self._bell[1], b"!")
+
+    @staticmethod
+    def _heard(end: int) -> None:
+        os.read(end, 1024)
 
     def has_room(self) -> bool:
         """Whether one more message may be fetched."""
@@ -1342,7 +1372,7 @@ class Gate:
         if getattr(self.worker.pool, "is_green", False):
             agent.drain.at_gate.add(tag)
             try:
-                self._await_slot()
+                self.await_slot()
             finally:
                 agent.drain.at_gate.discard(tag)
             if request not in worker_state.reserved_requests:
@@ -1365,7 +1395,7 @@ class Gate:
         """Whether nothing may start: a mark, or the worker ends and puts back at its end what it had not started."""
         return bool(self.agent.drain.token) or self.agent.loops_end()
 
-    def _await_slot(self) -> None:
+    def await_slot(self) -> None:
         """Wait for a free greenlet here, where a drain or the worker's end can interrupt, not within the pool.
 
         The loop itself waits here, so that what runs has to be acknowledged from here: early means early.
@@ -1429,7 +1459,7 @@ class Gate:
                 succeeded = bool(args) and isinstance(args[0], tuple) and not args[0][0]
                 return result
             finally:
-                agent.slots.leave(slot, succeeded)
+                agent.left(slot, succeeded)
 
         def on_failure(exc_info: Any, *args: Any, **kwargs: Any) -> Any:
             if is_lost_child(getattr(exc_info, "exception", None)):
@@ -1438,7 +1468,7 @@ class Gate:
             try:
                 return failure(exc_info, *args, **kwargs) if failure else None
             finally:
-                agent.slots.leave(slot)
+                agent.left(slot)
 
         def on_timeout(soft: bool, *args: Any, **kwargs: Any) -> Any:
             slot.ending = slot.ending or not soft
@@ -1526,6 +1556,7 @@ class Agent:
         self.report, self.reporter = Report(self), Reporter(self)
         self.marks: StartedMarks | None = None
         self.prefetch: Prefetch | None = None
+        self.gate: Gate | None = None
         self.given_back = self.restored = self.dead = self.errors = 0
         self._timer: Any = None
         self._told: set[str] = set()
@@ -1631,6 +1662,8 @@ class Agent:
         self._timer = consumer.timer.call_repeatedly(TICK_SECONDS, self.tick)
         if not self.is_prefork() and not getattr(self.worker.pool, "is_green", False):
             self.reporter.start_thread()
+            if self.prefetch is not None and consumer.hub is not None:
+                self.prefetch.listen(consumer.hub)
 
     # -- while it runs
 
@@ -1654,6 +1687,12 @@ class Agent:
         late = slot.request.task.acks_late or self.is_solo()
         if late and self.marks is not None and self.hooks.inflight and self.hooks.have("started-mark"):
             self.marks.mark(slot.tag)
+
+    def left(self, slot: Slot, succeeded: bool = False) -> None:
+        """A request has ended, and there may be room for another."""
+        self.slots.leave(slot, succeeded)
+        if self.prefetch is not None:
+            self.prefetch.ring()
 
     def disconnected(self) -> None:
         """The connection was lost, or the worker is stopping."""
@@ -1739,7 +1778,8 @@ class WorkerStep(bootsteps.StartStopStep):
         agent = agent_of(worker)
         if agent is not None and agent.hooks.have("process-task"):
             try:
-                Gate(agent, worker).install()
+                agent.gate = Gate(agent, worker)
+                agent.gate.install()
             except Exception as error:
                 agent.hooks.lose("process-task")
                 agent.failed("install the gate", error)
