@@ -1,8 +1,8 @@
 """``python -m tests.agent.cost [VERSION] [POOL]...``: what the agent costs a worker, measured side by side.
 
 Idle: CPU in percent of one core, resident memory in MiB, commands a second on Redis, over some seconds each. Busy: how
-long a thousand tasks of 10 ms take, and a hundred of 200 ms. Workers with and without the agent take turns, so that the machine's moods hit both
-alike; the ratio is that of the medians. It prints what it measures and asserts nothing.
+long a thousand tasks of 10 ms take, and a hundred of 200 ms. Workers with and without the agent take turns, so that the
+machine's moods hit both alike; the ratio is that of the medians. It prints what it measures and asserts nothing.
 """
 
 from __future__ import annotations
