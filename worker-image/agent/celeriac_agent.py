@@ -37,7 +37,6 @@ from typing import Any, NamedTuple
 import celery
 import kombu
 import redis
-from billiard.pool import READY
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state as worker_state
@@ -647,9 +646,7 @@ class Slots:
     def __init__(self) -> None:
         self.passed: dict[int, Slot] = {}
         self.settling: dict[str, Settling] = {}
-        self.orphans: dict[
-            int, Slot
-        ] = {}  # what runs over a reconnect and is nobody's, by the job's number in the pool
+        self.orphans: dict[int, Slot] = {}  # what runs over a reconnect, by the number of the pool's job
         self.foreign: set[object] = set()  # what was handed to the pool by others than Celery's requests
         self.lost: set[str] = set()  # tags whose child died under them
         self.mean_seconds = SHORT_SECONDS  # of the latest tasks, weighted towards the last
@@ -1497,6 +1494,8 @@ def hear_of_orphans(pool: Any, slots: Slots) -> None:
 
     Before Celery 5.6 a reconnect empties the pool's book of jobs, and the ends of those that run are told to nobody.
     """
+    from billiard.pool import READY
+
     handlers = pool._result_handler.state_handlers
     on_ready = handlers[READY]
 
@@ -1590,7 +1589,7 @@ class Agent:
             if first:
                 acknowledge_at_the_end(consumer)
                 if self.is_prefork() and not self.hooks.have("keep-running"):
-                    self._attempt("listen to the pool", hear_of_orphans, self.worker.pool._pool, self.slots)
+                    self._listen_to_children()
             self.channel = channel
             channel.take_over()
             self._restore(channel, first)
@@ -1603,6 +1602,13 @@ class Agent:
             self.failed("start", error)
             if not self._registered:
                 self._give_up_own_keys(channel)
+
+    def _listen_to_children(self) -> None:
+        try:
+            hear_of_orphans(self.worker.pool._pool, self.slots)
+        except Exception as error:
+            self.hooks.lose("children")
+            self.failed("listen to the children", error)
 
     def _give_up_own_keys(self, channel: Channel) -> None:
         """Nobody would find what an unregistered process holds: leave it to the application's keys and timeout."""
