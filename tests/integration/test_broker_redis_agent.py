@@ -151,13 +151,6 @@ async def test_prefix_separator_and_priorities_are_those_of_the_process(
     assert (ids(server, "shop:mail"), ids(server, "shop:mail:5")) == (["p0", "p4"], ["p5", "p9"])
 
 
-def until_somebody_waits(server: RedisServer) -> None:
-    """Until a client is blocked in a BRPOP."""
-    with server.client() as client:
-        while not client.info("clients")["blocked_clients"]:
-            pass
-
-
 async def test_a_worker_that_waits_on_all_priorities_is_given_the_most_urgent_of_what_comes_back(
     server: RedisServer, broker: RedisBroker
 ) -> None:
@@ -168,7 +161,11 @@ async def test_a_worker_that_waits_on_all_priorities_is_given_the_most_urgent_of
     with server.client() as client:
         steps = ["mail", *(f"mail\x06\x16{step}" for step in (3, 6, 9))]
         waiting = asyncio.create_task(asyncio.to_thread(client.brpop, steps, 30))
-        await asyncio.to_thread(until_somebody_waits, server)
+
+        async def somebody_waits() -> bool:
+            return bool(client.info("clients")["blocked_clients"])
+
+        await eventually(somebody_waits)
         await broker.restore(await the_process(broker), died=False)
         key, _ = await waiting
         assert key == "mail"
