@@ -724,8 +724,12 @@ class Slots:
         return self.mean_seconds < SHORT_SECONDS and all(now - since < SHORT_SECONDS for since in running)
 
     def acknowledged(self) -> set[str]:
-        """The tags of messages that must not run again, whether Redis has been told or not."""
-        early = {slot.tag for slot in list(self.passed.values()) if slot.tag and slot.request.acknowledged}
+        """The tags of messages that must not run again, and of which Redis may not have been told."""
+        early = {
+            slot.tag
+            for slot in list(self.passed.values())
+            if slot.tag and slot.request.acknowledged and not slot.request.message.acknowledged
+        }
         return early | {tag for tag, end in list(self.settling.items()) if end.finished}
 
     def orphan(self) -> None:
@@ -821,21 +825,23 @@ class Channel:
         if hooks.inflight:
             self._stamp_deliveries()
             self._restore_by_stamp()
+            if hooks.have("keep-running"):
+                self._keep_running_tasks()
+            else:
+                self._acknowledge_before_restoring()
         if hooks.drain:
             self._fetch_unless_drained()
-        if hooks.inflight:
-            (self._keep_running_tasks if hooks.have("keep-running") else self._acknowledge_before_restoring)()
 
     def give_up_own_keys(self, options: Mapping[str, Any]) -> None:
         """Return to the application's own keys; only before anything was consumed."""
         own = type(self.raw)
+        later = self.consumer.connection.transport_options  # of channels that are yet to be made
         for name in self.agent.keys.transport_options():
             setattr(self.raw, name, options.get(name, getattr(own, name)))
             self.qos.__dict__.pop(name, None)
-        later = self.consumer.connection.transport_options  # of channels that are yet to be made
-        for name in self.agent.keys.transport_options():
             later.pop(name, None)
-            later.update({name: options[name]} if name in options else {})
+            if name in options:
+                later[name] = options[name]
 
     def polling(self) -> bool:
         """Whether a BRPOP is pending, on any channel: its reply may hold a message that is in no list any more."""
@@ -1130,7 +1136,7 @@ class Prefetch:
 
         Otherwise it would sleep for up to 2 s whatever ends meanwhile.
         """
-        if not self.has_room() and getattr(self.agent.worker.pool, "is_green", False) and self.agent.gate is not None:
+        if not self.has_room() and self.agent.is_green() and self.agent.gate is not None:
             self.agent.gate.await_slot()
         self._starving = not self.has_room()
         return not self._starving
@@ -1366,7 +1372,7 @@ class Gate:
         """Hand a request to the pool, or hold it until the loop gives it back."""
         agent = self.agent
         tag = request.message.delivery_tag
-        if getattr(self.worker.pool, "is_green", False):
+        if agent.is_green():
             agent.drain.at_gate.add(tag)
             try:
                 self.await_slot()
@@ -1666,7 +1672,7 @@ class Agent:
             # Timers of green pools return their first greenlet, which is over; its entry is what repeats.
             getattr(self._timer, "entry", self._timer).cancel()
         self._timer = consumer.timer.call_repeatedly(TICK_SECONDS, self.tick)
-        if not self.is_prefork() and not getattr(self.worker.pool, "is_green", False):
+        if not self.is_prefork() and not self.is_green():
             self.reporter.start_thread()
             if self.prefetch is not None and consumer.hub is not None:
                 self.prefetch.listen(consumer.hub)
@@ -1718,7 +1724,7 @@ class Agent:
         """The worker was told to stop: its loop may not turn again."""
         self.stopping, self.phase = True, "stopping"
         self.slots.cancel_queued()
-        if self.channel is not None and not getattr(self.worker.pool, "is_green", False):
+        if self.channel is not None and not self.is_green():
             self.reporter.start_thread()
 
     def leave(self) -> None:
@@ -1726,7 +1732,7 @@ class Agent:
         self.reporter.stop()
         if self.channel is None or not self.hooks.inflight:
             return
-        if self.store.client.hlen(self.store.unacked) == 0:
+        if self.store.holds_nothing(self.keys):
             self.store.forget(self.identity.process, self.keys.mutex)
 
     # -- small questions
@@ -1742,6 +1748,10 @@ class Agent:
     def is_prefork(self) -> bool:
         """Whether tasks run in children of this process."""
         return self._pool_is("celery.concurrency.prefork")
+
+    def is_green(self) -> bool:
+        """Whether tasks run in greenlets of the loop's own thread."""
+        return bool(getattr(self.worker.pool, "is_green", False))
 
     def is_solo(self) -> bool:
         """Whether a task blocks the loop, so that even an early acknowledgement is sent after it."""
