@@ -11,9 +11,9 @@ import asyncio
 import statistics
 import time
 
+from celeriac.brokers.readings import BrokerAddress, QueueSet
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.url import parse
-from celeriac.brokers.types import BrokerAddress, QueueSet
 from tests.integration.redis_server import HOST, RedisServer
 
 POOLS = (1, 100, 1000)

@@ -15,9 +15,9 @@ from typing import Any
 
 from celery import Celery
 
+from celeriac.brokers.readings import Broker, BrokerAddress, BrokerDoubt, PoolReading, QueueSet
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.url import parse
-from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, PoolReading, QueueSet
 from tests.integration.redis_server import RedisServer
 
 WAIT_SECONDS = 60.0

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from celeriac.names import BROKER_ANNOTATION, POOL_LABEL, WORKER_CONTAINER
+from celeriac.api.names import BROKER_ANNOTATION, POOL_LABEL, WORKER_CONTAINER
 from tests.integration.kube import Body, Kube
 
 OUT_OF_SERVICE = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from kubernetes.client import ApiException
 
-from celeriac.names import DRAIN_ANNOTATION
+from celeriac.api.names import DRAIN_ANNOTATION
 from celeriac.resources.agent import AGENT_DIR
 from tests.integration.kube import Body, Kube
 from tests.integration.kubelet import FakeNode, FakePod

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from celeriac.api.keys import PoolKey
 from celeriac.cluster.client import Api
 from celeriac.cluster.paths import PODS, Resource
 from celeriac.cluster.records import DeploymentRecord
-from celeriac.pool.model import PoolKey
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.crds import install_crds
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from celeriac.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
+from celeriac.api.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
 from tests.cluster.errors import ClusterError
 from tests.cluster.process import wait_until
 from tests.integration import dying_operator

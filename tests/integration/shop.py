@@ -11,7 +11,7 @@ import json
 import time
 from typing import Any
 
-from celeriac.names import POOL_LABEL
+from celeriac.api.names import POOL_LABEL
 from celeriac.pool.broker import broker_reference
 from celeriac.pool.parse import parse_pool
 from tests.cluster.control_plane import ControlPlane

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from celeriac.api.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
 from celeriac.cluster.agent_config import KEPT, ensure_agent_config, prune_agent_configs
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment
 from celeriac.cluster.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound, StillGoing
 from celeriac.cluster.paths import CONFIG_MAPS, PODS
 from celeriac.cluster.records import PodRecord
-from celeriac.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
 from celeriac.pool.broker import parse_broker_reference
 from celeriac.pool.model import WorkerPool
 from celeriac.resources import build_agent_config, build_deployment
@@ -27,7 +27,7 @@ def spec_of(pool: LivePool) -> WorkerPool:
 
 def agent(pool: LivePool, version: int) -> dict[str, Any]:
     """The ConfigMap of some version of the agent."""
-    return build_agent_config(spec_of(pool), f"VERSION = {version}\n")
+    return build_agent_config(spec_of(pool), {"celeriac_agent.py": f"VERSION = {version}\n"})
 
 
 async def names(api: Api, pool: LivePool) -> set[str]:
@@ -112,9 +112,9 @@ async def test_another_agent_is_a_rollout_of_a_running_pool_and_disabling_it_ano
     spec = spec_of(pool)
     templates = []
     for each, source in (
-        (spec, "VERSION = 1\n"),
-        (spec, "VERSION = 2\n"),
-        (replace(spec, agent=False), "VERSION = 2\n"),
+        (spec, {"a.py": "VERSION = 1\n"}),
+        (spec, {"a.py": "VERSION = 2\n"}),
+        (replace(spec, agent=False), {"a.py": "VERSION = 2\n"}),
     ):
         if each.agent:
             await ensure_agent_config(api, pool.uid, build_agent_config(each, source))

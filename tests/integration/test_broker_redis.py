@@ -13,11 +13,11 @@ import redis.asyncio
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
+from celeriac.brokers.readings import BrokerAddress, BrokerDoubt, QueueReading, QueueSet
 from celeriac.brokers.redis.queries import Count, Entries, Peek, Query, Tags
 from celeriac.brokers.redis.resting import LOOK_THROUGH
 from celeriac.brokers.redis.unacked import EXACT_UP_TO, SAMPLE
-from celeriac.brokers.types import BrokerAddress, BrokerDoubt, QueueReading, QueueSet
 from celeriac.pool.model import QueueLayout
 from tests.integration.brokers import WAIT_SECONDS, broker_of, eventually, producer, read_one, readings, worker
 from tests.integration.redis_server import RedisServer
@@ -295,7 +295,7 @@ async def test_a_queue_name_that_something_else_uses_spoils_only_its_own_pool(
         mail, ml = await broker.read([QueueSet(("mail",)), QueueSet(("ml",))])
     assert readings([mail])[0].waiting == 1
     assert isinstance(ml, BrokerDoubt)
-    assert ml.reason == reasons.BROKER_WRONG_TYPE
+    assert ml.reason == Reason.BROKER_WRONG_TYPE
     assert "'ml'" in str(ml)
 
 

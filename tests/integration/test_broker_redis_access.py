@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import redis
 
-from celeriac import reasons
-from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, QueueReading, QueueSet, TlsMaterial
+from celeriac.api.reasons import Reason
+from celeriac.brokers.readings import Broker, BrokerAddress, BrokerDoubt, QueueReading, QueueSet, TlsMaterial
 from tests.integration.brokers import Clock, broker_of, eventually, read_one, readings
 from tests.integration.redis_server import HOST, RedisServer, free_port
 
@@ -49,7 +49,7 @@ async def test_a_password_is_taken_from_the_url_and_a_wrong_one_is_told_but_not_
         for wrong in (f"redis://:{PASSWORD}-wrong@{HOST}:{server.port}/0", f"redis://{HOST}:{server.port}/0"):
             async with broker_of(BrokerAddress(wrong)) as broker:
                 doubt = await doubt_of(broker)
-            assert doubt.reason == reasons.BROKER_AUTHENTICATION_FAILED
+            assert doubt.reason == Reason.BROKER_AUTHENTICATION_FAILED
             assert "Secret" in str(doubt)
 
 
@@ -85,7 +85,7 @@ async def test_a_queue_that_the_acl_hides_spoils_only_its_own_pool() -> None:
             mail, ml = await broker.read([QueueSet(("mail",)), QueueSet(("ml",))])
     assert readings([mail])[0].waiting == 1
     assert isinstance(ml, BrokerDoubt)
-    assert ml.reason == reasons.BROKER_PERMISSION_DENIED
+    assert ml.reason == Reason.BROKER_PERMISSION_DENIED
     assert "~ml*" in str(ml)
 
 
@@ -93,7 +93,7 @@ async def test_a_database_that_does_not_exist_is_told() -> None:
     with RedisServer() as server:
         async with broker_of(BrokerAddress(f"redis://{HOST}:{server.port}/99")) as broker:
             doubt = await doubt_of(broker)
-    assert doubt.reason == reasons.BROKER_URL_INVALID
+    assert doubt.reason == Reason.BROKER_URL_INVALID
     assert "number" in str(doubt)
 
 
@@ -118,7 +118,7 @@ async def test_a_server_certificate_is_verified_against_the_given_authority() ->
             assert (await read_one(broker, "mail")).waiting == 1
         async with broker_of(address_of(server)) as broker:
             doubt = await doubt_of(broker)
-        assert doubt.reason == reasons.BROKER_TLS_FAILED
+        assert doubt.reason == Reason.BROKER_TLS_FAILED
         assert "spec.broker.tls.caFrom" in str(doubt)
         async with broker_of(BrokerAddress(f"{server.celery_url}?ssl_cert_reqs=CERT_NONE")) as broker:
             assert (await read_one(broker, "mail")).waiting == 1
@@ -138,7 +138,7 @@ async def test_a_client_certificate_is_shown_where_the_server_asks_for_one() -> 
         async with broker_of(address_of(server, material(server, client=False))) as broker:
             doubt = await doubt_of(broker)
     # With TLS 1.3 the refusal comes after the handshake: as an alert, or as a connection that is already closed.
-    assert doubt.reason in (reasons.BROKER_TLS_FAILED, reasons.BROKER_CONNECTION_FAILED)
+    assert doubt.reason in (Reason.BROKER_TLS_FAILED, Reason.BROKER_CONNECTION_FAILED)
     assert "certificateFrom" in str(doubt)
 
 
@@ -245,5 +245,5 @@ async def test_a_master_that_no_sentinel_knows_is_told(tmp_path: Path) -> None:
         address = BrokerAddress(f"sentinel://:{PASSWORD}@{HOST}:{port}/0", sentinel_master="other")
         async with broker_of(address) as broker:
             doubt = await doubt_of(broker)
-    assert doubt.reason == reasons.BROKER_CONNECTION_FAILED
+    assert doubt.reason == Reason.BROKER_CONNECTION_FAILED
     assert "sentinelMaster" in str(doubt)

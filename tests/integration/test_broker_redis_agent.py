@@ -13,11 +13,11 @@ import pytest
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
+from celeriac.brokers.readings import BrokerAddress, BrokerDoubt, Process, QueueSet, Restored
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.takeover import LOOK_THROUGH
 from celeriac.brokers.redis.url import parse
-from celeriac.brokers.types import BrokerAddress, BrokerDoubt, Process, QueueSet, Restored
 from celeriac.pool.model import QueueLayout
 from tests.integration.brokers import eventually, producer, readings, worker
 from tests.integration.gone_worker import POOL_UID, STARTED, GoneWorker, report
@@ -112,7 +112,7 @@ async def test_a_key_of_another_type_spoils_only_the_pool_with_the_agent(
         client.set(f"celeriac:{POOL_UID}:reports", "mine")
     spoiled, plain = await broker.read([MAIL, QueueSet(("mail",))])
     assert isinstance(spoiled, BrokerDoubt)
-    assert spoiled.reason == reasons.BROKER_WRONG_TYPE
+    assert spoiled.reason == Reason.BROKER_WRONG_TYPE
     assert not isinstance(plain, BrokerDoubt)
 
 
@@ -368,7 +368,7 @@ async def test_a_user_with_too_few_rights_is_told_which_are_missing(server: Redi
         process = await the_process(broker)
         with pytest.raises(BrokerDoubt, match=r"grant the ACL user .*@write") as raised:
             await broker.restore(process, died=True)
-    assert raised.value.reason == reasons.BROKER_PERMISSION_DENIED
+    assert raised.value.reason == Reason.BROKER_PERMISSION_DENIED
     with server.client() as client:
         assert client.hlen(gone.unacked) == 1, "nothing is lost"
 
@@ -386,7 +386,7 @@ async def test_a_message_is_not_lost_where_something_else_bears_the_name_of_its_
     async with a_broker(f"redis://celery:s3cr3t@{HOST}:{server.port}/0") as broker:
         with pytest.raises(BrokerDoubt, match="key 'mail'") as raised:
             await broker.restore(await the_process(broker), died=True)
-    assert raised.value.reason == reasons.BROKER_WRONG_TYPE
+    assert raised.value.reason == Reason.BROKER_WRONG_TYPE
     with server.client() as client:
         assert client.hlen(gone.unacked) == 1
 
@@ -479,5 +479,5 @@ async def test_a_broker_that_is_gone_is_a_doubt_that_names_no_password(server: R
     async with a_broker("redis://:s3cr3t@127.0.0.1:1/0") as broker:
         with pytest.raises(BrokerDoubt) as raised:
             await broker.processes([""])
-    assert raised.value.reason == reasons.BROKER_CONNECTION_FAILED
+    assert raised.value.reason == Reason.BROKER_CONNECTION_FAILED
     assert "s3cr3t" not in str(raised.value)

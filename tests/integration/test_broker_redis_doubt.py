@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import pytest
 import redis
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
+from celeriac.brokers.readings import Broker, BrokerAddress, BrokerDoubt, QueueSet
 from celeriac.brokers.redis.broker import LONGEST_RETRY_SECONDS, READING_SECONDS
-from celeriac.brokers.redis.identity import RESTART_HOLD_SECONDS
-from celeriac.brokers.types import Broker, BrokerAddress, BrokerDoubt, QueueSet
+from celeriac.brokers.redis.server_identity import RESTART_HOLD_SECONDS
 from tests.integration.brokers import Clock, broker_of, eventually, read_one
 from tests.integration.redis_server import HOST, RedisServer, free_port
 
@@ -34,14 +34,14 @@ async def reason_of(broker: Broker) -> str | None:
 
 async def test_a_redis_that_is_not_there_is_told() -> None:
     async with broker_of(BrokerAddress(f"redis://{HOST}:{free_port()}/0")) as broker:
-        assert await reason_of(broker) == reasons.BROKER_CONNECTION_FAILED
+        assert await reason_of(broker) == Reason.BROKER_CONNECTION_FAILED
 
 
 async def test_a_host_name_that_nobody_knows_is_told() -> None:
     async with broker_of(BrokerAddress("redis://redis.nowhere.invalid/0")) as broker:
         with pytest.raises(BrokerDoubt, match="host name") as raised:
             await broker.read([QueueSet(("mail",))])
-    assert raised.value.reason == reasons.BROKER_CONNECTION_FAILED
+    assert raised.value.reason == Reason.BROKER_CONNECTION_FAILED
 
 
 async def test_a_redis_that_comes_back_empty_does_not_look_idle_at_once() -> None:
@@ -51,12 +51,12 @@ async def test_a_redis_that_comes_back_empty_does_not_look_idle_at_once() -> Non
         async with broker_of(address_of(server), clock) as broker:
             assert (await read_one(broker, "mail")).waiting == 1
             server.stop()
-            assert await reason_of(broker) == reasons.BROKER_CONNECTION_FAILED
+            assert await reason_of(broker) == Reason.BROKER_CONNECTION_FAILED
             server.restart(empty=True)
             clock.moved += LONGEST_RETRY_SECONDS
-            assert await reason_of(broker) == reasons.BROKER_RESTARTED
+            assert await reason_of(broker) == Reason.BROKER_RESTARTED
             clock.moved += RESTART_HOLD_SECONDS - 1
-            assert await reason_of(broker) == reasons.BROKER_RESTARTED
+            assert await reason_of(broker) == Reason.BROKER_RESTARTED
             clock.moved += 1
             assert (await read_one(broker, "mail")).waiting == 0
 
@@ -68,7 +68,7 @@ async def test_a_redis_that_comes_back_as_a_replica_is_not_believed() -> None:
             assert await reason_of(broker) is None
             server.restart(replicaof=master)
             clock.moved += LONGEST_RETRY_SECONDS
-            await eventually(lambda: is_now(broker, clock, reasons.BROKER_IS_REPLICA))
+            await eventually(lambda: is_now(broker, clock, Reason.BROKER_IS_REPLICA))
             with server.client() as client:
                 client.replicaof("NO", "ONE")
             clock.moved += RESTART_HOLD_SECONDS
@@ -86,9 +86,9 @@ async def test_a_failed_reading_is_not_repeated_at_every_tick() -> None:
     with RedisServer() as server:
         async with broker_of(address_of(server), clock) as broker:
             server.stop()
-            assert await reason_of(broker) == reasons.BROKER_CONNECTION_FAILED
+            assert await reason_of(broker) == Reason.BROKER_CONNECTION_FAILED
             server.start()
-            assert await reason_of(broker) == reasons.BROKER_CONNECTION_FAILED
+            assert await reason_of(broker) == Reason.BROKER_CONNECTION_FAILED
             with server.client() as client:
                 assert client.info("stats")["total_connections_received"] <= 2
             clock.moved += LONGEST_RETRY_SECONDS
@@ -105,7 +105,7 @@ async def test_a_redis_that_hangs_costs_bounded_time_and_gets_no_pile_of_request
             began = time.monotonic()
             answers = await asyncio.gather(*(reason_of(broker) for _ in range(20)))
             assert time.monotonic() - began < READING_SECONDS + 1
-            assert set(answers) == {reasons.BROKER_TIMEOUT}
+            assert set(answers) == {Reason.BROKER_TIMEOUT}
             server.thaw()
             with server.client() as client:
                 assert client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"] <= 4
@@ -142,7 +142,7 @@ async def test_a_script_of_somebody_that_does_not_end_is_told() -> None:
     ):
         async with broker_of(address_of(server), clock := Clock()) as broker:
             with in_background(client, "EVAL", "while true do end", "0"):
-                await eventually(lambda: is_now(broker, clock, reasons.BROKER_BUSY))
+                await eventually(lambda: is_now(broker, clock, Reason.BROKER_BUSY))
                 killer.script_kill()
             await eventually(lambda: is_now(broker, clock, None))
 
@@ -155,7 +155,7 @@ async def test_a_redis_that_loads_its_data_is_told() -> None:
             # Microseconds for each key, so that loading takes a second.
             client.config_set("key-load-delay", 10_000)
             with in_background(client, "DEBUG", "RELOAD"):
-                await eventually(lambda: is_now(broker, clock, reasons.BROKER_LOADING))
+                await eventually(lambda: is_now(broker, clock, Reason.BROKER_LOADING))
             await eventually(lambda: is_now(broker, clock, None))
 
 
@@ -164,4 +164,4 @@ async def test_redis_cluster_is_refused_with_a_message() -> None:
         async with broker_of(address_of(server)) as broker:
             with pytest.raises(BrokerDoubt, match="Redis Cluster") as raised:
                 await broker.read([QueueSet(("mail",))])
-    assert raised.value.reason == reasons.BROKER_UNSUPPORTED
+    assert raised.value.reason == Reason.BROKER_UNSUPPORTED

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from celeriac.api.keys import PoolKey
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment
 from celeriac.cluster.errors import (
@@ -22,7 +23,6 @@ from celeriac.cluster.errors import (
 )
 from celeriac.cluster.events import BURST, EventRecorder
 from celeriac.cluster.paths import EVENTS, Resource
-from celeriac.pool.model import PoolKey
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.live_pool import LivePool
 

@@ -17,11 +17,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from celeriac import reasons
-from celeriac.brokers.types import QueueReading
-from celeriac.http import serving
-from celeriac.metrics import Direction, Metrics
-from celeriac.pool.model import PoolKey
+from celeriac.api.keys import PoolKey
+from celeriac.api.reasons import Reason
+from celeriac.brokers.readings import QueueReading
+from celeriac.telemetry.http import serving
+from celeriac.telemetry.metrics import Direction, Metrics
 from tests.integration.prometheus_server import SCRAPE_SECONDS, Prometheus, eventually, running_prometheus
 
 pytestmark = pytest.mark.integration
@@ -35,7 +35,7 @@ FIGURES = (
     *("reserved", "draining", "runtime_seconds", "arrival_rate", "departure_rate"),
     *("cold_start_seconds", "oldest_seconds"),
 )
-"""All that the reports of workers tell (celeriac.outcome.figures)."""
+"""All that the reports of workers tell (celeriac.autoscaling.outcome.figures)."""
 GOOD_BROKER = "redis://:secret@redis.shop:6379/0"
 BAD_BROKER = "redis://celery:secret@redis.billing:6379/0"
 SCRAPES = 6
@@ -69,16 +69,16 @@ class Story:
         )
         metrics.workers(ML, dict.fromkeys(FIGURES, 1.5))
         metrics.restored(ML, queued=3, dead=1)
-        metrics.decision(ML, reasons.BACKLOG if self.replicas < 8 else reasons.WITHIN_TARGET)
+        metrics.decision(ML, Reason.BACKLOG if self.replicas < 8 else Reason.WITHIN_TARGET)
         metrics.scale(ML, Direction.UP, self.replicas - before)
         metrics.queues_unknown(BATCH)
         metrics.pool(BATCH, desired=2, replicas=2, ready=2, slots=8)
-        metrics.decision(BATCH, reasons.HOLDING)
+        metrics.decision(BATCH, Reason.HOLDING)
         for key, reachable in ((ML, "True"), (BATCH, "False")):
             metrics.condition(key, "BrokerReachable", reachable)
             metrics.condition(key, "Ready", "True")
         metrics.broker_read(GOOD_BROKER, 0.002)
-        metrics.broker_read(BAD_BROKER, 1.0, reason=reasons.BROKER_TIMEOUT)
+        metrics.broker_read(BAD_BROKER, 1.0, reason=Reason.BROKER_TIMEOUT)
         metrics.tick(0.004)
         metrics.api_request("patch", "deployments/scale", 200, 0.02)
         metrics.api_request("apply", "celeryworkerpools/status", 409, 0.03)
@@ -172,7 +172,7 @@ async def test_the_panels_show_what_the_operator_said() -> None:
         assert await shown("Leaders") == {"": 1}
         assert await shown("What is not as it should be") == {"billing/batch/False/BrokerReachable": 1}
         assert set(await shown("Readings that failed")) == {"redis.billing:6379/0/Timeout"}
-        assert (await shown("Why: decisions by reason"))[reasons.HOLDING] > 0
+        assert (await shown("Why: decisions by reason"))[Reason.HOLDING] > 0
 
 
 def label(metric: dict[str, Any]) -> str:

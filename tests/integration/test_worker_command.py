@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from celeriac.agent_file import read_agent
-from celeriac.pool.model import BrokerSpec, PoolKey, PoolType, SecretKey, TlsSecrets, WorkerOptions, WorkerPool
+from celeriac.api.keys import PoolKey
+from celeriac.pool.model import BrokerSpec, PoolType, SecretKey, TlsSecrets, WorkerOptions, WorkerPool
+from celeriac.reconciling.agent_files import read_agent
 from celeriac.resources import build_agent_config, build_deployment
 from celeriac.resources.agent import AGENT_DIR
 from celeriac.resources.environment import TLS_DIR
@@ -278,12 +279,13 @@ def test_the_agent_and_the_users_own_modules_are_loaded_side_by_side(tmp_path: P
             a_pool(PoolType.PREFORK, BrokerSpec(url=redis.url)),
             worker=WorkerOptions(extra_args=("--include=shop_events", "-O", "fair")),
         )
-        [(name, source)] = build_agent_config(pool, read_agent())["data"].items()
+        files = build_agent_config(pool, read_agent())["data"]
         agent.mkdir()
-        (agent / name).write_text(source)
+        for name, text in files.items():
+            (agent / name).write_text(text)
         # A module of the user's that has the name of one beside the agent wins.
         (agent / "shop_events.py").write_text(HIDING_MODULE)
-        worker = Worker(build_deployment(pool, agent=source), folder, mounts={AGENT_DIR: agent})
+        worker = Worker(build_deployment(pool, agent=files), folder, mounts={AGENT_DIR: agent})
         (folder / "shop_events.py").write_text("print('the user has loaded his events', flush=True)\n")
         worker.start()
         try:

@@ -1,12 +1,14 @@
 """A real API server takes every Deployment that is built, and its pod security admission takes their pods."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from celeriac.pool.model import PodSecurity, PoolKey, WorkerPool
+from celeriac.api.keys import PoolKey
+from celeriac.pool.model import PodSecurity, WorkerPool
 from celeriac.resources import build_deployment
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
@@ -15,7 +17,7 @@ from tests.unit.resources.pools import AGENT, POOLS, RESTRICTED_TEMPLATE, SOLO, 
 pytestmark = pytest.mark.integration
 
 
-def manifest(pool: WorkerPool, namespace: str, agent: str | None = AGENT) -> dict[str, Any]:
+def manifest(pool: WorkerPool, namespace: str, agent: Mapping[str, str] | None = AGENT) -> dict[str, Any]:
     """The Deployment in a namespace of the test; without its owner, which is not in the cluster."""
     deployment = build_deployment(replace(pool, key=PoolKey(namespace, pool.key.name)), agent=agent)
     del deployment["metadata"]["ownerReferences"]
@@ -25,7 +27,7 @@ def manifest(pool: WorkerPool, namespace: str, agent: str | None = AGENT) -> dic
 @pytest.mark.parametrize("agent", [AGENT, None], ids=["agent", "plain"])
 @pytest.mark.parametrize("name", POOLS)
 def test_the_api_server_knows_every_field_and_a_second_apply_changes_nothing(
-    control_plane: ControlPlane, namespace: str, name: str, agent: str | None
+    control_plane: ControlPlane, namespace: str, name: str, agent: Mapping[str, str] | None
 ) -> None:
     text = json.dumps(manifest(POOLS[name], namespace, agent))
     apply = ("apply", "--server-side", "--validate=strict", "-f", "-", "--output=json")

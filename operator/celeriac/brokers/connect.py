@@ -1,9 +1,9 @@
 """From an address to the broker that speaks its scheme."""
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
+from celeriac.brokers.readings import BrokerAddress, BrokerDoubt
 from celeriac.brokers.redis import url
 from celeriac.brokers.redis.broker import RedisBroker
-from celeriac.brokers.types import BrokerAddress, BrokerDoubt
 from celeriac.pool.broker_url import SCHEMES, names_cluster, scheme_of
 
 
@@ -17,15 +17,15 @@ def connect(address: BrokerAddress) -> RedisBroker:
         return RedisBroker(url.parse(address), address.tls)
     if not scheme:
         raise BrokerDoubt(
-            reasons.BROKER_URL_INVALID,
+            Reason.BROKER_URL_INVALID,
             "the broker URL has no scheme: write redis://HOST:6379/0, rediss://, sentinel:// or redis+socket://",
         )
     if names_cluster(scheme):
         raise BrokerDoubt(
-            reasons.BROKER_UNSUPPORTED,
+            Reason.BROKER_UNSUPPORTED,
             "Celery has no transport for Redis Cluster: use one Redis, or Redis with Sentinel (sentinel://)",
         )
     raise BrokerDoubt(
-        reasons.BROKER_UNSUPPORTED,
+        Reason.BROKER_UNSUPPORTED,
         f"this kind of broker URL is not supported: use one of {', '.join(name + '://' for name in SCHEMES)}",
     )

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import yaml
 
-from celeriac.names import API_VERSION, GROUP, KIND
+from celeriac.api.names import API_VERSION, GROUP, KIND
 
 STANDARD_INPUT = "-"
 

@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from celeriac.brokers.readings import Process, Restored
 from celeriac.brokers.redis.broker import RedisBroker
-from celeriac.brokers.types import Process, Restored
 from celeriac.cli.redis_place import on_redis, printable
 
 WATCH_SECONDS = 3.0

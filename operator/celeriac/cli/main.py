@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from celeriac import __version__
-from celeriac.agent_file import read_agent
 from celeriac.cli.dead_letters import dead_letters
 from celeriac.cli.documents import Document, read, read_pools
 from celeriac.cli.evacuate import evacuate
@@ -16,6 +15,7 @@ from celeriac.cli.lint import lint as find
 from celeriac.cli.yaml_text import to_yaml
 from celeriac.pool.model import InvalidPool
 from celeriac.pool.parse import parse_pool
+from celeriac.reconciling.agent_files import read_agent
 from celeriac.resources import build_deployment
 
 FILE_HELP = "A file with one or more CeleryWorkerPools; - is standard input. May be given several times."

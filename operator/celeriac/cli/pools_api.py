@@ -11,7 +11,7 @@ from kubernetes.client import ApiException, CustomObjectsApi
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
-from celeriac.names import GROUP, PLURAL, VERSION
+from celeriac.api.names import GROUP, PLURAL, VERSION
 
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "kubectl-celery"

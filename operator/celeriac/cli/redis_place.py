@@ -10,8 +10,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from celeriac.brokers.connect import connect
+from celeriac.brokers.readings import BrokerAddress, BrokerDoubt, TlsMaterial
 from celeriac.brokers.redis.broker import RedisBroker
-from celeriac.brokers.types import BrokerAddress, BrokerDoubt, TlsMaterial
 
 URL_VARIABLE = "CELERY_BROKER_URL"
 

@@ -9,12 +9,12 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
+from celeriac.api.names import POOL_LABEL
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import NameTaken, NotFound
 from celeriac.cluster.ownership import check_owner
 from celeriac.cluster.paths import CONFIG_MAPS
 from celeriac.cluster.records import controller_of
-from celeriac.names import POOL_LABEL
 
 Body = Mapping[str, Any]
 

@@ -8,10 +8,10 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 
+from celeriac.api.keys import PoolKey
 from celeriac.cluster.connection import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Connection, OnRequest
 from celeriac.cluster.errors import ApiError, Conflict, Invalid, NotFound, SecretKeyMissing, Unavailable
 from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, NODES, PODS, SECRETS, Resource
-from celeriac.pool.model import PoolKey
 
 MANAGER: Final = "celeriac"
 """Field manager of the children: everything of a Deployment but its replicas."""

@@ -11,11 +11,11 @@ steps, the operator finds the half-made Deployment and goes on; nothing is ever 
 from collections.abc import Mapping
 from typing import Any
 
+from celeriac.api.keys import PoolKey
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
 from celeriac.cluster.errors import NotFound
 from celeriac.cluster.ownership import check_owner
 from celeriac.cluster.paths import DEPLOYMENTS
-from celeriac.pool.model import PoolKey
 
 Body = Mapping[str, Any]
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+from celeriac.api.names import GROUP
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError, NotFound
 from celeriac.cluster.paths import EVENTS
 from celeriac.cluster.text import bounded_bytes
-from celeriac.names import GROUP
 
 log = logging.getLogger(__name__)
 

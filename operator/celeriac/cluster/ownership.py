@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from celeriac.api.names import GROUP, KIND
 from celeriac.cluster.errors import NameTaken, StillGoing
 from celeriac.cluster.records import controller_of
-from celeriac.names import GROUP, KIND
 
 Body = Mapping[str, Any]
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from urllib.parse import quote
 
-from celeriac.names import API_VERSION, PLURAL
+from celeriac.api.names import API_VERSION, PLURAL
 
 
 class Resource(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
 from celeriac.cluster.text import MESSAGE_LENGTH, bounded
 
 Body = Mapping[str, Any]
@@ -15,34 +15,34 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`reason` is a constant of `celeriac.reasons`; the message has at most 512 characters."""
+    """`reason` is a `Reason`; the message has at most 512 characters."""
 
-    reason: str
+    reason: Reason
     message: str
 
 
 _WAITING: Final = {
-    "ErrImagePull": reasons.IMAGE_PULL_FAILED,
-    "ImagePullBackOff": reasons.IMAGE_PULL_FAILED,
-    "ErrImageNeverPull": reasons.IMAGE_PULL_FAILED,
-    "InvalidImageName": reasons.IMAGE_PULL_FAILED,
-    "ImageInspectError": reasons.IMAGE_PULL_FAILED,
-    "RegistryUnavailable": reasons.IMAGE_PULL_FAILED,
-    "SignatureValidationFailed": reasons.IMAGE_PULL_FAILED,
-    "CreateContainerConfigError": reasons.CONTAINER_CONFIG_ERROR,
-    "CreateContainerError": reasons.START_FAILED,
-    "RunContainerError": reasons.START_FAILED,
-    "PostStartHookError": reasons.START_FAILED,
-    "CrashLoopBackOff": reasons.CRASH_LOOP,
+    "ErrImagePull": Reason.IMAGE_PULL_FAILED,
+    "ImagePullBackOff": Reason.IMAGE_PULL_FAILED,
+    "ErrImageNeverPull": Reason.IMAGE_PULL_FAILED,
+    "InvalidImageName": Reason.IMAGE_PULL_FAILED,
+    "ImageInspectError": Reason.IMAGE_PULL_FAILED,
+    "RegistryUnavailable": Reason.IMAGE_PULL_FAILED,
+    "SignatureValidationFailed": Reason.IMAGE_PULL_FAILED,
+    "CreateContainerConfigError": Reason.CONTAINER_CONFIG_ERROR,
+    "CreateContainerError": Reason.START_FAILED,
+    "RunContainerError": Reason.START_FAILED,
+    "PostStartHookError": Reason.START_FAILED,
+    "CrashLoopBackOff": Reason.CRASH_LOOP,
 }
 _START_ERRORS: Final = frozenset({"StartError", "ContainerCannotRun"})
 """Reasons of a terminated container whose process was never executed (containerd's, and the older dockershim's)."""
 _CURES: Final = {
-    reasons.UNSCHEDULABLE: "add nodes, or change resources, nodeSelector or tolerations in spec.template.spec",
-    reasons.IMAGE_PULL_FAILED: "correct spec.image, or name imagePullSecrets in spec.template.spec",
-    reasons.CONTAINER_CONFIG_ERROR: "create what is missing, or correct the reference to it",
-    reasons.START_FAILED: "correct spec.launcher or the image",
-    reasons.CRASH_LOOP: "read the worker's log",
+    Reason.UNSCHEDULABLE: "add nodes, or change resources, nodeSelector or tolerations in spec.template.spec",
+    Reason.IMAGE_PULL_FAILED: "correct spec.image, or name imagePullSecrets in spec.template.spec",
+    Reason.CONTAINER_CONFIG_ERROR: "create what is missing, or correct the reference to it",
+    Reason.START_FAILED: "correct spec.launcher or the image",
+    Reason.CRASH_LOOP: "read the worker's log",
 }
 _OOM_CURE: Final = "raise resources.limits.memory in spec.template.spec, or lower spec.concurrency"
 _RESTARTS_OF_A_LOOP: Final = 2  # a single crash is mended by its restart
@@ -52,7 +52,7 @@ def problem_of(status: Body) -> Problem | None:
     """The first problem of a Pod, in the order in which its start goes: schedule, init containers, containers."""
     for condition in status.get("conditions") or ():
         if _unschedulable(condition):
-            return _problem(reasons.UNSCHEDULABLE, condition.get("message", ""))
+            return _problem(Reason.UNSCHEDULABLE, condition.get("message", ""))
     for label, container in _containers(status):
         problem = _container_problem(label, container)
         if problem is not None:
@@ -82,12 +82,12 @@ def _container_problem(label: str, container: Body) -> Problem | None:
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
     reason = _WAITING.get(waiting.get("reason", ""))
-    if reason is not None and reason != reasons.CRASH_LOOP:
+    if reason is not None and reason != Reason.CRASH_LOOP:
         return _problem(reason, f"{label}: {waiting['reason']}: {waiting.get('message', '')}")
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
     if ended.get("reason") in _START_ERRORS and "running" not in state:
-        return _problem(reasons.START_FAILED, f"{label}: {ended.get('message') or ended['reason']}")
-    if reason == reasons.CRASH_LOOP or _keeps_failing(container, ended):
+        return _problem(Reason.START_FAILED, f"{label}: {ended.get('message') or ended['reason']}")
+    if reason == Reason.CRASH_LOOP or _keeps_failing(container, ended):
         return _crash_loop(label, container.get("restartCount", 0), ended)
     return None
 
@@ -104,11 +104,11 @@ def _crash_loop(label: str, restarts: int, ended: Body) -> Problem:
     code = f"exit code {ended['exitCode']}" if "exitCode" in ended else "an unknown exit code"
     detail = f"{code}, {why}" if why and why != "Error" else code
     last_words = f": {ended['message']}" if ended.get("message") else ""
-    cure = _OOM_CURE if why == "OOMKilled" else _CURES[reasons.CRASH_LOOP]
-    return _problem(reasons.CRASH_LOOP, f"{label} ended with {detail} after {restarts} restarts{last_words}", cure)
+    cure = _OOM_CURE if why == "OOMKilled" else _CURES[Reason.CRASH_LOOP]
+    return _problem(Reason.CRASH_LOOP, f"{label} ended with {detail} after {restarts} restarts{last_words}", cure)
 
 
-def _problem(reason: str, what: str, cure: str | None = None) -> Problem:
+def _problem(reason: Reason, what: str, cure: str | None = None) -> Problem:
     """Join what was seen and the cure; where both do not fit, what was seen is cut."""
     advice = f"; {cure or _CURES[reason]}"
     return Problem(reason, bounded(what, MESSAGE_LENGTH - len(advice)) + advice)

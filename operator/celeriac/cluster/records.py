@@ -10,10 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
 
+from celeriac.api.keys import PoolKey
+from celeriac.api.names import (
+    BROKER_ANNOTATION,
+    DELETION_COST_ANNOTATION,
+    DRAIN_ANNOTATION,
+    POOL_LABEL,
+    WORKER_CONTAINER,
+)
 from celeriac.cluster.problems import Problem, problem_of
 from celeriac.cluster.text import bounded
-from celeriac.names import BROKER_ANNOTATION, DELETION_COST_ANNOTATION, DRAIN_ANNOTATION, POOL_LABEL, WORKER_CONTAINER
-from celeriac.pool.model import PoolKey
 
 Body = Mapping[str, Any]
 

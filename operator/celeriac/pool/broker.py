@@ -3,7 +3,7 @@
 import json
 from typing import Any, Final
 
-from celeriac.names import BROKER_ANNOTATION
+from celeriac.api.names import BROKER_ANNOTATION
 from celeriac.pool.broker_url import SENTINEL, broker_url_names_credentials, broker_url_problem, scheme_of
 from celeriac.pool.fields import Fields
 from celeriac.pool.model import BrokerSpec, InvalidPool, QueueLayout, SecretKey, TlsSecrets

@@ -3,19 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
+from celeriac.api.keys import PoolKey
 from celeriac.scaling.types import Policy
-
-
-class PoolKey(NamedTuple):
-    """Names one CeleryWorkerPool, and its Deployment: both have the same namespace and name."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 class PoolType(StrEnum):

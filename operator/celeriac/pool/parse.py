@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from celeriac.api.keys import PoolKey
 from celeriac.pool.broker import parse_broker
 from celeriac.pool.broker_url import broker_url_problem
 from celeriac.pool.fields import Fields
@@ -17,7 +18,6 @@ from celeriac.pool.model import (
     InvalidPool,
     PodSecurity,
     PodTemplate,
-    PoolKey,
     PoolType,
     WorkerOptions,
     WorkerPool,

@@ -1,10 +1,12 @@
-"""The agent in a pool's workers: the ConfigMap that holds its one file, and what a pod has of it.
+"""The agent in a pool's workers: the ConfigMap that holds its files, and what a pod has of it.
 
-The file is mounted beside the image's own code, which stays as it is. The name of the ConfigMap follows from its
+They are mounted beside the image's own code, which stays as it is. The name of the ConfigMap follows from its
 content: another agent is another pod template, a rollout as any other, and the pods of before keep the one they have.
 """
 
 import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from celeriac.pool.model import WorkerPool
@@ -19,25 +21,25 @@ READ_ONLY_MODE: Final = 0o444
 _DIGITS: Final = 8  # of the digest, in the name
 
 
-def build_agent_config(pool: WorkerPool, source: str) -> dict[str, Any]:
-    """The ConfigMap with the agent, whose text is `source`. It never changes (immutable); kubelets need no watch."""
+def build_agent_config(pool: WorkerPool, files: Mapping[str, str]) -> dict[str, Any]:
+    """The ConfigMap with the agent: `files` are texts by name. It never changes (immutable); kubelets need no watch."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": agent_config_name(pool, source),
+            "name": agent_config_name(pool, files),
             "namespace": pool.key.namespace,
             "labels": pool_labels(pool),
             "ownerReferences": [owner_reference(pool)],
         },
         "immutable": True,
-        "data": {AGENT_FILE: source},
+        "data": dict(files),
     }
 
 
-def agent_config_name(pool: WorkerPool, source: str) -> str:
+def agent_config_name(pool: WorkerPool, files: Mapping[str, str]) -> str:
     """The ConfigMap's name, of at most 87 characters; a pool's has at most 63."""
-    digest = hashlib.sha256(source.encode()).hexdigest()[:_DIGITS]
+    digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:_DIGITS]
     return f"{pool.key.name}-{AGENT_VOLUME}-{digest}"
 
 

@@ -1,8 +1,9 @@
 """The Deployment of a pool's workers."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from celeriac.names import BROKER_ANNOTATION
+from celeriac.api.names import BROKER_ANNOTATION
 from celeriac.pool.broker import broker_reference
 from celeriac.pool.model import WorkerPool
 from celeriac.resources.agent import agent_config_name
@@ -10,11 +11,12 @@ from celeriac.resources.labels import owner_reference, pool_labels, selector_lab
 from celeriac.resources.pod import pod_spec
 
 
-def build_deployment(pool: WorkerPool, *, agent: str | None = None, url_has_query: bool = False) -> dict[str, Any]:
+def build_deployment(
+    pool: WorkerPool, *, agent: Mapping[str, str] | None = None, url_has_query: bool = False
+) -> dict[str, Any]:
     """The manifest of the pool's Deployment, without spec.replicas: those have another owner, the scale subresource.
 
-    `agent` is the text of the agent's file, which `build_agent_config` puts into the ConfigMap that the pods mount;
-    without it, or with `agent: disabled`, they run plain Celery. `url_has_query` says whether the broker URL in the
+    `agent` has the agent's files, which `build_agent_config` puts into the ConfigMap that the pods mount; without it, or with `agent: disabled`, they run plain Celery. `url_has_query` says whether the broker URL in the
     Secret has a query already (`?db=1`); it matters with broker.tls only, where parameters are added to the URL. Every
     call returns a fresh dict.
     """

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from celeriac.names import API_VERSION, KIND, POOL_LABEL
+from celeriac.api.names import API_VERSION, KIND, POOL_LABEL
 from celeriac.pool.model import WorkerPool
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from celeriac.names import WORKER_CONTAINER
+from celeriac.api.names import WORKER_CONTAINER
 from celeriac.pool.model import PodSecurity, WorkerPool
 from celeriac.resources.agent import agent_environment, agent_mount, agent_volume
 from celeriac.resources.command import RUN_DIR, worker_arguments, worker_command

@@ -8,22 +8,12 @@ sentence, so that the count that acts and the sentence that explains it cannot d
 import math
 from dataclasses import dataclass
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
 from celeriac.scaling.eta import observe, recall
 from celeriac.scaling.history import fresh_history, record_change, remember
 from celeriac.scaling.rate import lower_bound, upper_bound
 from celeriac.scaling.target import DUST, Need, count, replicas_needed
-from celeriac.scaling.types import (
-    Decision,
-    Demand,
-    Doubt,
-    History,
-    Limit,
-    Mode,
-    Policy,
-    QueueWaitTarget,
-    SelectPolicy,
-)
+from celeriac.scaling.types import Decision, Demand, Doubt, History, Limit, Mode, Policy, QueueWaitTarget, SelectPolicy
 
 __all__ = ["decide", "fresh_history", "record_change"]
 
@@ -48,10 +38,10 @@ def decide(policy: Policy, demand: Demand | Doubt, history: History, now: float)
     history = observe(history, policy, demand, now)
     if policy.mode is Mode.PAUSED:
         message = f"scaling.mode is Paused: {count(demand.current_replicas, 'replica')} left as they are"
-        return _without_demand(policy, history, now, demand.current_replicas, reasons.PAUSED, message)
+        return _without_demand(policy, history, now, demand.current_replicas, Reason.PAUSED, message)
     if policy.pinned_replicas is not None:
         message = f"pinned at {policy.pinned_replicas} by spec.replicas: minReplicas and maxReplicas do not apply"
-        return _without_demand(policy, history, now, policy.pinned_replicas, reasons.PINNED, message)
+        return _without_demand(policy, history, now, policy.pinned_replicas, Reason.PINNED, message)
     if isinstance(demand, Doubt):
         return _in_doubt(policy, demand, history, now)
     return _from_demand(policy, demand, history, now)
@@ -75,7 +65,7 @@ def _in_doubt(policy: Policy, doubt: Doubt, history: History, now: float) -> Dec
     fallback = policy.fallback
     if fallback is None or now - doubt.since < fallback.after_seconds:
         message = f"holding at {held}: {doubt.message}"
-        return _without_demand(policy, history, now, held, reasons.HOLDING, message)
+        return _without_demand(policy, history, now, held, Reason.HOLDING, message)
     replicas = max(held, min(fallback.replicas, policy.max_replicas))
     if replicas > fallback.replicas:
         outcome = f", holding at {replicas} (a doubt never scales down)"
@@ -84,7 +74,7 @@ def _in_doubt(policy: Policy, doubt: Doubt, history: History, now: float) -> Dec
     else:
         outcome = ""
     message = f"fallback of {fallback.replicas}{outcome}: unreadable for {fallback.after_seconds:g} s: {doubt.message}"
-    return _without_demand(policy, history, now, replicas, reasons.FALLBACK, message)
+    return _without_demand(policy, history, now, replicas, Reason.FALLBACK, message)
 
 
 def _from_demand(policy: Policy, demand: Demand, history: History, now: float) -> Decision:
@@ -106,7 +96,7 @@ def _unreachable_target(policy: Policy, demand: Demand) -> Limit | None:
     if not isinstance(target, QueueWaitTarget) or start < target.seconds:
         return None
     message = f"a pod takes {start:.3g} s to start: a task that needs a new one waits longer than {target.seconds:g} s"
-    return Limit(reasons.TARGET_BELOW_COLD_START, f"{message} (target.queueWaitSeconds)")
+    return Limit(Reason.TARGET_BELOW_COLD_START, f"{message} (target.queueWaitSeconds)")
 
 
 def _tolerate(policy: Policy, demand: Demand, need: Need) -> _Step:
@@ -144,9 +134,9 @@ def _stabilize(step: _Step, policy: Policy, demand: Demand, history: History, no
         replicas = max(replicas, 1)
     if replicas == step.replicas:
         return step
-    rules, reason, which, extreme = policy.behavior.scale_down, reasons.SCALE_DOWN_STABILIZED, "highest", highest
+    rules, reason, which, extreme = policy.behavior.scale_down, Reason.SCALE_DOWN_STABILIZED, "highest", highest
     if step.replicas > current:
-        rules, reason, which, extreme = policy.behavior.scale_up, reasons.SCALE_UP_STABILIZED, "lowest", lowest
+        rules, reason, which, extreme = policy.behavior.scale_up, Reason.SCALE_UP_STABILIZED, "lowest", lowest
     verb = "holding at" if replicas == current else "going to"
     differs = "" if extreme == replicas else f" is {extreme}"
     seconds = rules.stabilization_window_seconds
@@ -162,21 +152,21 @@ def _limit_rate(step: _Step, policy: Policy, demand: Demand, history: History, n
         bound = upper_bound(behavior.scale_up, current, history.changes, now, runtime_known=known)
         allowed = step.replicas if bound is None else max(bound.replicas, 1)
         if bound is not None and allowed < step.replicas:
-            return _limited(step, allowed, reasons.SCALE_UP_LIMIT, f"limited to {allowed}: {bound.sentence}")
+            return _limited(step, allowed, Reason.SCALE_UP_LIMIT, f"limited to {allowed}: {bound.sentence}")
     elif step.replicas < current:
         bound = lower_bound(behavior.scale_down, current, history.changes, now)
         if bound.replicas > step.replicas:
             sentence = f"limited to {bound.replicas}: {bound.sentence}"
-            return _limited(step, bound.replicas, reasons.SCALE_DOWN_LIMIT, sentence)
+            return _limited(step, bound.replicas, Reason.SCALE_DOWN_LIMIT, sentence)
     return step
 
 
 def _clamp(step: _Step, policy: Policy) -> _Step:
     least, most = policy.min_replicas, policy.max_replicas
     if step.replicas > most:
-        return _limited(step, most, reasons.TOO_MANY_REPLICAS, f"limited to {most} by maxReplicas")
+        return _limited(step, most, Reason.TOO_MANY_REPLICAS, f"limited to {most} by maxReplicas")
     if step.replicas < least:
-        return _limited(step, least, reasons.TOO_FEW_REPLICAS, f"raised to {least} by minReplicas")
+        return _limited(step, least, Reason.TOO_FEW_REPLICAS, f"raised to {least} by minReplicas")
     return step
 
 
@@ -207,23 +197,23 @@ def _reason(step: _Step, demand: Demand, wanted: int) -> str:
     if step.replicas != current:
         return _reason_of_change(step.replicas, current, wanted)
     if wanted > current:
-        return reasons.BACKLOG
+        return Reason.BACKLOG
     if current == 0:
-        return reasons.IDLE
+        return Reason.IDLE
     if wanted == current:
-        return reasons.WITHIN_TARGET
+        return Reason.WITHIN_TARGET
     if step.limit is None:
-        return reasons.ZERO_PENDING
-    if step.limit.reason == reasons.SCALE_DOWN_STABILIZED:
-        return reasons.STABILIZED
-    if step.limit.reason == reasons.TOO_FEW_REPLICAS:
-        return reasons.IDLE if demand.idle else reasons.TOO_FEW_REPLICAS
-    return reasons.DEMAND_FELL
+        return Reason.ZERO_PENDING
+    if step.limit.reason == Reason.SCALE_DOWN_STABILIZED:
+        return Reason.STABILIZED
+    if step.limit.reason == Reason.TOO_FEW_REPLICAS:
+        return Reason.IDLE if demand.idle else Reason.TOO_FEW_REPLICAS
+    return Reason.DEMAND_FELL
 
 
 def _reason_of_change(replicas: int, current: int, wanted: int) -> str:
     if replicas > current:
-        return reasons.BACKLOG if wanted > current else reasons.TOO_FEW_REPLICAS
+        return Reason.BACKLOG if wanted > current else Reason.TOO_FEW_REPLICAS
     if replicas == 0:
-        return reasons.SCALE_TO_ZERO
-    return reasons.DEMAND_FELL if wanted < current else reasons.TOO_MANY_REPLICAS
+        return Reason.SCALE_TO_ZERO
+    return Reason.DEMAND_FELL if wanted < current else Reason.TOO_MANY_REPLICAS

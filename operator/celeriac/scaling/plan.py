@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
 from celeriac.scaling.drain import Marks, choose, is_safe, keep, released
 from celeriac.scaling.replicaset import active, certain
 from celeriac.scaling.types import Decision, Demand, Doubt, Mode, Plan, Pod, Policy, Workload
@@ -20,19 +20,19 @@ def plan(policy: Policy, decision: Decision, demand: Demand | Doubt, workload: W
     current, wanted = workload.replicas, decision.replicas
     workload = replace(workload, pods=active(workload.pods))
     marks = _marks(policy, demand, workload, wanted)
-    held = Plan(None, reasons.NO_CHANGE, decision.message, marks.drain, marks.undrain)
+    held = Plan(None, Reason.NO_CHANGE, decision.message, marks.drain, marks.undrain)
     if policy.mode is Mode.PAUSED:
-        return replace(held, reason=reasons.PAUSED)
+        return replace(held, reason=Reason.PAUSED)
     if wanted == current:
         return held
     if policy.mode is Mode.DRY_RUN:
         message = f"dry run, would scale {current} -> {wanted}: {decision.message}"
-        return replace(held, reason=reasons.DRY_RUN, message=message)
+        return replace(held, reason=Reason.DRY_RUN, message=message)
     if wanted > current:
-        return replace(held, replicas=wanted, reason=reasons.SCALED, message=_scaled(decision, current, wanted))
+        return replace(held, replicas=wanted, reason=Reason.SCALED, message=_scaled(decision, current, wanted))
     if workload.rollout_in_progress:
         why = "during a rollout Kubernetes chooses the pods to stop by ReplicaSet, busy or not"
-        return replace(held, reason=reasons.ROLLOUT_IN_PROGRESS, message=f"{_holding(decision, workload)}: {why}")
+        return replace(held, reason=Reason.ROLLOUT_IN_PROGRESS, message=f"{_holding(decision, workload)}: {why}")
     if workload.agent:
         return _drain(policy, decision, demand, workload, marks)
     return _without_agent(policy, decision, demand, workload)
@@ -60,7 +60,7 @@ def _drain(policy: Policy, decision: Decision, demand: Demand | Doubt, workload:
     one that is being unmarked could be removed with its first task.
     """
     if isinstance(demand, Doubt):
-        return Plan(None, reasons.HOLDING, f"{_holding(decision, workload)}: {demand.message}")
+        return Plan(None, Reason.HOLDING, f"{_holding(decision, workload)}: {demand.message}")
     anyone = policy.pinned_replicas is not None or demand.idle
 
     def acceptable(pod: Pod) -> bool:
@@ -74,7 +74,7 @@ def _drain(policy: Policy, decision: Decision, demand: Demand | Doubt, workload:
     reason, wait = _wait(workload, marks.victims, obstacles, demand, anyone=anyone)
     if target < workload.replicas:
         rest = f"; {target - wanted} more {wait}" if target > wanted else ""
-        return Plan(target, reasons.SCALED, _scaled(decision, workload.replicas, target) + rest)
+        return Plan(target, Reason.SCALED, _scaled(decision, workload.replicas, target) + rest)
     message = f"{_holding(decision, workload)} {wait}"
     return Plan(None, reason, message, marks.drain, marks.undrain, released(marks.victims))
 
@@ -84,18 +84,18 @@ def _wait(
 ) -> tuple[str, str]:
     """Return what a scale-down waits for: the reason, and the end of a sentence."""
     if workload.unseen:
-        return reasons.DRAINING, f"until all its pods are known: {workload.unseen} were not seen yet"
+        return Reason.DRAINING, f"until all its pods are known: {workload.unseen} were not seen yet"
     if all(is_safe(pod) for pod in victims) and any(pod.recent_costs for pod in workload.pods):
-        return reasons.DRAINING, "until Kubernetes knows whom to stop first"
+        return Reason.DRAINING, "until Kubernetes knows whom to stop first"
     chosen = {pod.uid for pod in victims}
     if obstacles and chosen.isdisjoint(pod.uid for pod in obstacles):
-        return reasons.DRAINING, f"until drained: Kubernetes would stop {_names(obstacles)} first"
+        return Reason.DRAINING, f"until drained: Kubernetes would stop {_names(obstacles)} first"
     unable = [pod for pod in victims if not pod.drainable]
     draining = [pod for pod in victims if pod.drainable and not is_safe(pod)]
     if unable and not draining and not anyone:
         why = f"{_names(unable)} cannot drain: {_in_flight(demand)}"
-        return reasons.TASKS_IN_FLIGHT, f"until nothing is waiting or held, {why}"
-    return reasons.DRAINING, f"until drained: {_names(draining or obstacles)}"
+        return Reason.TASKS_IN_FLIGHT, f"until nothing is waiting or held, {why}"
+    return Reason.DRAINING, f"until drained: {_names(draining or obstacles)}"
 
 
 def _names(pods: list[Pod]) -> str:
@@ -115,11 +115,11 @@ def _without_agent(policy: Policy, decision: Decision, demand: Demand | Doubt, w
     holding = _holding(decision, workload)
     if policy.pinned_replicas is None:
         if isinstance(demand, Doubt):
-            return Plan(None, reasons.HOLDING, f"{holding}: {demand.message}")
+            return Plan(None, Reason.HOLDING, f"{holding}: {demand.message}")
         if not demand.idle:
             message = f"{holding} until nothing is waiting or held: {_in_flight(demand)}"
-            return Plan(None, reasons.TASKS_IN_FLIGHT, message)
-    return Plan(decision.replicas, reasons.SCALED, _scaled(decision, workload.replicas, decision.replicas))
+            return Plan(None, Reason.TASKS_IN_FLIGHT, message)
+    return Plan(decision.replicas, Reason.SCALED, _scaled(decision, workload.replicas, decision.replicas))
 
 
 def _holding(decision: Decision, workload: Workload) -> str:

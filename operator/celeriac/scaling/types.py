@@ -148,7 +148,7 @@ class Demand:
 class Doubt:
     """The demand could not be read. Unknown is never zero: replicas hold, or follow `fallback`.
 
-    `since` is the moment of the first failed reading in a row; `reason` a CamelCase constant of `celeriac.reasons`;
+    `since` is the moment of the first failed reading in a row; `reason` a `Reason`;
     `message` a sentence that names the cure.
     """
 
@@ -206,7 +206,7 @@ class Decision:
 
     replicas  the desired count
     active    whether the operator decides from demand (condition ScalingActive)
-    reason    a CamelCase constant of `celeriac.reasons`
+    reason    a `Reason`
     message   a sentence with the numbers, to be checked by hand
     limit     set where a bound, a window or a rate held the decision back
     history   what to pass to the next call

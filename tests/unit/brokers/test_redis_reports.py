@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac.brokers.redis.registry import process_of
-from celeriac.brokers.redis.reports import STATES, Reports, report_of
+from celeriac.brokers.redis.worker_reports import STATES, Reports, report_of
 
 pytestmark = pytest.mark.unit
 

@@ -8,7 +8,7 @@ import pytest
 from kombu.transport.redis import Channel
 from kombu.transport.virtual.exchange import TopicExchange
 
-from celeriac.brokers.redis.plan import Queue
+from celeriac.brokers.redis.reading_plan import Queue
 from celeriac.brokers.redis.resting import LOOK_AGAIN_SECONDS, LOOK_THROUGH, RestingEtas
 from celeriac.brokers.redis.unacked import (
     EXACT_UP_TO,

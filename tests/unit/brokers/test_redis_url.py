@@ -7,10 +7,10 @@ import pytest
 from kombu.connection import Connection
 from kombu.transport.redis import Channel, SentinelTransport, Transport
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
 from celeriac.brokers.connect import connect
+from celeriac.brokers.readings import BrokerAddress, BrokerDoubt, TlsMaterial
 from celeriac.brokers.redis.url import RedisTarget, parse
-from celeriac.brokers.types import BrokerAddress, BrokerDoubt, TlsMaterial
 
 pytestmark = pytest.mark.unit
 
@@ -84,23 +84,23 @@ def test_certificates_from_secrets_make_a_plain_url_speak_tls_as_broker_use_ssl_
 @pytest.mark.parametrize(
     ("url", "reason", "cure"),
     [
-        (f"{SECRET}", reasons.BROKER_URL_INVALID, "redis://HOST:6379/0"),
-        ("", reasons.BROKER_URL_INVALID, "redis://HOST:6379/0"),
-        (f"redis://:{SECRET}/with-a-slash@host:6379/0", reasons.BROKER_URL_INVALID, "%2F"),
-        (f"redis://user:12/{SECRET}@host:6379/0", reasons.BROKER_URL_INVALID, "%2F"),
-        (f"redis://{SECRET}?x@host/0", reasons.BROKER_URL_INVALID, "%3F"),
-        (f"redis://:{SECRET}#x@host/0", reasons.BROKER_URL_INVALID, "%23"),
-        (f"redis://:{SECRET}@host:port/0", reasons.BROKER_URL_INVALID, "port as a number"),
-        (f"redis://:{SECRET}@host:99999/0", reasons.BROKER_URL_INVALID, "port as a number"),
-        (f"redis://:{SECRET}@/0", reasons.BROKER_URL_INVALID, "names no host"),
-        (f"redis://:{SECRET}@host/queues", reasons.BROKER_URL_INVALID, "number of the database"),
-        (f"rediss://:{SECRET}@host/0?ssl_cert_reqs=maybe", reasons.BROKER_URL_INVALID, "CERT_NONE"),
-        (f"redis://:{SECRET}@h1/0;redis://h2/0", reasons.BROKER_UNSUPPORTED, "sentinel://"),
-        (f"sentinel://:{SECRET}@s1/0", reasons.BROKER_URL_INVALID, "spec.broker.sentinelMaster"),
-        (f"redis+socket://host{SECRET}", reasons.BROKER_URL_INVALID, "redis+socket:///path"),
-        (f"redis+cluster://:{SECRET}@host/0", reasons.BROKER_UNSUPPORTED, "Redis Cluster"),
-        (f"amqp://guest:{SECRET}@host//", reasons.BROKER_UNSUPPORTED, "redis://"),
-        (f"unix://:{SECRET}@/run/redis.sock", reasons.BROKER_UNSUPPORTED, "redis+socket://"),
+        (f"{SECRET}", Reason.BROKER_URL_INVALID, "redis://HOST:6379/0"),
+        ("", Reason.BROKER_URL_INVALID, "redis://HOST:6379/0"),
+        (f"redis://:{SECRET}/with-a-slash@host:6379/0", Reason.BROKER_URL_INVALID, "%2F"),
+        (f"redis://user:12/{SECRET}@host:6379/0", Reason.BROKER_URL_INVALID, "%2F"),
+        (f"redis://{SECRET}?x@host/0", Reason.BROKER_URL_INVALID, "%3F"),
+        (f"redis://:{SECRET}#x@host/0", Reason.BROKER_URL_INVALID, "%23"),
+        (f"redis://:{SECRET}@host:port/0", Reason.BROKER_URL_INVALID, "port as a number"),
+        (f"redis://:{SECRET}@host:99999/0", Reason.BROKER_URL_INVALID, "port as a number"),
+        (f"redis://:{SECRET}@/0", Reason.BROKER_URL_INVALID, "names no host"),
+        (f"redis://:{SECRET}@host/queues", Reason.BROKER_URL_INVALID, "number of the database"),
+        (f"rediss://:{SECRET}@host/0?ssl_cert_reqs=maybe", Reason.BROKER_URL_INVALID, "CERT_NONE"),
+        (f"redis://:{SECRET}@h1/0;redis://h2/0", Reason.BROKER_UNSUPPORTED, "sentinel://"),
+        (f"sentinel://:{SECRET}@s1/0", Reason.BROKER_URL_INVALID, "spec.broker.sentinelMaster"),
+        (f"redis+socket://host{SECRET}", Reason.BROKER_URL_INVALID, "redis+socket:///path"),
+        (f"redis+cluster://:{SECRET}@host/0", Reason.BROKER_UNSUPPORTED, "Redis Cluster"),
+        (f"amqp://guest:{SECRET}@host//", Reason.BROKER_UNSUPPORTED, "redis://"),
+        (f"unix://:{SECRET}@/run/redis.sock", Reason.BROKER_UNSUPPORTED, "redis+socket://"),
     ],
 )
 def test_a_url_that_cannot_work_is_refused_with_its_cure_and_never_repeated(url: str, reason: str, cure: str) -> None:
@@ -129,5 +129,5 @@ def test_an_address_and_its_target_print_no_password() -> None:
 def test_a_certificate_that_is_no_certificate_is_told_before_any_connection(tls: TlsMaterial, cure: str) -> None:
     with pytest.raises(BrokerDoubt) as refusal:
         connect(BrokerAddress("rediss://redis.queues/0", tls))
-    assert refusal.value.reason == reasons.BROKER_TLS_FAILED
+    assert refusal.value.reason == Reason.BROKER_TLS_FAILED
     assert cure in str(refusal.value)

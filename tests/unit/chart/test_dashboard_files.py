@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.metrics import Metrics
+from celeriac.telemetry.metrics import Metrics
 
 pytestmark = pytest.mark.unit
 

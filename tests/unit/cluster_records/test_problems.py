@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
 from celeriac.cluster.records import PodRecord
 
 pytestmark = pytest.mark.unit
@@ -32,7 +32,7 @@ def test_a_pod_that_no_node_can_hold_quotes_the_scheduler_and_names_the_cure() -
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
     problem = pod({"phase": "Pending", "conditions": [condition]}).problem
     assert problem is not None
-    assert problem.reason == reasons.UNSCHEDULABLE
+    assert problem.reason == Reason.UNSCHEDULABLE
     assert message in problem.message
     assert "resources" in problem.message
 
@@ -45,7 +45,7 @@ def test_a_pod_that_the_scheduler_has_not_seen_yet_is_no_problem() -> None:
 def test_an_image_that_cannot_be_pulled_points_at_spec_image(seen: str) -> None:
     problem = pod(worker(**waiting(seen, 'Back-off pulling image "registry.example/app:nope"'))).problem
     assert problem is not None
-    assert problem.reason == reasons.IMAGE_PULL_FAILED
+    assert problem.reason == Reason.IMAGE_PULL_FAILED
     assert "registry.example/app:nope" in problem.message
     assert "spec.image" in problem.message
 
@@ -53,7 +53,7 @@ def test_an_image_that_cannot_be_pulled_points_at_spec_image(seen: str) -> None:
 def test_a_missing_secret_is_named() -> None:
     problem = pod(worker(**waiting("CreateContainerConfigError", 'secret "broker" not found'))).problem
     assert problem is not None
-    assert problem.reason == reasons.CONTAINER_CONFIG_ERROR
+    assert problem.reason == Reason.CONTAINER_CONFIG_ERROR
     assert 'secret "broker" not found' in problem.message
 
 
@@ -72,7 +72,7 @@ NO_PYTHON = 'exec: "python": executable file not found in $PATH'
 def test_an_image_without_python_says_so_at_every_stage(status: dict[str, Any]) -> None:
     record = pod(status)
     assert record.problem is not None
-    assert record.problem.reason == reasons.START_FAILED
+    assert record.problem.reason == Reason.START_FAILED
     assert NO_PYTHON in record.problem.message
     assert "spec.launcher" in record.problem.message
 
@@ -80,7 +80,7 @@ def test_an_image_without_python_says_so_at_every_stage(status: dict[str, Any]) 
 def test_a_worker_killed_for_memory_again_and_again_is_told_about_its_limit() -> None:
     record = pod(worker(**waiting("CrashLoopBackOff"), lastState=ended(137, "OOMKilled"), restartCount=5))
     assert record.problem is not None
-    assert record.problem.reason == reasons.CRASH_LOOP
+    assert record.problem.reason == Reason.CRASH_LOOP
     assert "exit code 137, OOMKilled after 5 restarts" in record.problem.message
     assert "resources.limits.memory" in record.problem.message
 
@@ -89,7 +89,7 @@ def test_a_crash_loop_does_not_vanish_while_the_next_attempt_runs() -> None:
     attempt = worker(state={"running": {"startedAt": "2026-01-01T00:00:00Z"}}, lastState=ended(1), restartCount=3)
     problem = pod(attempt).problem
     assert problem is not None
-    assert problem.reason == reasons.CRASH_LOOP
+    assert problem.reason == Reason.CRASH_LOOP
 
 
 def test_a_worker_that_has_recovered_from_its_crashes_has_no_problem() -> None:

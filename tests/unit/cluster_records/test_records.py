@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from celeriac.api.keys import PoolKey
 from celeriac.cluster.records import DeploymentRecord, PodRecord
-from celeriac.pool.model import PoolKey
 
 pytestmark = pytest.mark.unit
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
 from celeriac.pool.parse import parse_pool
 
 pytestmark = pytest.mark.unit
@@ -22,7 +22,7 @@ PAGES = sorted(
     ]
 )
 
-NEVER_SHOWN = {reasons.SCALED, reasons.NO_CHANGE}
+NEVER_SHOWN = {Reason.SCALED, Reason.NO_CHANGE}
 """Reasons of a plan that does what was decided, or has nothing to do: users are shown the decision's reason."""
 
 
@@ -76,7 +76,7 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
 def test_every_reason_that_a_user_can_see_is_explained_and_no_other() -> None:
     rows = [line for line in (DOCS / "troubleshooting.md").read_text().splitlines() if line.startswith("| `")]
     explained = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    every = {value for name, value in vars(reasons).items() if name.isupper()}
+    every = {reason.value for reason in Reason}
     assert len(every) > 40
     assert explained == every - NEVER_SHOWN
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from celeriac.api.keys import PoolKey
 from celeriac.pool.model import (
     BrokerSpec,
     InvalidPool,
     PodSecurity,
-    PoolKey,
     PoolType,
     QueueLayout,
     SecretKey,

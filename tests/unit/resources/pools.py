@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+from celeriac.api.keys import PoolKey
 from celeriac.pool.model import (
     BrokerSpec,
     PodSecurity,
     PodTemplate,
-    PoolKey,
     PoolType,
     SecretKey,
     TlsSecrets,
@@ -15,7 +15,7 @@ from celeriac.pool.model import (
 )
 from celeriac.scaling.types import Policy
 
-AGENT = "import celery\n"
+AGENT = {"celeriac_agent.py": "import celery\n"}
 """The text of an agent, for manifests only."""
 
 SECRET_BROKER = BrokerSpec(url_from=SecretKey("broker", "url"))

@@ -2,16 +2,18 @@
 
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from celeriac.agent_file import FILE, read_agent
+from celeriac.api.keys import PoolKey
 from celeriac.pool.broker import broker_reference, parse_broker_reference
-from celeriac.pool.model import InvalidPool, PodTemplate, PoolKey, WorkerOptions, WorkerPool
+from celeriac.pool.model import InvalidPool, PodTemplate, WorkerOptions, WorkerPool
 from celeriac.pool.parse import parse_pool
+from celeriac.reconciling.agent_files import FILE, read_agent
 from celeriac.resources import build_agent_config, build_deployment
 from tests.unit.pool.bodies import Body, minimal, variants
 from tests.unit.resources.pools import AGENT, POOLS, PREFORK, RESTRICTED_TEMPLATE, SOLO
@@ -19,9 +21,10 @@ from tests.unit.resources.pools import AGENT, POOLS, PREFORK, RESTRICTED_TEMPLAT
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[3]
+ANOTHER = {"celeriac_agent.py": "import kombu\n"}
 
 
-def template(pool: WorkerPool, agent: str | None = AGENT) -> dict[str, Any]:
+def template(pool: WorkerPool, agent: Mapping[str, str] | None = AGENT) -> dict[str, Any]:
     found: dict[str, Any] = build_deployment(pool, agent=agent)["spec"]["template"]
     return found
 
@@ -50,13 +53,13 @@ def test_the_pods_mount_the_very_config_map_that_is_built(name: str) -> None:
     volumes = template(POOLS[name])["spec"]["volumes"]
     names = [volume["configMap"]["name"] for volume in volumes if volume["name"] == "celeriac-agent"]
     assert names == [config["metadata"]["name"]]
-    assert config["data"] == {"celeriac_agent.py": AGENT}
+    assert config["data"] == AGENT
 
 
 def test_another_agent_is_a_rollout_and_leaves_the_old_config_map_alone() -> None:
-    first, second = (build_agent_config(SOLO, source)["metadata"]["name"] for source in (AGENT, AGENT + "\n"))
+    first, second = (build_agent_config(SOLO, source)["metadata"]["name"] for source in (AGENT, ANOTHER))
     assert first != second
-    assert template(SOLO) != template(SOLO, AGENT + "\n")
+    assert template(SOLO) != template(SOLO, ANOTHER)
     assert build_agent_config(SOLO, AGENT)["immutable"] is True
 
 
@@ -138,7 +141,7 @@ def test_an_annotation_that_somebody_else_wrote_is_refused_in_words(text: str) -
 
 
 def test_the_operator_carries_the_agent_wherever_it_is_installed() -> None:
-    assert (ROOT / "worker-image" / FILE).read_text() == read_agent()
+    assert {Path(FILE).name: (ROOT / "worker-image" / FILE).read_text()} == read_agent()
     hatch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
     assert hatch["build"]["targets"]["wheel"]["force-include"][f"worker-image/{FILE}"] == f"celeriac/{FILE}"
     assert f"COPY worker-image/{FILE} celeriac/{FILE}\n" in (ROOT / "operator" / "Dockerfile").read_text()

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
 from celeriac.scaling.types import Policy, QueueWaitTarget, Target, TasksPerSlotTarget
 from tests.unit.scaling.simulated_agents import TICK, AgentSimulation
 from tests.unit.scaling.simulated_pool import Task
@@ -130,4 +130,4 @@ class TestLearned:
 def test_a_drain_is_told_as_such() -> None:
     tasks = [*(Task(sent=5, runtime=5) for _ in range(4)), *(Task(sent=5, runtime=200) for _ in range(3))]
     pool = AgentSimulation(Policy(slots=4, target=TasksPerSlotTarget(0.5)), tasks).run(600)
-    assert reasons.DRAINING in pool.reasons
+    assert Reason.DRAINING in pool.reasons

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
 from celeriac.scaling.decide import decide, fresh_history
 from celeriac.scaling.types import (
     Behavior,
@@ -30,13 +30,13 @@ def demand(waiting: int = 0, running: int = 0, replicas: int = 0, **more: object
 
 def doubt(replicas: int, since: float = NOW) -> Doubt:
     message = "Redis at redis:6379 is loading its data: wait until it has finished"
-    return Doubt(current_replicas=replicas, since=since, reason=reasons.BROKER_LOADING, message=message)
+    return Doubt(current_replicas=replicas, since=since, reason=Reason.BROKER_LOADING, message=message)
 
 
 class TestScaleUp:
     def test_from_zero_the_first_reading_with_work_starts_pods_in_the_same_call(self) -> None:
         decision = decide(Policy(slots=8), demand(waiting=37), fresh_history(0, NOW), NOW)
-        assert (decision.replicas, decision.reason, decision.limit) == (5, reasons.BACKLOG, None)
+        assert (decision.replicas, decision.reason, decision.limit) == (5, Reason.BACKLOG, None)
         assert decision.message == "37 waiting + 0 running over 8 slots per replica: 5 replicas (runtime not yet known)"
 
     def test_while_the_runtime_is_unknown_pods_come_ten_at_a_time(self) -> None:
@@ -50,7 +50,7 @@ class TestScaleUp:
     def test_the_limit_of_unknown_runtime_is_named(self) -> None:
         decision = decide(Policy(slots=1, max_replicas=100), demand(waiting=35), fresh_history(0, NOW), NOW)
         assert decision.limit is not None
-        assert decision.limit.reason == reasons.SCALE_UP_LIMIT
+        assert decision.limit.reason == Reason.SCALE_UP_LIMIT
         assert decision.limit.message == "limited to 10: at most 10 pods per 10 s"
         assert decision.message.endswith("35 replicas (runtime not yet known); limited to 10: at most 10 pods per 10 s")
 
@@ -61,9 +61,9 @@ class TestScaleUp:
     def test_max_replicas_bounds_it_and_says_so(self) -> None:
         burst = demand(waiting=80, replicas=20, runtime_seconds=600.0)
         decision = decide(Policy(slots=1, max_replicas=20), burst, fresh_history(20, NOW), NOW)
-        assert (decision.replicas, decision.reason) == (20, reasons.BACKLOG)
+        assert (decision.replicas, decision.reason) == (20, Reason.BACKLOG)
         assert decision.limit is not None
-        assert decision.limit.reason == reasons.TOO_MANY_REPLICAS
+        assert decision.limit.reason == Reason.TOO_MANY_REPLICAS
         assert decision.message.endswith("80 replicas; limited to 20 by maxReplicas")
 
     @pytest.mark.parametrize(
@@ -89,16 +89,16 @@ class TestScaleUp:
         pool = DrivenPool(policy, replicas=2, history=fresh_history(2, 1000.0))
         assert pool.wait(20).recommend(3).message.startswith("holding at 2: the lowest recommendation of the last 30 s")
         decision = pool.wait(10).recommend(8)
-        assert (decision.replicas, decision.reason) == (3, reasons.BACKLOG)
+        assert (decision.replicas, decision.reason) == (3, Reason.BACKLOG)
         assert decision.limit is not None
-        assert decision.limit.reason == reasons.SCALE_UP_STABILIZED
+        assert decision.limit.reason == Reason.SCALE_UP_STABILIZED
         assert decision.message.startswith("going to 3: the lowest recommendation of the last 30 s; 0 waiting")
 
 
 class TestTolerance:
     def test_a_little_too_many_replicas_are_left(self) -> None:
         decision = decide(Policy(slots=1), demand(running=19, replicas=20), fresh_history(20, NOW), NOW)
-        assert (decision.replicas, decision.reason, decision.limit) == (20, reasons.WITHIN_TARGET, None)
+        assert (decision.replicas, decision.reason, decision.limit) == (20, Reason.WITHIN_TARGET, None)
         assert decision.message.startswith("20 is within the tolerance of 10%; 0 waiting + 19 running")
 
     def test_exactly_ten_percent_too_many_is_still_within(self) -> None:
@@ -129,9 +129,9 @@ class TestScaleDown:
 
     def test_it_holds_in_words(self) -> None:
         decision = decide(Policy(slots=4), demand(running=3, replicas=5), fresh_history(5, NOW - 1), NOW)
-        assert (decision.replicas, decision.reason) == (5, reasons.STABILIZED)
+        assert (decision.replicas, decision.reason) == (5, Reason.STABILIZED)
         assert decision.limit is not None
-        assert decision.limit.reason == reasons.SCALE_DOWN_STABILIZED
+        assert decision.limit.reason == Reason.SCALE_DOWN_STABILIZED
         assert decision.message == (
             "holding at 5: the highest recommendation of the last 60 s; "
             "0 waiting + 3 running over 4 slots per replica: 1 replica (runtime not yet known)"
@@ -150,7 +150,7 @@ class TestScaleDown:
             pool.recommend(recommended)
             pool.wait(25)
         decision = pool.recommend(2)
-        assert (decision.replicas, decision.reason) == (6, reasons.DEMAND_FELL)
+        assert (decision.replicas, decision.reason) == (6, Reason.DEMAND_FELL)
         assert decision.message.startswith("going to 6: the highest recommendation of the last 60 s; ")
 
     def test_a_new_leader_holds_for_one_window_but_grows_at_once(self) -> None:
@@ -162,16 +162,16 @@ class TestScaleDown:
     def test_min_replicas_stay_and_the_limit_is_named(self) -> None:
         policy = Policy(slots=1, min_replicas=2)
         decision = decide(policy, demand(replicas=2), fresh_history(2, NOW - 100), NOW)
-        assert (decision.replicas, decision.reason) == (2, reasons.IDLE)
+        assert (decision.replicas, decision.reason) == (2, Reason.IDLE)
         assert decision.limit is not None
-        assert decision.limit.reason == reasons.TOO_FEW_REPLICAS
+        assert decision.limit.reason == Reason.TOO_FEW_REPLICAS
         assert decision.message.endswith("0 replicas; raised to 2 by minReplicas")
 
     def test_a_raised_minimum_or_a_lowered_maximum_takes_effect_at_once(self) -> None:
         raised = decide(Policy(slots=1, min_replicas=3), demand(replicas=1), fresh_history(1, NOW), NOW)
-        assert (raised.replicas, raised.reason) == (3, reasons.TOO_FEW_REPLICAS)
+        assert (raised.replicas, raised.reason) == (3, Reason.TOO_FEW_REPLICAS)
         lowered = decide(Policy(slots=1, max_replicas=4), demand(running=9, replicas=9), fresh_history(9, NOW), NOW)
-        assert (lowered.replicas, lowered.reason) == (4, reasons.TOO_MANY_REPLICAS)
+        assert (lowered.replicas, lowered.reason) == (4, Reason.TOO_MANY_REPLICAS)
 
 
 class TestZero:
@@ -186,19 +186,19 @@ class TestZero:
     def test_the_step_to_one_in_words(self) -> None:
         history = replace(fresh_history(5, NOW - 61), idle_since=NOW - 61)
         decision = decide(Policy(slots=1), demand(replicas=5), history, NOW)
-        assert (decision.replicas, decision.reason) == (1, reasons.DEMAND_FELL)
+        assert (decision.replicas, decision.reason) == (1, Reason.DEMAND_FELL)
         assert decision.message == "1 kept warm, 0 in 239 s: nothing waiting, running or scheduled since 61 s"
 
     def test_the_wait_for_zero_in_words(self) -> None:
         history = replace(fresh_history(1, NOW - 86), idle_since=NOW - 86)
         pending = decide(Policy(slots=1), demand(replicas=1), history, NOW)
-        assert (pending.replicas, pending.reason, pending.limit) == (1, reasons.ZERO_PENDING, None)
+        assert (pending.replicas, pending.reason, pending.limit) == (1, Reason.ZERO_PENDING, None)
         assert pending.message == "0 in 214 s: nothing waiting, running or scheduled since 86 s"
         done = decide(Policy(slots=1), demand(replicas=1), history, NOW + 214)
-        assert (done.replicas, done.reason, done.limit) == (0, reasons.SCALE_TO_ZERO, None)
+        assert (done.replicas, done.reason, done.limit) == (0, Reason.SCALE_TO_ZERO, None)
         assert done.message == "0: nothing waiting, running or scheduled since 300 s"
         after = decide(Policy(slots=1), demand(replicas=0), done.history, NOW + 215)
-        assert (after.replicas, after.reason) == (0, reasons.IDLE)
+        assert (after.replicas, after.reason) == (0, Reason.IDLE)
         assert after.message == "nothing waiting, running or scheduled: 0 replicas"
 
     @pytest.mark.parametrize("replicas", [1, 7])
@@ -254,7 +254,7 @@ class TestZero:
         never = Policy(slots=1, behavior=Behavior(scale_down=rules(select=SelectPolicy.DISABLED)))
         history = fresh_history(1, NOW - 900, idle_since=NOW - 900)
         decision = decide(never, demand(replicas=1), history, NOW)
-        assert (decision.replicas, decision.reason) == (1, reasons.DEMAND_FELL)
+        assert (decision.replicas, decision.reason) == (1, Reason.DEMAND_FELL)
         assert decision.message.endswith("limited to 1: behavior.scaleDown is Disabled")
 
     @pytest.mark.parametrize("replicas", [1, 4])
@@ -274,7 +274,7 @@ class TestAgent:
         held = demand(replicas=1, scheduled=3, agent=True)
         assert pool.see(held).message == "0 in 300 s: nothing waiting or running since 0 s, 3 ETA tasks not yet due"
         asleep = pool.wait(300).see(held)
-        assert (asleep.replicas, asleep.reason) == (0, reasons.SCALE_TO_ZERO)
+        assert (asleep.replicas, asleep.reason) == (0, Reason.SCALE_TO_ZERO)
 
     @pytest.mark.parametrize(
         ("scheduled", "deferred", "replicas"), [(100, 0, 0), (60, 41, 1), (101, 0, 1), (0, 101, 0)]
@@ -331,7 +331,7 @@ class TestTargetBelowColdStart:
     def test_a_target_that_no_new_pod_can_keep_is_told(self) -> None:
         limit = decide(Policy(slots=1), self.SLOW, fresh_history(5, NOW), NOW).limit
         assert limit is not None
-        assert limit.reason == reasons.TARGET_BELOW_COLD_START
+        assert limit.reason == Reason.TARGET_BELOW_COLD_START
         words = (
             "a pod takes 10 s to start: a task that needs a new one waits longer than 10 s (target.queueWaitSeconds)"
         )
@@ -341,7 +341,7 @@ class TestTargetBelowColdStart:
         busy = replace(self.SLOW, waiting=50)
         limit = decide(Policy(slots=1), busy, fresh_history(5, NOW), NOW).limit
         assert limit is not None
-        assert limit.reason == reasons.TOO_MANY_REPLICAS
+        assert limit.reason == Reason.TOO_MANY_REPLICAS
 
     def test_a_faster_start_or_another_target_is_no_limit(self) -> None:
         faster = replace(self.SLOW, cold_start_seconds=9.9)
@@ -356,7 +356,7 @@ class TestOwnersWord:
         policy = Policy(slots=1, min_replicas=2, max_replicas=20, pinned_replicas=pin)
         for seen in (demand(waiting=900, replicas=4), demand(replicas=4), doubt(4)):
             decision = decide(policy, seen, fresh_history(4, NOW), NOW)
-            assert (decision.replicas, decision.reason, decision.active) == (pin, reasons.PINNED, False)
+            assert (decision.replicas, decision.reason, decision.active) == (pin, Reason.PINNED, False)
             assert decision.limit is None
 
     def test_an_unpinned_pool_shrinks_after_one_window_not_at_once(self) -> None:
@@ -372,7 +372,7 @@ class TestOwnersWord:
         for pin in (None, 9):
             policy = Policy(slots=1, mode=Mode.PAUSED, pinned_replicas=pin)
             decision = decide(policy, demand(waiting=50, replicas=3), fresh_history(3, NOW), NOW)
-            assert (decision.replicas, decision.reason, decision.active) == (3, reasons.PAUSED, False)
+            assert (decision.replicas, decision.reason, decision.active) == (3, Reason.PAUSED, False)
             assert decision.message == "scaling.mode is Paused: 3 replicas left as they are"
 
     def test_a_dry_run_decides_exactly_what_auto_would(self) -> None:
@@ -385,7 +385,7 @@ class TestOwnersWord:
 class TestDoubt:
     def test_the_replicas_hold_and_the_reason_is_told(self) -> None:
         decision = decide(Policy(slots=1), doubt(5, since=NOW - 900), fresh_history(5, NOW), NOW)
-        assert (decision.replicas, decision.reason, decision.active) == (5, reasons.HOLDING, False)
+        assert (decision.replicas, decision.reason, decision.active) == (5, Reason.HOLDING, False)
         assert decision.message.startswith("holding at 5: Redis at redis:6379 is loading its data")
 
     def test_a_pool_at_zero_stays_there(self) -> None:
@@ -397,9 +397,9 @@ class TestDoubt:
     def test_the_fallback_comes_after_its_time(self) -> None:
         policy = Policy(slots=1, fallback=Fallback(after_seconds=60, replicas=4))
         early = decide(policy, doubt(1, since=NOW - 59), fresh_history(1, NOW), NOW)
-        assert (early.replicas, early.reason) == (1, reasons.HOLDING)
+        assert (early.replicas, early.reason) == (1, Reason.HOLDING)
         due = decide(policy, doubt(1, since=NOW - 60), fresh_history(1, NOW), NOW)
-        assert (due.replicas, due.reason) == (4, reasons.FALLBACK)
+        assert (due.replicas, due.reason) == (4, Reason.FALLBACK)
         assert due.message.startswith("fallback of 4: unreadable for 60 s: Redis at")
 
     def test_the_fallback_never_scales_down_nor_above_the_maximum(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
 from celeriac.scaling.plan import plan
 from celeriac.scaling.types import (
     MARKED_COST,
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.unit
 
 BUSY = Demand(waiting=5, running=9, current_replicas=0, agent=True)
 IDLE = Demand(waiting=0, running=0, current_replicas=0, agent=True)
-UNREADABLE = Doubt(current_replicas=0, since=0.0, reason=reasons.BROKER_TIMEOUT, message="Redis did not answer in 1 s")
+UNREADABLE = Doubt(current_replicas=0, since=0.0, reason=Reason.BROKER_TIMEOUT, message="Redis did not answer in 1 s")
 AUTO = Policy(slots=4)
 
 
@@ -58,7 +58,7 @@ def planned(
     current = len(pods) if replicas is None else replicas
     workload = Workload(current, rollout, pods, agent=True, unseen=unseen)
     seen = replace(demand, current_replicas=current)
-    return plan(policy, Decision(wanted, reasons.DEMAND_FELL, "the sentence"), seen, workload)
+    return plan(policy, Decision(wanted, Reason.DEMAND_FELL, "the sentence"), seen, workload)
 
 
 class TestVictims:
@@ -66,7 +66,7 @@ class TestVictims:
         held = planned(2, working("a", 4), working("b", 0), working("c", 1), working("d", 2))
         assert held == Plan(
             None,
-            reasons.DRAINING,
+            Reason.DRAINING,
             "holding at 4 instead of 2 until drained: ml-b (0 running), ml-c (1 running)",
             drain=("b", "c"),
         )
@@ -96,7 +96,7 @@ class TestVictims:
 class TestRemoval:
     def test_drained_workers_are_removed(self) -> None:
         done = planned(1, drained("a"), drained("b"), working("c"))
-        assert done == Plan(1, reasons.SCALED, "3 -> 1: the sentence")
+        assert done == Plan(1, Reason.SCALED, "3 -> 1: the sentence")
 
     def test_a_worker_that_will_find_its_mark_when_it_starts_is_removed(self) -> None:
         assert planned(1, marked(newborn("a")), working("b")).replicas == 1
@@ -107,7 +107,7 @@ class TestRemoval:
         tied = planned(1, drained("a"), slow, working("c"))
         assert (tied.replicas, tied.release) == (None, ("a",))
         one = planned(1, drained("a", RELEASED_COST), slow, working("c"))
-        assert one == Plan(2, reasons.SCALED, "3 -> 2: the sentence; 1 more until drained: ml-slow (2 running)")
+        assert one == Plan(2, Reason.SCALED, "3 -> 2: the sentence; 1 more until drained: ml-slow (2 running)")
 
     def test_marks_and_removals_are_never_of_one_plan(self) -> None:
         """The new mark would tie a busy pod with the drained one while the controller chooses."""
@@ -127,7 +127,7 @@ class TestRemoval:
     def test_nothing_goes_while_pods_exist_that_were_not_seen_yet(self) -> None:
         """After a start the Deployment may be known before its pods, whatever they run."""
         unknown = planned(3, replicas=5, unseen=5, policy=replace(AUTO, pinned_replicas=3))
-        assert (unknown.replicas, unknown.reason) == (None, reasons.DRAINING)
+        assert (unknown.replicas, unknown.reason) == (None, Reason.DRAINING)
         assert unknown.message == "holding at 5 instead of 3 until all its pods are known: 5 were not seen yet"
         partly = planned(1, drained("a"), drained("b"), replicas=3, unseen=1)
         assert partly.replicas is None
@@ -156,7 +156,7 @@ class TestRemoval:
         """The controller looks at readiness before it looks at the cost."""
         unready = replace(working("x", 4), ready=False)
         held = planned(2, drained("a"), unready, working("c"))
-        assert (held.replicas, held.reason) == (None, reasons.DRAINING)
+        assert (held.replicas, held.reason) == (None, Reason.DRAINING)
         expected = "holding at 3 instead of 2 until drained: Kubernetes would stop ml-x (not ready, 4 running) first"
         assert held.message == expected
         assert planned(2, drained("a"), replace(unready, ready=True), working("c")).replicas == 2
@@ -207,7 +207,7 @@ class TestDemandReturns:
 
     def test_the_same_count_as_now_needs_everybody(self) -> None:
         back = planned(2, marked(working("a")), working("b"))
-        assert (back.replicas, back.reason, back.undrain) == (None, reasons.NO_CHANGE, ("a",))
+        assert (back.replicas, back.reason, back.undrain) == (None, Reason.NO_CHANGE, ("a",))
 
     def test_a_drained_pod_is_not_given_work_while_kubernetes_has_yet_to_remove_it(self) -> None:
         pods = (drained("a"), drained("b"), marked(working("c")), working("d"))
@@ -219,7 +219,7 @@ class TestHolding:
     def test_nobody_is_marked_or_removed_during_a_rollout_but_demand_gets_its_workers_back(self) -> None:
         pods = (drained("a"), marked(working("b")), working("c"))
         held = planned(1, *pods, rollout=True)
-        assert (held.replicas, held.reason) == (None, reasons.ROLLOUT_IN_PROGRESS)
+        assert (held.replicas, held.reason) == (None, Reason.ROLLOUT_IN_PROGRESS)
         assert (held.drain, held.undrain) == ((), ())
         assert planned(0, *pods, rollout=True).drain == ()
         assert planned(2, *pods, rollout=True).undrain == ("b",)
@@ -261,7 +261,7 @@ class TestUndrainable:
 
     def test_without_its_agent_a_worker_goes_only_once_the_whole_pool_is_idle(self) -> None:
         held = planned(1, *self.PODS)
-        assert (held.replicas, held.reason, held.drain) == (None, reasons.TASKS_IN_FLIGHT, ())
+        assert (held.replicas, held.reason, held.drain) == (None, Reason.TASKS_IN_FLIGHT, ())
         assert "ml-a (0 running), ml-b (0 running) cannot drain: 5 waiting + 9 running + 0 scheduled" in held.message
         assert planned(1, *self.PODS, demand=IDLE).replicas == 1
 

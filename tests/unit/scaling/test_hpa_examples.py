@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
 from celeriac.scaling.types import SelectPolicy
 from tests.unit.scaling.virtual_time import DrivenPool, one_task_per_replica, percent, pods, rules
 
@@ -48,9 +48,9 @@ def test_documentation_change_downscale_stabilization_window_to_one_minute() -> 
     pool = DrivenPool(one_task_per_replica(down=rules(window=60)), replicas=9)
     pool.recommend(9)
     held = pool.wait(59).recommend(3)
-    assert (held.replicas, held.reason) == (9, reasons.STABILIZED)
+    assert (held.replicas, held.reason) == (9, Reason.STABILIZED)
     fell = pool.wait(1).recommend(3)
-    assert (fell.replicas, fell.reason) == (3, reasons.DEMAND_FELL)
+    assert (fell.replicas, fell.reason) == (3, Reason.DEMAND_FELL)
 
 
 def test_documentation_limit_scale_down_rate_to_ten_percent_a_minute() -> None:
@@ -70,7 +70,7 @@ def test_documentation_disable_scale_down() -> None:
     assert counts == [7, 7, 7]
     limit = pool.recommend(0).limit
     assert limit is not None
-    assert limit.reason == reasons.SCALE_DOWN_LIMIT
+    assert limit.reason == Reason.SCALE_DOWN_LIMIT
     assert "scaleDown is Disabled" in limit.message
     assert pool.recommend(9).replicas == 9, "up as usual"
 

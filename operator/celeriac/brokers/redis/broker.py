@@ -8,23 +8,23 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import RedisError, ResponseError
 
+from celeriac.brokers.readings import BrokerDoubt, PoolReading, Process, QueueReading, QueueSet, Restored, TlsMaterial
 from celeriac.brokers.redis import dead_letters, registry
 from celeriac.brokers.redis.client import RedisClient
 from celeriac.brokers.redis.dead_letters import DeadLetter
 from celeriac.brokers.redis.errors import doubt_of, queue_doubt, write_doubt
 from celeriac.brokers.redis.executor import Executor, is_refused
-from celeriac.brokers.redis.identity import RESTART_HOLD_SECONDS, Identity
 from celeriac.brokers.redis.keys import dead_key
-from celeriac.brokers.redis.plan import Agents, Plan, Queue, Share, agents_of, share_of
 from celeriac.brokers.redis.queries import Ask, Query
-from celeriac.brokers.redis.reports import Reports, marks_of
+from celeriac.brokers.redis.reading_plan import Agents, Plan, Queue, Share, agents_of, share_of
 from celeriac.brokers.redis.resting import RestingEtas
 from celeriac.brokers.redis.restore import restore
+from celeriac.brokers.redis.server_identity import RESTART_HOLD_SECONDS, Identity
 from celeriac.brokers.redis.shares import ShareReader
 from celeriac.brokers.redis.takeover import TakeOver
 from celeriac.brokers.redis.unacked import Holdings
 from celeriac.brokers.redis.url import RedisTarget
-from celeriac.brokers.types import BrokerDoubt, PoolReading, Process, QueueReading, QueueSet, Restored, TlsMaterial
+from celeriac.brokers.redis.worker_reports import Reports, marks_of
 from celeriac.pool.model import QueueLayout
 
 READING_SECONDS: Final = 4.0

@@ -14,9 +14,9 @@ from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSL
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from celeriac import reasons
+from celeriac.api.reasons import Reason
+from celeriac.brokers.readings import BrokerDoubt, TlsMaterial
 from celeriac.brokers.redis.url import RedisTarget
-from celeriac.brokers.types import BrokerDoubt, TlsMaterial
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def tls_context(target: RedisTarget, tls: TlsMaterial) -> ssl.SSLContext:
             context.load_verify_locations(cadata=tls.ca)
         except ssl.SSLError as error:
             raise BrokerDoubt(
-                reasons.BROKER_TLS_FAILED,
+                Reason.BROKER_TLS_FAILED,
                 "the CA of the broker is no certificate in PEM form: mend spec.broker.tls.caFrom",
             ) from error
     if tls.certificate or tls.private_key:
@@ -143,7 +143,7 @@ def _load_client_certificate(context: ssl.SSLContext, pem: str) -> None:
         context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
     except (ssl.SSLError, ValueError) as error:
         raise BrokerDoubt(
-            reasons.BROKER_TLS_FAILED,
+            Reason.BROKER_TLS_FAILED,
             "the client certificate of the broker cannot be used: spec.broker.tls needs certificateFrom and"
             " privateKeyFrom, both in PEM form, without a passphrase, and belonging together",
         ) from error

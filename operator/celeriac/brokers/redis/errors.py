@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from redis import exceptions as redis_errors
 from redis.asyncio.sentinel import MasterNotFoundError
 
-from celeriac import reasons
-from celeriac.brokers.types import BrokerDoubt
+from celeriac.api.reasons import Reason
+from celeriac.brokers.readings import BrokerDoubt
 
 LONGEST_ANSWER = 200
 
@@ -26,14 +26,14 @@ def doubt_of(error: BaseException, where: str) -> BrokerDoubt:
     answer = answer_of(error)
     if "DB index" in answer:
         return BrokerDoubt(
-            reasons.BROKER_URL_INVALID,
+            Reason.BROKER_URL_INVALID,
             f"{where} has no database of the number in the broker URL: correct it, or raise `databases` in redis.conf",
         )
     if answer.startswith("BUSY"):
         return BrokerDoubt(
-            reasons.BROKER_BUSY, f"{where} is busy with a script of somebody: wait, or end it with SCRIPT KILL"
+            Reason.BROKER_BUSY, f"{where} is busy with a script of somebody: wait, or end it with SCRIPT KILL"
         )
-    return BrokerDoubt(reasons.BROKER_ERROR, f"{where} refused what was asked: {answer}")
+    return BrokerDoubt(Reason.BROKER_ERROR, f"{where} refused what was asked: {answer}")
 
 
 def _is_refused(error: BaseException, answer: str) -> bool:
@@ -46,13 +46,13 @@ def queue_doubt(error: BaseException, key: str, kind: str, where: str) -> Broker
     answer = answer_of(error)
     if "WRONGTYPE" in answer:
         return BrokerDoubt(
-            reasons.BROKER_WRONG_TYPE,
+            Reason.BROKER_WRONG_TYPE,
             f"key {key!r} in {where} is no {kind}, so something else uses this name: rename the queue, or give"
             " Celery a key prefix (global_keyprefix, spec.broker.keyPrefix)",
         )
     if _is_refused(error, answer):
         return BrokerDoubt(
-            reasons.BROKER_PERMISSION_DENIED,
+            Reason.BROKER_PERMISSION_DENIED,
             f"{where} does not let this user read key {key!r}: grant the ACL user the pattern ~{key}* and +@read",
         )
     return doubt_of(error, where)
@@ -63,19 +63,19 @@ def write_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
     answer = answer_of(error)
     if "WRONGTYPE" in answer:
         return BrokerDoubt(
-            reasons.BROKER_WRONG_TYPE,
+            Reason.BROKER_WRONG_TYPE,
             f"key {key!r} in {where} is of another type than Celery and its agent use it with, so something else uses"
             " this name: rename that",
         )
     if _is_refused(error, answer):
         return BrokerDoubt(
-            reasons.BROKER_PERMISSION_DENIED,
+            Reason.BROKER_PERMISSION_DENIED,
             f"{where} does not let this user move messages: grant the ACL user +@read +@write +@transaction +@scripting"
             " and the patterns of the queues, unacked*, celeriac:* and _kombu.binding.*, each after the key prefix",
         )
     if answer.startswith("OOM"):
         return BrokerDoubt(
-            reasons.BROKER_ERROR, f"{where} has no memory left for a message: raise maxmemory, or let workers run"
+            Reason.BROKER_ERROR, f"{where} has no memory left for a message: raise maxmemory, or let workers run"
         )
     return doubt_of(error, where)
 
@@ -91,42 +91,42 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-_KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...] = (
+_KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Reason, str], ...] = (
     (
         redis_errors.AuthenticationError,
-        reasons.BROKER_AUTHENTICATION_FAILED,
+        Reason.BROKER_AUTHENTICATION_FAILED,
         "{where} refused the user or password: correct the broker URL in its Secret",
     ),
     (
         redis_errors.BusyLoadingError,
-        reasons.BROKER_LOADING,
+        Reason.BROKER_LOADING,
         "{where} is loading its data from disk: wait until it has finished",
     ),
     (
         (redis_errors.TimeoutError, TimeoutError),
-        reasons.BROKER_TIMEOUT,
+        Reason.BROKER_TIMEOUT,
         "{where} did not answer in time: check that it is not overloaded, that a network policy lets the operator in,"
         " and that rediss:// names a port with TLS (a plain one stays silent), redis:// one without",
     ),
     (
         (redis_errors.NoPermissionError, redis_errors.AuthorizationError),
-        reasons.BROKER_PERMISSION_DENIED,
+        Reason.BROKER_PERMISSION_DENIED,
         "{where} does not let this user read queues: grant the ACL user +@read +@connection +@scripting +info +time and"
         " the patterns of the queues, unacked* and _kombu.binding.*",
     ),
     (
         (redis_errors.MovedError, redis_errors.AskError, redis_errors.ClusterError),
-        reasons.BROKER_UNSUPPORTED,
+        Reason.BROKER_UNSUPPORTED,
         "{where} is a Redis Cluster, for which Celery has no transport: use one Redis, or Redis with Sentinel",
     ),
     (
         redis_errors.ReadOnlyError,
-        reasons.BROKER_IS_REPLICA,
+        Reason.BROKER_IS_REPLICA,
         "{where} is a replica: let the broker URL name the master, or use sentinel://",
     ),
     (
         MasterNotFoundError,
-        reasons.BROKER_CONNECTION_FAILED,
+        Reason.BROKER_CONNECTION_FAILED,
         "{where}: no Sentinel answered with a master of that name that is up: check spec.broker.sentinelMaster, the"
         " Sentinel addresses and the master",
     ),
@@ -136,11 +136,11 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, 
 def _connection_doubt(error: redis_errors.ConnectionError, where: str) -> BrokerDoubt:
     if any(isinstance(cause, socket.gaierror) for cause in _chain(error)):
         return BrokerDoubt(
-            reasons.BROKER_CONNECTION_FAILED,
+            Reason.BROKER_CONNECTION_FAILED,
             f"{where}: the host name is not known: write it as service.namespace, and check that the Service exists",
         )
     return BrokerDoubt(
-        reasons.BROKER_CONNECTION_FAILED,
+        Reason.BROKER_CONNECTION_FAILED,
         f"{where} cannot be reached or closed the connection: check that it runs, that host and port are right, that"
         " a port with TLS is addressed as rediss://, and that a server which asks for client certificates gets one"
         " (spec.broker.tls.certificateFrom)",
@@ -159,4 +159,4 @@ def _tls_doubt(error: ssl.SSLError, where: str) -> BrokerDoubt:
         cure = "it does not speak TLS on this port: use redis://, or the TLS port"
     else:
         cure = f"TLS failed ({error.reason or 'no reason given'}): check certificates and TLS versions"
-    return BrokerDoubt(reasons.BROKER_TLS_FAILED, f"{where}: {cure}")
+    return BrokerDoubt(Reason.BROKER_TLS_FAILED, f"{where}: {cure}")

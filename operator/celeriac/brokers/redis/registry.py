@@ -9,12 +9,12 @@ from dataclasses import replace
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
+from celeriac.brokers.readings import Process
 from celeriac.brokers.redis.json_fields import Fields, WrongField
 from celeriac.brokers.redis.keys import drain_key, pools_key, processes_key, reports_key
 from celeriac.brokers.redis.moves import ask, when
 from celeriac.brokers.redis.queries import Command
-from celeriac.brokers.redis.reports import report_of
-from celeriac.brokers.types import Process
+from celeriac.brokers.redis.worker_reports import report_of
 
 
 def process_of(key_prefix: str, pool_uid: str, name: bytes, text: bytes) -> Process | None:

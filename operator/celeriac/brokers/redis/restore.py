@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from celeriac.brokers.readings import Process, Restored
 from celeriac.brokers.redis.errors import write_doubt
 from celeriac.brokers.redis.keys import UNROUTABLE, dead_key, list_key
 from celeriac.brokers.redis.letters import BROADCAST, NO_ROUTE, Letter, letter_of, redelivered, step_of
 from celeriac.brokers.redis.moves import BATCH, Move, Unacked, ask, ask_one, move
-from celeriac.brokers.redis.plan import Share
+from celeriac.brokers.redis.reading_plan import Share
 from celeriac.brokers.redis.registry import forget_process
 from celeriac.brokers.redis.unacked import Binding, bindings_of
-from celeriac.brokers.types import Process, Restored
 from celeriac.pool.model import QueueLayout
 
 STARTED: Final = 1e12

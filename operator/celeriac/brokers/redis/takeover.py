@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from celeriac.brokers.readings import Restored
 from celeriac.brokers.redis.letters import letter_of
 from celeriac.brokers.redis.moves import BATCH
-from celeriac.brokers.redis.plan import Share
+from celeriac.brokers.redis.reading_plan import Share
 from celeriac.brokers.redis.restore import Hash, Held, Outcome, back, carry_out, entries, tables
-from celeriac.brokers.types import Restored
 from celeriac.pool.model import QueueLayout
 
 LOOK_THROUGH: Final = 5000

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from celeriac import reasons
-from celeriac.brokers.types import BrokerAddress, BrokerDoubt
+from celeriac.api.reasons import Reason
+from celeriac.brokers.readings import BrokerAddress, BrokerDoubt
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
@@ -59,7 +59,7 @@ def parse(address: BrokerAddress) -> RedisTarget:
         return _sentinel(address, parts, [_split(other) for other in others])
     if others:
         raise BrokerDoubt(
-            reasons.BROKER_UNSUPPORTED,
+            Reason.BROKER_UNSUPPORTED,
             "the broker URL lists several Redis servers: kombu would fail over between them, which splits the queues;"
             " name one server, or use sentinel:// URLs",
         )
@@ -143,4 +143,4 @@ def _access(address: BrokerAddress, parts: SplitResult) -> RedisTarget:
 
 
 def _invalid(cure: str) -> BrokerDoubt:
-    return BrokerDoubt(reasons.BROKER_URL_INVALID, f"the broker URL cannot be used: {cure}")
+    return BrokerDoubt(Reason.BROKER_URL_INVALID, f"the broker URL cannot be used: {cure}")

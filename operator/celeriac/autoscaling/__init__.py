@@ -1,0 +1,1 @@
+"""The tick over all brokers: observe, decide, plan, and write the replicas."""

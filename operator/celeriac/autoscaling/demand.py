@@ -1,0 +1,88 @@
+"""From readings to demand: what a pool has to do, out of its queues and its workers' reports; pure."""
+
+from collections.abc import Iterable
+
+from celeriac.brokers.readings import PoolReading, QueueSet
+from celeriac.cluster.records import DeploymentRecord, PodRecord
+from celeriac.pool.model import WorkerPool
+from celeriac.scaling.learning import Learned, Sample
+from celeriac.scaling.types import Demand, Workload
+from celeriac.workers.worker import Workers
+
+NOT_CONSUMING = ("starting", "stopping")
+"""States of a worker that has not begun to consume, or will not any more."""
+
+
+def demand_without_agent(reading: PoolReading, replicas: int, slots: int) -> Demand:
+    """What a pool of so many replicas, each with `slots`, has to do, from Redis alone.
+
+    What workers hold beyond their slots is reserved: prefetched, or scheduled tasks of one worker that fell due all at
+    once. No further pod could take it, so it calls for none. Without replicas something else holds it, or nobody does.
+    """
+    return Demand(
+        waiting=reading.waiting,
+        running=min(reading.held, max(1, replicas) * slots),
+        scheduled=reading.scheduled,
+        exact=reading.exact,
+        current_replicas=replicas,
+    )
+
+
+def demand_of(
+    reading: PoolReading, replicas: int, workers: Workers, learned: Learned, *, unresolved: bool = False
+) -> Demand:
+    """What a pool has to do whose workers report. What the shared `unacked` holds belongs to others.
+
+    `unresolved`: a worker may be gone with messages that are not back yet, so that nobody can say that nothing is held.
+    """
+    return Demand(
+        waiting=reading.waiting,
+        running=workers.running,
+        scheduled=workers.scheduled,
+        deferred=reading.deferred,
+        next_eta_seconds=reading.next_eta_seconds,
+        held_elsewhere=reading.held + reading.scheduled,
+        agent=True,
+        exact=reading.exact and not unresolved,
+        current_replicas=replicas,
+        arrival_rate=learned.arrival_rate,
+        runtime_seconds=learned.runtime_seconds,
+        cold_start_seconds=learned.cold_start_seconds,
+    )
+
+
+def sample_of(reading: PoolReading, workers: Workers, now: float) -> Sample:
+    """What is to be learned from one reading; counts are those of the last reports, be they old."""
+    reports = [(worker.pod, worker.report) for worker in workers.all if worker.report is not None]
+    return Sample(
+        now=now,
+        waiting=reading.waiting,
+        in_system=reading.waiting + sum(report.active + report.reserved for _, report in reports),
+        counters={report.process: (report.processed, report.busy_seconds) for _, report in reports},
+        started={
+            worker.pod.uid: worker.report is not None and worker.report.state not in NOT_CONSUMING
+            for worker in workers.all
+        },
+    )
+
+
+def queues_of(pool: WorkerPool) -> QueueSet:
+    """What is to be read for a pool."""
+    return QueueSet(pool.queues, pool.broker.layout, pool.uid if pool.agent else None)
+
+
+def workload_of(
+    deployment: DeploymentRecord, workers: Workers | None, *, agent: bool = False, pods: Iterable[PodRecord] = ()
+) -> Workload:
+    """What `plan` has to know of the Deployment; its Pods only with the agent.
+
+    A pool with the agent that could not be read yet is one whose pods are unseen. In a pool without it, Pods that still
+    have the agent run tasks that nobody sees: from the change of the spec on, not only once Kubernetes tells of a
+    rollout.
+    """
+    replicas, rollout = deployment.spec_replicas, deployment.rollout_in_progress
+    if workers is None and not agent:
+        return Workload(replicas, rollout or any(pod.broker is not None and not pod.terminating for pod in pods))
+    known = workers.pods() if workers is not None else ()
+    rollout = rollout or (workers is not None and workers.replica_sets > 1)
+    return Workload(replicas, rollout, known, agent=True, unseen=max(0, deployment.replicas - len(known)))

@@ -1,0 +1,71 @@
+"""What a tick found and decided for one pool: the one value from which status, metrics and events are made."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from celeriac.scaling.learning import Learned
+from celeriac.scaling.types import Decision, Demand, Doubt, Plan
+from celeriac.workers.worker import Trouble, Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the last tick found and decided for one pool.
+
+    idle_seconds    since when nothing was to be done
+    workers         its Pods with their reports; None without the agent
+    trouble         in what a worker that runs is not what the spec says
+    learned         rates and times that were measured on them
+    dead_letters    messages that were started too often by workers that died
+    """
+
+    demand: Demand | Doubt
+    decision: Decision
+    plan: Plan
+    idle_seconds: float | None = None
+    workers: Workers | None = None
+    trouble: Trouble | None = None
+    learned: Learned | None = None
+    dead_letters: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """The reason of what is really done: the plan's where it holds the decision back."""
+        return self.plan.reason if self.held else self.decision.reason
+
+    @property
+    def message(self) -> str:
+        """The sentence of what is really done."""
+        return self.plan.message if self.held else self.decision.message
+
+    @property
+    def held(self) -> bool:
+        """Whether the decision is not acted upon, for a reason of the plan's."""
+        return self.plan.replicas is None and self.decision.replicas != self.demand.current_replicas
+
+
+def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:
+    """The part of an outcome whose change concerns the status at once."""
+    if outcome is None:
+        return None
+    decision = outcome.decision
+    limit = decision.limit.reason if decision.limit else None
+    trouble = outcome.trouble.reason if outcome.trouble else None
+    draining = outcome.workers is not None and bool(outcome.workers.marked)
+    return decision.replicas, outcome.reason, decision.active, limit, outcome.idle_seconds is None, trouble, draining
+
+
+def figures(outcome: Outcome) -> dict[str, float | None]:
+    """What the reports of the workers tell, by the names that `Metrics.workers` knows; nothing without the agent."""
+    demand, workers, learned = outcome.demand, outcome.workers, outcome.learned
+    if workers is None or learned is None or not isinstance(demand, Demand):
+        return {}
+    return {
+        "reserved": workers.reserved,
+        "draining": len(workers.marked),
+        "runtime_seconds": demand.runtime_seconds,
+        "arrival_rate": demand.arrival_rate,
+        "departure_rate": learned.departure_rate,
+        "cold_start_seconds": learned.cold_start_seconds,
+        "oldest_seconds": learned.oldest_seconds,
+    }

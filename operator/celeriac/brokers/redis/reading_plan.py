@@ -1,0 +1,100 @@
+"""Which keys the queues of many pools are made of, and how to ask for all of them at once."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from celeriac.brokers.readings import QueueSet
+from celeriac.brokers.redis.keys import dead_key, drain_key, list_key, reports_key
+from celeriac.brokers.redis.queries import Ask, Count
+from celeriac.pool.model import QueueLayout
+
+# A script blocks Redis while it runs: one millisecond or less at this size.
+QUEUES_PER_SCRIPT: Final = 500
+
+
+T = TypeVar("T")
+
+
+class Queue(NamedTuple):
+    """One queue as it is laid out; pools that share a queue share this."""
+
+    layout: QueueLayout
+    name: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Its lists, one for each priority step (kombu's Channel._q_for_pri)."""
+        return tuple(list_key(self.layout, self.name, step) for step in self.layout.priority_steps)
+
+
+class Share(NamedTuple):
+    """What shares one unacked hash and one set of bindings."""
+
+    key_prefix: str
+    separator: str
+
+    @property
+    def unacked_key(self) -> str:
+        """The hash of what workers hold."""
+        return f"{self.key_prefix}unacked"
+
+    def binding_key(self, exchange: str) -> str:
+        """The set of an exchange's bindings."""
+        return f"{self.key_prefix}_kombu.binding.{exchange}"
+
+
+class Agents(NamedTuple):
+    """The hashes of one pool whose workers have the agent.
+
+    The marks are read first: a worker without any report in the second reading had its mark before it ever looked.
+    """
+
+    drain_key: str
+    reports_key: str
+
+    @property
+    def queries(self) -> tuple[Ask, Ask]:
+        """Ask for both: a few hundred bytes for each worker."""
+        return Ask(("HGETALL", self.drain_key)), Ask(("HGETALL", self.reports_key))
+
+
+def agents_of(pool: QueueSet) -> Agents | None:
+    """Name the hashes of a pool's agents, if it has any."""
+    if pool.agent is None:
+        return None
+    prefix = pool.layout.key_prefix
+    return Agents(drain_key(prefix, pool.agent), reports_key(prefix, pool.agent))
+
+
+def share_of(layout: QueueLayout) -> Share:
+    """Name the share that a layout belongs to."""
+    return Share(layout.key_prefix, layout.separator)
+
+
+class Plan:
+    """The queries for a fixed set of pools."""
+
+    def __init__(self, pools: Sequence[QueueSet]) -> None:
+        self.pools = tuple(pools)
+        by_layout: dict[QueueLayout, dict[Queue, None]] = {}
+        for pool in self.pools:
+            by_layout.setdefault(pool.layout, {}).update((Queue(pool.layout, name), None) for name in pool.queues)
+        self.shares = tuple(dict.fromkeys(share_of(layout) for layout in by_layout))
+        # The order of the queues is the order of the counts in all replies together.
+        self.queues = tuple(queue for queues in by_layout.values() for queue in queues)
+        self.counts = [
+            Count(tuple(key for queue in some for key in queue.keys), len(layout.priority_steps))
+            for layout, queues in by_layout.items()
+            for some in _chunks(tuple(queues))
+        ]
+        with_agent = [pool for pool in self.pools if pool.agent is not None]
+        self.agents = tuple(dict.fromkeys(agents for pool in with_agent if (agents := agents_of(pool))))
+        # Only pools with the agent make dead letters; the users of others need no right to look for them.
+        self.dead_keys = tuple(
+            dict.fromkeys(dead_key(pool.layout.key_prefix, name) for pool in with_agent for name in pool.queues)
+        )
+        self.dead_counts = [Count(some, 1) for some in _chunks(self.dead_keys)]
+
+
+def _chunks(items: tuple[T, ...]) -> list[tuple[T, ...]]:
+    return [items[i : i + QUEUES_PER_SCRIPT] for i in range(0, len(items), QUEUES_PER_SCRIPT)]

@@ -1,0 +1,75 @@
+"""Reports of agents and drain marks, from the hashes of a pool to values. What is no report is as good as missing."""
+
+from collections.abc import Mapping
+
+from celeriac.brokers.readings import WorkerReport
+from celeriac.brokers.redis.json_fields import Fields, WrongField
+
+VERSION = 1
+STATES = frozenset({"starting", "consuming", "disconnected", "draining", "drained", "stopping"})
+
+
+class Reports:
+    """Reads the reports of one pool. Readings are more frequent than reports: the same text is not parsed twice."""
+
+    def __init__(self) -> None:
+        self._read: dict[bytes, tuple[bytes, WorkerReport | None]] = {}
+
+    def read(self, entries: Mapping[bytes, bytes]) -> dict[str, WorkerReport]:
+        """By pod uid, all that can be understood."""
+        before = self._read
+        self._read = {
+            pod_uid: last if (last := before.get(pod_uid)) and last[0] == text else (text, report_of(pod_uid, text))
+            for pod_uid, text in entries.items()
+        }
+        return {report.pod_uid: report for _, report in self._read.values() if report is not None}
+
+
+def report_of(pod_uid: bytes, text: bytes) -> WorkerReport | None:
+    """Read one report; None for one that is malformed or of another version of the protocol."""
+    try:
+        fields = Fields(text)
+        if fields.count("v") != VERSION or fields.text("state") not in STATES:
+            return None
+        return _report(pod_uid.decode(), fields)
+    except (WrongField, UnicodeDecodeError):
+        return None
+
+
+def marks_of(entries: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Drain tokens by pod uid."""
+    return {pod_uid.decode(errors="replace"): token.decode(errors="replace") for pod_uid, token in entries.items()}
+
+
+def _report(pod_uid: str, fields: Fields) -> WorkerReport:
+    return WorkerReport(
+        pod_uid=pod_uid,
+        pod=fields.text("pod"),
+        process=fields.text("process"),
+        counter=fields.count("n"),
+        state=fields.text("state"),
+        token=fields.text_or_none("token"),
+        active=fields.count("active"),
+        reserved=fields.count("reserved"),
+        scheduled=fields.count("scheduled"),
+        unacked=fields.count_or_none("unacked"),
+        processed=fields.count("processed"),
+        busy_seconds=fields.number("busy"),
+        slots=fields.count("slots"),
+        celery=fields.text("celery"),
+        kombu=fields.text("kombu"),
+        python=fields.text("python"),
+        pool_class=fields.text("pool"),
+        broker=fields.text("broker"),
+        key_prefix=fields.text("prefix"),
+        queues=fields.texts("queues"),
+        prefetch=fields.count("prefetch"),
+        visibility_timeout=fields.number("visibilityTimeout"),
+        capabilities=frozenset(fields.texts("capabilities")),
+        missing=fields.texts("missing"),
+        signals=fields.flag_or_none("signals"),
+        given_back=fields.count("givenBack"),
+        restored=fields.count("restored"),
+        dead=fields.count("dead"),
+        errors=fields.count("errors"),
+    )

@@ -1,0 +1,205 @@
+"""The composition root: wires the wings together, starts them, and stops them in good order."""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from celeriac.api.keys import PoolKey
+from celeriac.api.notices import Notice
+from celeriac.autoscaling.drain_marker import Drainer
+from celeriac.autoscaling.scale_writer import ScaleWriter
+from celeriac.autoscaling.tick import Autoscaler
+from celeriac.brokers.connect import connect
+from celeriac.cluster.client import Api
+from celeriac.cluster.errors import ApiError
+from celeriac.cluster.events import EventRecorder
+from celeriac.cluster.lease import Lease
+from celeriac.connecting.broker_access import BrokerAccess
+from celeriac.reconciling.agent_files import read_agent
+from celeriac.reconciling.reconciler import Reconciler
+from celeriac.recovery.reaper import Reaper
+from celeriac.reporting.status_writer import Budget, Reporter
+from celeriac.settings import Settings
+from celeriac.telemetry.http import serve
+from celeriac.telemetry.metrics import Metrics
+from celeriac.watching.store import Store
+from celeriac.watching.watch import Watch
+from celeriac.watching.workqueue import WorkQueue
+
+log = logging.getLogger("celeriac")
+
+FLUSH_SECONDS = 5.0
+"""How long a shutdown waits for writes under way before it releases the Lease."""
+STALE_TICK_SECONDS = 30.0
+"""Without a tick for this long the process is stuck, and the liveness probe says so."""
+
+
+class Operator:
+    """One process of the operator, with everything that it runs."""
+
+    def __init__(self, settings: Settings, api: Api, metrics: Metrics) -> None:
+        self.settings = settings
+        self.api = api
+        self.metrics = metrics
+        self.queue: WorkQueue[PoolKey] = WorkQueue()
+        self.lease = Lease(api, settings.lease_namespace, settings.lease_name, settings.identity)
+        self.store = Store(changed=self.queue.add)
+        self.access = BrokerAccess(
+            api, connect, resolved=self.queue.add, closed=lambda address: metrics.forget_broker(address.url)
+        )
+        api.connection.fence = self.lease.is_holder
+        self.events = EventRecorder(api, settings.identity)
+        self.reporter = Reporter(
+            api=api,
+            events=self.events,
+            metrics=self.metrics,
+            budget=Budget(settings.status_writes_per_second),
+            status_seconds=settings.status_seconds,
+            again=self.queue.add_after,
+        )
+        self.writer = ScaleWriter(
+            scaler=api,
+            store=self.store,
+            metrics=metrics,
+            may_act=self.lease.is_holder,
+            changed=self.queue.add,
+            announce=self.reporter.scaled,
+        )
+        self.reaper = self._make_reaper()
+        self.autoscaler = self._make_autoscaler()
+        self.reconciler = Reconciler(
+            api=api,
+            agent=read_agent(),
+            store=self.store,
+            access=self.access,
+            autoscaling=self.autoscaler,
+            scale_refusal=self.writer.refusal,
+            reporter=self.reporter,
+            queue=self.queue,
+            metrics=self.metrics,
+            may_act=self.lease.is_holder,
+        )
+        self.stopping = asyncio.Event()
+        self.watch = Watch(api, self.store, settings, self.stopping)
+
+    def _make_reaper(self) -> Reaper:
+        watched = self.settings.watch_namespaces
+        return Reaper(
+            api=self.api,
+            store=self.store,
+            access=self.access,
+            metrics=self.metrics,
+            may_act=self._may_judge_pods,
+            serves=lambda namespace: not watched or namespace in watched,
+            tell=self._tell,
+        )
+
+    def _make_autoscaler(self) -> Autoscaler:
+        return Autoscaler(
+            store=self.store,
+            access=self.access,
+            writer=self.writer,
+            drainer=Drainer(api=self.api, store=self.store, may_act=self.lease.is_holder),
+            still_needed=lambda: self.reaper.addresses,
+            is_unresolved=self.reaper.is_unresolved,
+            metrics=self.metrics,
+            may_act=self._may_judge_pods,
+            changed=self.queue.add,
+            tell=self._tell,
+        )
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT, or until a part fails; then stop the ticks, flush, release the Lease."""
+        self._take_signals()
+        settings = self.settings
+        writers: list[Coroutine[Any, Any, None]] = [
+            self.autoscaler.run(settings.tick_seconds),
+            self.reaper.run(settings.reap_seconds),
+            *(self.queue.run(self.reconciler.reconcile, self._failed) for _ in range(settings.reconcile_workers)),
+        ]
+        readers: list[Coroutine[Any, Any, None]] = [
+            self.watch.run(after_start=self._take_signals),
+            self._follow_lease(),
+            serve(
+                self.metrics,
+                settings.metrics_host,
+                settings.metrics_port,
+                healthy=self._healthy,
+                ready=self.watch.listed.is_set,
+            ),
+        ]
+        writing = [asyncio.create_task(part) for part in writers]
+        reading = [asyncio.create_task(part) for part in readers]
+        leasing = asyncio.create_task(self.lease.run())
+        stop = asyncio.create_task(self.stopping.wait())
+        try:
+            done, _ = await asyncio.wait([*writing, *reading, leasing, stop], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            log.info("stopping")
+            self.stopping.set()
+            await self._flush(writing)
+            await _cancel([leasing, stop])
+            await self.lease.release()
+            await _cancel(reading)
+            await self.access.close()
+
+    def _take_signals(self) -> None:
+        """Stop in good order on a signal. kopf puts its own handlers there, which would stop the watches first."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
+
+    async def _flush(self, writing: list[asyncio.Task[Any]]) -> None:
+        """Begin nothing new and let the writes under way end: only then another may act."""
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                self.autoscaler.stop()
+                await _cancel(writing)
+                await self.autoscaler.settle()
+                await self.reaper.settle()
+                await self.events.settle()
+        except TimeoutError:
+            log.warning("writes still under way after %.0f s are given up", FLUSH_SECONDS)
+
+    def _may_judge_pods(self) -> bool:
+        """Only with a full list of the Pods: one that was not listed yet looks like one that is gone."""
+        return self.lease.is_holder() and self.watch.listed.is_set()
+
+    def _tell(self, notice: Notice) -> None:
+        known = self.store.pools.get(notice.pool)
+        if known is not None:
+            self.reporter.tell(known, notice)
+
+    def _failed(self, key: PoolKey, error: Exception) -> None:
+        if isinstance(error, ApiError):
+            log.warning("pool %s: %s; it will be tried again", key, error)
+        else:
+            log.error("pool %s: reconciling failed; it will be tried again", key, exc_info=error)
+
+    def _healthy(self) -> bool:
+        return time.monotonic() - self.autoscaler.last_tick < STALE_TICK_SECONDS
+
+    async def _follow_lease(self) -> None:
+        """A new leader trusts nothing from before: all pools are reconciled anew."""
+        while True:
+            await self.lease.acquired.wait()
+            self._lead(True)
+            await self.lease.lost.wait()
+            self._lead(False)
+
+    def _lead(self, leads: bool) -> None:
+        log.info("this replica %s", "leads" if leads else "does not lead")
+        self.metrics.leader(leads)
+        self.reporter.forget_all()
+        for known in self.store.pools.values():
+            self.queue.add(known.key)
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""One pool: its children brought in line with its spec."""

@@ -1,0 +1,1 @@
+"""What gone workers held goes back into its queues."""

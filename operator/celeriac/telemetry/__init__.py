@@ -1,0 +1,1 @@
+"""What is told about the process: metrics, the HTTP server, logs."""

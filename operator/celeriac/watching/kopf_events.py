@@ -1,0 +1,84 @@
+"""kopf as a source of events: watch events go into the store, which puts keys in line. No logic lives here.
+
+kopf's own machinery for handlers that can fail (finalizers, progress annotations, status patches) is not used: its
+patches can be lost, and exception texts would land in annotations of the object.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import kopf
+
+from celeriac.api.names import GROUP, PLURAL, POOL_LABEL, VERSION
+from celeriac.watching.store import Body, Store
+
+
+def watch_registry(store: Store) -> kopf.OperatorRegistry:
+    """The handlers of the three kinds that the operator watches."""
+    registry = kopf.OperatorRegistry()
+
+    def pass_to(take: Callable[..., None]) -> Callable[..., Awaitable[None]]:
+        # Not `def`: kopf would call it in a thread, and nothing behind it expects more than one.
+        async def handle(type: str | None, body: Body, **_: Any) -> None:
+            take(body, deleted=type == "DELETED")
+
+        return handle
+
+    kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="pools")(pass_to(store.pool_event))
+    kopf.on.event("apps", "v1", "deployments", registry=registry, id="deployments")(pass_to(store.deployment_event))
+    kopf.on.event("", "v1", "pods", registry=registry, id="pods")(pass_to(store.pod_event))
+    kopf.on.login(registry=registry, id="login")(_login)
+    return registry
+
+
+def watch_settings() -> kopf.OperatorSettings:
+    """Settings with which watches survive every outage that was provoked on a real API server."""
+    kopf_settings = kopf.OperatorSettings()
+    watching = kopf_settings.watching
+    watching.server_timeout, watching.client_timeout = 300, 330
+    watching.connect_timeout, watching.inactivity_timeout = 5, 70
+    watching.label_selectors["apps", "v1", "deployments"] = POOL_LABEL
+    watching.label_selectors["", "v1", "pods"] = POOL_LABEL
+    kopf_settings.networking.request_timeout = 20
+    kopf_settings.networking.error_backoffs = _Endless(0.5, 1, 2, 5, 10)
+    kopf_settings.queueing.error_delays = _Endless(0.5, 1, 2, 5, 10)
+    kopf_settings.scanning.disabled = True
+    kopf_settings.posting.enabled = False
+    kopf_settings.peering.standalone = True
+    return kopf_settings
+
+
+async def deliver_events(
+    store: Store, namespaces: Sequence[str], identity: str, *, over: asyncio.Event, ready: asyncio.Event
+) -> None:
+    """Watch these namespaces, or the whole cluster where none is given, until `over`; `ready` once kopf has started."""
+    await kopf.operator(
+        registry=watch_registry(store),
+        settings=watch_settings(),
+        clusterwide=not namespaces,
+        namespaces=list(namespaces),
+        # Otherwise kopf asks for the user's name, which the user of a container seldom has.
+        identity=identity,  # type: ignore[arg-type]  # a NewType that kopf keeps to itself
+        stop_flag=over,
+        ready_flag=ready,
+    )
+
+
+class _Endless:
+    """Backoffs in seconds of which the last repeats for ever; each iteration begins anew, as kopf expects."""
+
+    def __init__(self, *seconds: float) -> None:
+        self._seconds = seconds
+
+    def __iter__(self) -> Any:
+        yield from self._seconds
+        while True:
+            yield self._seconds[-1]
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """The same choice as that of `celeriac.cluster`: events of one cluster must not lead to writes in another."""
+    login = kopf.login_with_kubeconfig if os.environ.get("KUBECONFIG") else kopf.login_with_service_account
+    return login(**kwargs)

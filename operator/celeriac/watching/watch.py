@@ -1,0 +1,128 @@
+"""Fills the store: a list of everything now and then, and kopf's watches in between, begun anew whenever they end."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from celeriac.api.names import POOL_LABEL
+from celeriac.cluster.client import Api
+from celeriac.cluster.errors import ApiError, Forbidden, NotFound
+from celeriac.settings import Settings
+from celeriac.watching.kopf_events import deliver_events
+from celeriac.watching.store import Body, Store
+
+log = logging.getLogger(__name__)
+
+RESTART_SECONDS = 2.0
+POOLS_CRD = "celeryworkerpools.celeriac.dev"
+
+Namespace = str | None
+"""None: all of them."""
+
+
+class Watch:
+    """Keeps a Store up to date. `listed` is set once everything has been listed for the first time."""
+
+    def __init__(self, api: Api, store: Store, settings: Settings, stopping: asyncio.Event) -> None:
+        self._api = api
+        self._store = store
+        self._settings = settings
+        self._stopping = stopping
+        self._wanted: tuple[Namespace, ...] = settings.watch_namespaces or (None,)
+        self._readable: tuple[Namespace, ...] = ()
+        self._refused: set[Namespace] = set()
+        self.listed = asyncio.Event()
+
+    async def run(self, after_start: Callable[[], None]) -> None:
+        """Watch until `stopping`. `after_start` is called whenever kopf has installed its own signal handlers."""
+        while not self._stopping.is_set():
+            await self._list_at_last()  # kopf watches only kinds that are served when it starts
+            over = asyncio.Event()
+            parts = [
+                asyncio.create_task(self._kopf(over, after_start)),
+                asyncio.create_task(self._list_now_and_then()),
+                asyncio.create_task(self._stopping.wait()),
+            ]
+            try:
+                done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+                over.set()
+                await parts[0]
+                for part in done:
+                    part.result()
+            except Exception as error:
+                log.warning("the watches ended and begin anew: %s", error)
+                await asyncio.sleep(RESTART_SECONDS)
+            finally:
+                for part in parts:
+                    part.cancel()
+
+    async def _kopf(self, over: asyncio.Event, after_start: Callable[[], None]) -> None:
+        """One run of kopf, until `over`."""
+        ready = asyncio.Event()
+        namespaces = [namespace for namespace in self._readable if namespace is not None]
+        watching = asyncio.create_task(
+            deliver_events(self._store, namespaces, self._settings.identity, over=over, ready=ready)
+        )
+        started = asyncio.create_task(ready.wait())
+        try:
+            await asyncio.wait([watching, started], return_when=asyncio.FIRST_COMPLETED)
+            after_start()
+            await watching
+            if not over.is_set():
+                self._stopping.set()  # kopf took a signal before `after_start`
+        finally:
+            started.cancel()
+            watching.cancel()
+
+    async def _list_now_and_then(self) -> None:
+        """A watch can miss a deletion: list again. Returns when other namespaces can be read than are watched."""
+        watched = self._readable
+        while self._readable == watched:
+            await asyncio.sleep(self._settings.resync_seconds)
+            await self._list_at_last()
+
+    async def _list_at_last(self) -> None:
+        """List everything, as often as it takes."""
+        while True:
+            try:
+                await self._list()
+                if self._readable:
+                    self.listed.set()
+                    return
+            except NotFound:
+                log.warning("the CRD %s is not installed: apply crds/, or set crds.install of the chart", POOLS_CRD)
+            except ApiError as error:
+                log.warning("the objects could not be listed: %s", error)
+            await asyncio.sleep(RESTART_SECONDS)
+
+    async def _list(self) -> None:
+        """Take over one list of all that can be read. A namespace that must not be read is as good as empty."""
+        since_pools, since_deployments, since_pods = self._store.moments()
+        pools: list[Body] = []
+        deployments: list[Body] = []
+        pods: list[Body] = []
+        readable = []
+        for namespace in self._wanted:
+            try:
+                found = (
+                    await self._api.list_pools(namespace),
+                    await self._api.list_deployments(namespace, POOL_LABEL),
+                    await self._api.list_pods(namespace, POOL_LABEL),
+                )
+            except Forbidden as error:
+                self._refuse(namespace, error)
+                continue
+            for whole, part in zip((pools, deployments, pods), found, strict=True):
+                whole.extend(part)
+            readable.append(namespace)
+        self._refused.difference_update(readable)
+        self._readable = tuple(readable)
+        self._store.replace_pools(pools, since_pools)
+        self._store.replace_deployments(deployments, since_deployments)
+        self._store.replace_pods(pods, since_pods)
+
+    def _refuse(self, namespace: Namespace, error: Forbidden) -> None:
+        if namespace not in self._refused:
+            self._refused.add(namespace)
+            place = f"namespace {namespace}" if namespace else "the cluster"
+            log.warning("%s must not be read, its pools are left alone: %s", place, error.message)

@@ -1,0 +1,1 @@
+"""The workers of a pool: Pods joined with what the agents in them report."""

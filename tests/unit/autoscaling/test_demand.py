@@ -1,0 +1,83 @@
+"""What is read from a broker becomes demand."""
+
+import pytest
+
+from celeriac.api.reasons import Reason
+from celeriac.autoscaling.demand import demand_of, demand_without_agent, workload_of
+from celeriac.brokers.readings import PoolReading, QueueReading
+from celeriac.cluster.records import DeploymentRecord
+from celeriac.scaling.decide import decide, fresh_history
+from celeriac.scaling.learning import Learned
+from celeriac.scaling.plan import plan
+from celeriac.scaling.types import Demand, Doubt, Policy
+from celeriac.workers.worker import Observer
+from tests.unit.builders.workers import KEY, pod
+
+pytestmark = pytest.mark.unit
+
+
+def demand(queue: QueueReading, *, replicas: int, slots: int) -> Demand:
+    return demand_without_agent(PoolReading({"celery": queue}), replicas, slots)
+
+
+def test_what_workers_hold_within_their_slots_is_running() -> None:
+    assert demand(QueueReading(waiting=3, held=7), replicas=2, slots=4).running == 7
+
+
+def test_scheduled_tasks_of_one_worker_that_fall_due_together_call_for_no_further_pod() -> None:
+    assert demand(QueueReading(waiting=0, held=5), replicas=1, slots=2).running == 2
+
+
+def test_what_a_dead_worker_left_behind_wakes_one_pod_and_not_one_per_message() -> None:
+    assert demand(QueueReading(waiting=0, held=40), replicas=0, slots=1).running == 1
+
+
+def test_a_pool_is_not_idle_while_a_dead_workers_messages_are_not_back() -> None:
+    workers = Observer().observe([], {}, {}, 4, 0.0)
+    reading = PoolReading({"celery": QueueReading(waiting=0)})
+    assert demand_of(reading, 1, workers, Learned()).idle
+    assert not demand_of(reading, 1, workers, Learned(), unresolved=True).idle
+
+
+def test_whatever_is_held_keeps_a_pool_from_being_idle() -> None:
+    assert not demand(QueueReading(waiting=0, held=1), replicas=0, slots=4).idle
+
+
+def deployment(replicas: int) -> DeploymentRecord:
+    return DeploymentRecord(
+        key=KEY,
+        uid="d",
+        generation=1,
+        observed_generation=1,
+        spec_replicas=4,
+        replicas=replicas,
+        ready=replicas,
+        updated=replicas,
+    )
+
+
+def test_a_pin_waits_for_the_first_reading_of_workers_that_can_drain() -> None:
+    """An operator that starts while Redis is away knows nothing of what they run."""
+    policy = Policy(slots=4, pinned_replicas=1)
+    doubt = Doubt(current_replicas=4, since=0.0, reason=Reason.BROKER_TIMEOUT, message="Redis did not answer")
+    decision = decide(policy, doubt, fresh_history(4, 0.0), 0.0)
+    held = plan(policy, decision, doubt, workload_of(deployment(4), None, agent=True))
+    assert (decision.replicas, held.replicas, held.reason) == (1, None, Reason.HOLDING)
+
+
+def test_nothing_is_removed_while_workers_with_the_agent_leave_a_pool_that_is_to_have_none() -> None:
+    """What they run is under keys of their own: by the shared ones such a pool looks idle."""
+    idle = Demand(waiting=0, running=0, current_replicas=4)
+    policy = Policy(slots=4, pinned_replicas=1)
+    decision = decide(policy, idle, fresh_history(4, 0.0), 0.0)
+    left, gone = pod("a", broker="{}"), pod("b", broker="{}", terminating=True)
+    held = plan(policy, decision, idle, workload_of(deployment(4), None, pods=[left, pod("c")]))
+    assert (held.replicas, held.reason) == (None, Reason.ROLLOUT_IN_PROGRESS)
+    assert plan(policy, decision, idle, workload_of(deployment(4), None, pods=[gone, pod("c")])).replicas == 1
+
+
+@pytest.mark.parametrize(("counted", "unseen"), [(0, 0), (1, 0), (4, 2)])
+def test_pods_that_only_the_deployment_knows_of_are_not_seen_yet(counted: int, unseen: int) -> None:
+    pods = [pod("a"), pod("b"), pod("c", terminating=True)]
+    workload = workload_of(deployment(counted), Observer().observe(pods, {}, {}, 4, 0.0))
+    assert (len(workload.pods), workload.unseen) == (2, unseen)
