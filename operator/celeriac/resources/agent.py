@@ -14,7 +14,6 @@ from celeriac.resources.labels import owner_reference, pool_labels
 
 AGENT_DIR: Final = "/celeriac"
 AGENT_MODULE: Final = "celeriac_agent"
-AGENT_FILE: Final = f"{AGENT_MODULE}.py"
 AGENT_VOLUME: Final = "celeriac-agent"
 READ_ONLY_MODE: Final = 0o444
 
