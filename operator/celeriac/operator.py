@@ -7,6 +7,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Notice
 from celeriac.autoscaling.drain_marker import Drainer
@@ -28,6 +29,7 @@ from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import Store
 from celeriac.watching.watch import Watch
 from celeriac.watching.workqueue import WorkQueue
+from celeriac.workers.custody import Custody
 
 log = logging.getLogger("celeriac")
 
@@ -47,6 +49,10 @@ class Operator:
         self.queue: WorkQueue[PoolKey] = WorkQueue()
         self.lease = Lease(api, settings.lease_namespace, settings.lease_name, settings.identity)
         self.store = Store(changed=self.queue.add)
+        self.stopping = asyncio.Event()
+        self.watch = Watch(api, self.store, settings, self.stopping)
+        self.authority = Authority(self.lease.is_holder, self.watch.listed.is_set)
+        self.custody = Custody()
         self.access = BrokerAccess(
             api, connect, resolved=self.queue.add, closed=lambda address: metrics.forget_broker(address.url)
         )
@@ -64,7 +70,7 @@ class Operator:
             scaler=api,
             store=self.store,
             metrics=metrics,
-            may_act=self.lease.is_holder,
+            authority=self.authority,
             changed=self.queue.add,
             announce=self.reporter.scaled,
         )
@@ -80,10 +86,8 @@ class Operator:
             reporter=self.reporter,
             queue=self.queue,
             metrics=self.metrics,
-            may_act=self.lease.is_holder,
+            authority=self.authority,
         )
-        self.stopping = asyncio.Event()
-        self.watch = Watch(api, self.store, settings, self.stopping)
 
     def _make_reaper(self) -> Reaper:
         watched = self.settings.watch_namespaces
@@ -92,7 +96,8 @@ class Operator:
             store=self.store,
             access=self.access,
             metrics=self.metrics,
-            may_act=self._may_judge_pods,
+            authority=self.authority,
+            custody=self.custody,
             serves=lambda namespace: not watched or namespace in watched,
             tell=self._tell,
         )
@@ -102,11 +107,10 @@ class Operator:
             store=self.store,
             access=self.access,
             writer=self.writer,
-            drainer=Drainer(api=self.api, store=self.store, may_act=self.lease.is_holder),
-            still_needed=lambda: self.reaper.addresses,
-            is_unresolved=self.reaper.is_unresolved,
+            drainer=Drainer(api=self.api, store=self.store, authority=self.authority),
+            custody=self.custody,
             metrics=self.metrics,
-            may_act=self._may_judge_pods,
+            authority=self.authority,
             changed=self.queue.add,
             tell=self._tell,
         )
@@ -164,10 +168,6 @@ class Operator:
                 await self.events.settle()
         except TimeoutError:
             log.warning("writes still under way after %.0f s are given up", FLUSH_SECONDS)
-
-    def _may_judge_pods(self) -> bool:
-        """Only with a full list of the Pods: one that was not listed yet looks like one that is gone."""
-        return self.lease.is_holder() and self.watch.listed.is_set()
 
     def _tell(self, notice: Notice) -> None:
         known = self.store.pools.get(notice.pool)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
 from celeriac.brokers.readings import Broker, BrokerDoubt
@@ -61,19 +62,19 @@ def corrections(pods: Iterable[PodRecord], marks: Mapping[str, str]) -> dict[str
 
 
 class Drainer:
-    """Performs markings in the background, one at a time for a pool, while `may_act` holds."""
+    """Performs markings in the background, one at a time for a pool, while it has the authority."""
 
     def __init__(
         self,
         *,
         api: PodPatcher,
         store: Store,
-        may_act: Callable[[], bool],
+        authority: Authority,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = api
         self._store = store
-        self._may_act = may_act
+        self._authority = authority
         self._clock = clock
         self._retry_at: dict[PoolKey, float] = {}
         self._working: dict[PoolKey, asyncio.Task[None]] = {}
@@ -106,7 +107,7 @@ class Drainer:
                     told[pod.uid] = token
             for pod in marking.release:
                 await self._annotate(pod, {DELETION_COST_ANNOTATION: str(RELEASED_COST)})
-            if told and self._may_act():
+            if told and self._authority.may_act:
                 await broker.mark(pool.broker.layout, pool.uid, told)
             self._retry_at.pop(pool.key, None)
         except (ApiError, BrokerDoubt) as error:
@@ -129,7 +130,7 @@ class Drainer:
 
     async def _annotate(self, pod: PodRecord, annotations: Mapping[str, str | None]) -> bool:
         """Change a Pod's annotations; False where the Pod is gone or somebody else leads."""
-        if not self._may_act():
+        if not self._authority.may_act:
             return False
         try:
             body = await self._api.patch_pod_annotations(pod.key.namespace, pod.name, pod.uid, annotations)

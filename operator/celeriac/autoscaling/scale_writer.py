@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.cluster.client import Scale
 from celeriac.cluster.errors import ApiError, Conflict, NotHolder
@@ -56,7 +57,7 @@ class _Refusal:
 
 
 class ScaleWriter:
-    """Performs changes in the background while `may_act` holds."""
+    """Performs changes in the background while it has the authority."""
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class ScaleWriter:
         scaler: Scaler,
         store: Store,
         metrics: Metrics,
-        may_act: Callable[[], bool],
+        authority: Authority,
         changed: Callable[[PoolKey], None],
         announce: Announce,
         clock: Callable[[], float] = time.monotonic,
@@ -72,7 +73,7 @@ class ScaleWriter:
         self._scaler = scaler
         self._store = store
         self._metrics = metrics
-        self._may_act = may_act
+        self._authority = authority
         self._changed = changed
         self._announce = announce
         self._clock = clock
@@ -129,7 +130,7 @@ class ScaleWriter:
         if scale.replicas != change.before:
             self._store.note_replicas(key, scale.replicas)
             return False
-        if not self._may_act():
+        if not self._authority.may_act:
             return False
         await self._scaler.patch_scale(key, change.after, resource_version=scale.resource_version)
         return True

@@ -7,10 +7,11 @@ decided is kept as an Outcome for the status.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Notice
 from celeriac.api.reasons import Reason
@@ -30,6 +31,7 @@ from celeriac.scaling.plan import plan
 from celeriac.scaling.types import Demand, Doubt, History, Plan
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import KnownPool, Store
+from celeriac.workers.custody import Custody
 from celeriac.workers.worker import Observer, Workers, trouble_of
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ class _PoolState:
 
 
 class Autoscaler:
-    """Scales the pools of a Store while `may_act` holds."""
+    """Scales the pools of a Store while it has the authority."""
 
     def __init__(
         self,
@@ -65,10 +67,9 @@ class Autoscaler:
         access: BrokerAccess,
         writer: ScaleWriter,
         drainer: Drainer,
-        still_needed: Callable[[], Set[BrokerAddress]],
-        is_unresolved: Callable[[str], bool],
+        custody: Custody,
         metrics: Metrics,
-        may_act: Callable[[], bool],
+        authority: Authority,
         changed: Callable[[PoolKey], None],
         tell: Callable[[Notice], None],
         clock: Callable[[], float] = time.monotonic,
@@ -77,10 +78,9 @@ class Autoscaler:
         self._access = access
         self._writer = writer
         self._drainer = drainer
-        self._still_needed = still_needed
-        self._is_unresolved = is_unresolved
+        self._custody = custody
         self._metrics = metrics
-        self._may_act = may_act
+        self._authority = authority
         self._changed = changed
         self._tell = tell
         self._clock = clock
@@ -117,7 +117,7 @@ class Autoscaler:
 
     def tick(self) -> None:
         """Start the reading of every broker that is not being read, and decide for pools that have no readable one."""
-        if not self._may_act():
+        if not self._authority.may_judge_pods:
             self._states.clear()
             return
         pools = {
@@ -126,7 +126,7 @@ class Autoscaler:
             if isinstance(known.spec, WorkerPool) and not known.deleting
         }
         self._forget_all_but(pools)
-        self._access.retain(pools.keys(), busy=self._reading.keys() | self._still_needed())
+        self._access.retain(pools.keys(), busy=self._reading.keys() | self._custody.needed)
         groups: dict[BrokerAddress, list[WorkerPool]] = {}
         for pool in pools.values():
             address = self._access.lookup(pool)
@@ -188,7 +188,7 @@ class Autoscaler:
     def _decide(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt, broker: Broker | None = None) -> None:
         """Decide for one pool; whatever goes wrong with it, the other pools go on."""
         known = self._store.pools.get(pool.key)
-        if self._stopped or not self._may_act() or known is None or known.spec != pool:
+        if self._stopped or not self._authority.may_judge_pods or known is None or known.spec != pool:
             return
         try:
             marking = self._decide_for(known, pool, reading)
@@ -308,7 +308,7 @@ class Autoscaler:
             return Doubt(current_replicas=replicas, since=since, reason=reading.reason, message=str(reading))
         if state.workers is None:
             return demand_without_agent(reading, replicas, pool.policy.slots)
-        unresolved = self._is_unresolved(pool.uid)
+        unresolved = pool.uid in self._custody.unresolved
         return demand_of(reading, replicas, state.workers, state.learned, unresolved=unresolved)
 
     def _first_history(self, known: KnownPool, replicas: int, now: float) -> History:

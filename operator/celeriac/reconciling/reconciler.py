@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
 
+from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.outcome import Outcome
@@ -94,7 +95,7 @@ class Reconciler:
         reporter: Reporter,
         queue: WorkQueue[PoolKey],
         metrics: Metrics,
-        may_act: Callable[[], bool],
+        authority: Authority,
     ) -> None:
         """`agent` has the texts of the agent's files by their names."""
         self._api = api
@@ -106,7 +107,7 @@ class Reconciler:
         self._reporter = reporter
         self._queue = queue
         self._metrics = metrics
-        self._may_act = may_act
+        self._authority = authority
         self._applied: dict[PoolKey, _Applied] = {}
         self._agent_looked_for: dict[PoolKey, float] = {}
 
@@ -115,7 +116,7 @@ class Reconciler:
         if self._store.pools.get(key) is None:
             self._forget(key)
             return
-        if not self._may_act():
+        if not self._authority.may_act:
             return
         started = time.monotonic()
         outcome = "error"

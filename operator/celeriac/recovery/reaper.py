@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Notice
 from celeriac.api.reasons import Reason
@@ -24,6 +25,7 @@ from celeriac.recovery.gone import SILENT_SECONDS, Silences, Verdict, judge
 from celeriac.recovery.orphans import Orphans
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import Store
+from celeriac.workers.custody import Custody
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ class _Place:
 
 
 class Reaper:
-    """Restores in the background while `may_act` holds."""
+    """Restores in the background while it has the authority."""
 
     def __init__(
         self,
@@ -82,7 +84,8 @@ class Reaper:
         store: Store,
         access: BrokerAccess,
         metrics: Metrics,
-        may_act: Callable[[], bool],
+        authority: Authority,
+        custody: Custody,
         serves: Callable[[str], bool],
         tell: Callable[[Notice], None],
         clock: Callable[[], float] = time.monotonic,
@@ -92,7 +95,8 @@ class Reaper:
         self._store = store
         self._access = access
         self._metrics = metrics
-        self._may_act = may_act
+        self._authority = authority
+        self._custody = custody
         self._serves = serves
         self._tell = tell
         self._clock = clock
@@ -100,15 +104,6 @@ class Reaper:
         self._places: dict[BrokerAddress, _Place] = {}
         self._homes: dict[str, tuple[BrokerAddress, str]] = {}
         self._scanning: dict[BrokerAddress, asyncio.Task[None]] = {}
-
-    @property
-    def addresses(self) -> set[BrokerAddress]:
-        """Brokers that are still needed, those of deleted pools included."""
-        return self._places.keys() | self._scanning.keys()
-
-    def is_unresolved(self, pool_uid: str) -> bool:
-        """Whether a worker of the pool may be gone, and what it held is not back yet."""
-        return any(pool_uid in place.unresolved for place in self._places.values())
 
     async def run(self, seconds: float) -> None:
         """Look for ended workers for ever, every `seconds`; each broker is served by a task of its own."""
@@ -130,16 +125,24 @@ class Reaper:
     async def _look_for_orphans(self) -> None:
         while True:
             try:
-                if self._may_act():
+                if self._authority.may_judge_pods:
                     await self._orphans.look()
             except Exception:
                 log.exception("Pods without their pool were not looked for, by a fault of the operator")
             await asyncio.sleep(SCAN_SECONDS)
 
     def _tick(self) -> None:
-        if not self._may_act():
+        if self._authority.may_judge_pods:
+            self._look()
+        else:
             self._places.clear()
-            return
+        self._publish()
+
+    def _publish(self) -> None:
+        self._custody.needed = self._places.keys() | self._scanning.keys()
+        self._custody.unresolved = {uid for place in self._places.values() for uid in place.unresolved}
+
+    def _look(self) -> None:
         self._follow_pools()
         for address, place in list(self._places.items()):
             if address not in self._scanning and self._is_due(place):
@@ -223,9 +226,10 @@ class Reaper:
             verdict = await self._judge(process, place.silences.seconds(process, self._clock()), nodes)
             if verdict is None and self._seems_ended(process):
                 unresolved.add(process.pool_uid)
-            elif verdict is not None and self._may_act():
+            elif verdict is not None and self._authority.may_judge_pods:
                 await self._restore(broker, process, verdict)
         place.unresolved = unresolved
+        self._publish()
         await self._forget_pools(broker, address, place, {_of(process) for process in processes})
         return bool(unresolved)
 
@@ -311,7 +315,7 @@ class Reaper:
             spec, timeout = each.spec, each.visibility_timeout
             if spec is None or not spec.agent or timeout is None or self._homes.get(uid) != (address, key_prefix):
                 continue
-            if now < each.take_over_at or not self._may_act():
+            if now < each.take_over_at or not self._authority.may_judge_pods:
                 continue
             each.take_over_at = now + TAKE_OVER_SECONDS
             taken = await broker.take_over(spec.broker.layout, spec.queues, older_than_seconds=timeout)
@@ -328,7 +332,7 @@ class Reaper:
             key = place.pools[key_prefix, uid].key
             is_deleted = self._store.pools.get(key) is None
             left_to_run = key_prefix in place.named or (is_deleted and self._store.pods(key))
-            if (key_prefix, uid) in registered or left_to_run or not self._may_act():
+            if (key_prefix, uid) in registered or left_to_run or not self._authority.may_judge_pods:
                 continue
             await broker.forget_pool(key_prefix, uid)
             del place.pools[key_prefix, uid]

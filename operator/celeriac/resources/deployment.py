@@ -16,10 +16,10 @@ def build_deployment(
 ) -> dict[str, Any]:
     """The manifest of the pool's Deployment, without spec.replicas: those have another owner, the scale subresource.
 
-    `agent` has the agent's files, which `build_agent_config` puts into the ConfigMap that the pods mount; without it, or
-    with `agent: disabled`, they run plain Celery. `url_has_query` says whether the broker URL in the Secret has a query
-    already (`?db=1`); it matters with broker.tls only, where parameters are added to the URL. Every call returns a
-    fresh dict.
+    `agent` has the agent's files, which `build_agent_config` puts into the ConfigMap that the pods mount; without it,
+    or with `agent: disabled`, they run plain Celery. `url_has_query` says whether the broker URL in the Secret has a
+    query already (`?db=1`); it matters with broker.tls only, where parameters are added to the URL. Every call returns
+    a fresh dict.
     """
     agent_config = agent_config_name(pool, agent) if pool.agent and agent is not None else None
     return {
