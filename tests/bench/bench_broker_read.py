@@ -11,7 +11,8 @@ import asyncio
 import statistics
 import time
 
-from celeriac.brokers.readings import BrokerAddress, QueueSet
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.readings import QueueSet
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.url import parse
 from tests.integration.redis_server import HOST, RedisServer
@@ -24,11 +25,11 @@ async def measure(server: RedisServer, pools: list[QueueSet], rounds: int, user:
     """Milliseconds per reading as the operator sees it (median), and of CPU in Redis (mean)."""
     broker = RedisBroker(parse(BrokerAddress(f"redis://{user}:x@{HOST}:{server.port}/0")))
     with server.client() as client:
-        await broker.read(pools)
+        await broker.queues.read(pools)
         seconds, busy = [], busy_seconds(client.info("cpu"))
         for _ in range(rounds):
             began = time.perf_counter()
-            await broker.read(pools)
+            await broker.queues.read(pools)
             seconds.append(time.perf_counter() - began)
         busy = busy_seconds(client.info("cpu")) - busy
     await broker.close()

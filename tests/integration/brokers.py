@@ -15,7 +15,10 @@ from typing import Any
 
 from celery import Celery
 
-from celeriac.brokers.readings import Broker, BrokerAddress, BrokerDoubt, PoolReading, QueueSet
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import Broker
+from celeriac.brokers.readings import PoolReading, QueueSet
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.url import parse
 from tests.integration.redis_server import RedisServer
@@ -67,7 +70,7 @@ def readings(answers: Sequence[PoolReading | BrokerDoubt]) -> list[PoolReading]:
 
 async def read_one(broker: Broker, *queues: str) -> PoolReading:
     """Read one pool of the usual layout."""
-    return readings(await broker.read([QueueSet(queues)]))[0]
+    return readings(await broker.queues.read([QueueSet(queues)]))[0]
 
 
 async def eventually(check: Callable[[], Awaitable[Any]]) -> None:

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from celeriac.__main__ import main
-from celeriac.brokers.redis.broker import RedisBroker
+from celeriac.brokers.redis.broker import RedisAgents
 from celeriac.cluster.connection import Connection
 
 WRITES = {("patch", "pods"), ("patch", "deployments/scale")}
@@ -19,7 +19,7 @@ WRITES = {("patch", "pods"), ("patch", "deployments/scale")}
 
 def die_after(writes: int) -> None:
     """Let the operator's own methods be followed by SIGKILL in the end."""
-    request, mark = Connection.request, RedisBroker.mark
+    request, mark = Connection.request, RedisAgents.mark
     left = writes
 
     def written() -> None:
@@ -34,12 +34,12 @@ def die_after(writes: int) -> None:
             written()
         return answer
 
-    async def mark_and_die(self: RedisBroker, *arguments: Any) -> None:
+    async def mark_and_die(self: RedisAgents, *arguments: Any) -> None:
         await mark(self, *arguments)
         written()
 
     Connection.request = request_and_die  # type: ignore[method-assign]
-    RedisBroker.mark = mark_and_die  # type: ignore[method-assign, assignment]
+    RedisAgents.mark = mark_and_die  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import BrokerAddress, BrokerDoubt, QueueReading, QueueSet
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.readings import QueueReading, QueueSet
 from celeriac.brokers.redis.queries import Count, Entries, Peek, Query, Tags
 from celeriac.brokers.redis.resting import LOOK_THROUGH
 from celeriac.brokers.redis.unacked import EXACT_UP_TO, SAMPLE
@@ -53,7 +55,7 @@ async def test_priorities_and_several_queues_are_counted(server: RedisServer, ad
     app.send_task("late", queue="ml")
     async with broker_of(address) as broker:
         both, mail, empty = readings(
-            await broker.read([QueueSet(("mail", "ml")), QueueSet(("mail",)), QueueSet(("nobody",))])
+            await broker.queues.read([QueueSet(("mail", "ml")), QueueSet(("mail",)), QueueSet(("nobody",))])
         )
     assert both.queues == {"mail": QueueReading(10), "ml": QueueReading(1)}
     assert (mail.waiting, empty.waiting) == (10, 0)
@@ -67,7 +69,7 @@ async def test_prefix_separator_and_steps_are_those_of_the_application(
         app.send_task("late", queue="mail", priority=priority)
     own = QueueLayout("shop:", ":", (0, 5))
     async with broker_of(address) as broker:
-        ours, usual = readings(await broker.read([QueueSet(("mail",), own), QueueSet(("mail",))]))
+        ours, usual = readings(await broker.queues.read([QueueSet(("mail",), own), QueueSet(("mail",))]))
     assert (ours.waiting, usual.waiting) == (4, 0)
 
 
@@ -85,7 +87,7 @@ async def test_what_a_worker_holds_is_told_apart_by_queue(
 
             async def told_apart() -> bool:
                 mail, ml, batch = readings(
-                    await broker.read([QueueSet(("mail",)), QueueSet(("ml",)), QueueSet(("batch",))])
+                    await broker.queues.read([QueueSet(("mail",)), QueueSet(("ml",)), QueueSet(("batch",))])
                 )
                 assert mail.exact
                 return (mail.queues["mail"], ml.queues["ml"], batch.queues["batch"]) == (
@@ -214,7 +216,7 @@ async def test_messages_of_topic_and_direct_exchanges_are_attributed_by_their_bi
         hold_one(channel, topic, Queue("mail_eu", topic, routing_key="mail.eu.#"), "mail.eu.send.now")
         hold_one(channel, direct, Queue("batch", direct, routing_key="nightly"), "nightly")
         async with broker_of(address) as broker:
-            reading = readings(await broker.read([QueueSet(("mail_eu", "batch", "nightly"), layout)]))[0]
+            reading = readings(await broker.queues.read([QueueSet(("mail_eu", "batch", "nightly"), layout)]))[0]
         held = {name: queue.held for name, queue in reading.queues.items()}
         assert (held, reading.exact) == ({"mail_eu": 1, "batch": 1, "nightly": 0}, True)
 
@@ -254,7 +256,7 @@ async def test_a_steady_hash_costs_its_tags_and_no_entry_is_read_twice(
         reading = await read_one(broker, "mail", "ml")
         assert (reading.queues["mail"].held, reading.exact) == (EXACT_UP_TO // 2, True)
         for _ in range(3):
-            await broker.read([QueueSet(("mail", "ml"))])
+            await broker.queues.read([QueueSet(("mail", "ml"))])
     assert calls(server)["hget"] == EXACT_UP_TO
 
 
@@ -276,10 +278,10 @@ async def test_the_arguments_of_tasks_never_leave_redis(server: RedisServer, add
 async def test_a_thousand_pools_cost_one_round_trip(server: RedisServer, address: BrokerAddress) -> None:
     pools = [QueueSet((f"queue-{i}",)) for i in range(1000)]
     async with broker_of(address) as broker:
-        await broker.read(pools)
+        await broker.queues.read(pools)
         with server.client() as client:
             client.config_resetstat()
-        await broker.read(pools)
+        await broker.queues.read(pools)
     ran = calls(server)
     assert ran.pop("llen") == 4000
     assert sum(ran.get(name, 0) for name in ("evalsha", "eval", "info", "time", "hlen")) <= 8
@@ -292,7 +294,7 @@ async def test_a_queue_name_that_something_else_uses_spoils_only_its_own_pool(
     with server.client() as client:
         client.set("ml", "a string")
     async with broker_of(address) as broker:
-        mail, ml = await broker.read([QueueSet(("mail",)), QueueSet(("ml",))])
+        mail, ml = await broker.queues.read([QueueSet(("mail",)), QueueSet(("ml",))])
     assert readings([mail])[0].waiting == 1
     assert isinstance(ml, BrokerDoubt)
     assert ml.reason == Reason.BROKER_WRONG_TYPE
@@ -305,7 +307,7 @@ async def test_a_foreign_unacked_key_spoils_the_pools_of_its_prefix_only(
     with server.client() as client:
         client.set("shop:unacked", "a string")
     async with broker_of(address) as broker:
-        usual, shop = await broker.read([QueueSet(("mail",)), QueueSet(("mail",), QueueLayout("shop:"))])
+        usual, shop = await broker.queues.read([QueueSet(("mail",)), QueueSet(("mail",), QueueLayout("shop:"))])
     assert readings([usual])
     assert isinstance(shop, BrokerDoubt)
     assert "shop:unacked" in str(shop)

@@ -12,7 +12,10 @@ import pytest
 import redis
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import Broker, BrokerAddress, BrokerDoubt, QueueReading, QueueSet, TlsMaterial
+from celeriac.brokers.address import BrokerAddress, TlsMaterial
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import Broker
+from celeriac.brokers.readings import QueueReading, QueueSet
 from tests.integration.brokers import Clock, broker_of, eventually, read_one, readings
 from tests.integration.redis_server import HOST, RedisServer, free_port
 
@@ -36,7 +39,7 @@ def push(server: RedisServer, *queues: str) -> None:
 async def doubt_of(broker: Broker) -> BrokerDoubt:
     """What the broker as a whole is doubted for; the message must hold no password."""
     with pytest.raises(BrokerDoubt) as raised:
-        await broker.read([QueueSet(("mail",))])
+        await broker.queues.read([QueueSet(("mail",))])
     assert PASSWORD not in str(raised.value)
     return raised.value
 
@@ -82,7 +85,7 @@ async def test_a_queue_that_the_acl_hides_spoils_only_its_own_pool() -> None:
     with RedisServer(config=[user]) as server:
         push(server, "mail", "ml")
         async with broker_of(BrokerAddress(f"redis://celery:{PASSWORD}@{HOST}:{server.port}/0")) as broker:
-            mail, ml = await broker.read([QueueSet(("mail",)), QueueSet(("ml",))])
+            mail, ml = await broker.queues.read([QueueSet(("mail",)), QueueSet(("ml",))])
     assert readings([mail])[0].waiting == 1
     assert isinstance(ml, BrokerDoubt)
     assert ml.reason == Reason.BROKER_PERMISSION_DENIED
@@ -216,7 +219,7 @@ async def test_the_master_that_sentinel_names_is_followed_through_a_failover(tmp
             async def doubted() -> str | None:
                 clock.moved += 1
                 try:
-                    await broker.read([QueueSet(("mail",))])
+                    await broker.queues.read([QueueSet(("mail",))])
                 except BrokerDoubt as doubt:
                     return doubt.reason
                 return None

@@ -14,7 +14,10 @@ from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import BrokerAddress, BrokerDoubt, Process, QueueSet, Restored
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.agents import Process, Restored
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.readings import QueueSet
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.takeover import LOOK_THROUGH
 from celeriac.brokers.redis.url import parse
@@ -52,7 +55,7 @@ class a_broker:
 
 
 async def the_process(broker: RedisBroker, key_prefix: str = "") -> Process:
-    (process,) = await broker.processes([key_prefix])
+    (process,) = await broker.salvage.processes([key_prefix])
     return process
 
 
@@ -84,9 +87,9 @@ async def test_a_reading_brings_reports_marks_and_dead_letters_with_it(
     gone = GoneWorker(server)
     with server.client() as client:
         client.lpush("celeriac:dead:mail", "{}", "{}")
-    await broker.mark(LAYOUT, POOL_UID, {gone.pod_uid: "token-1", "another": "token-2"})
-    await broker.mark(LAYOUT, POOL_UID, {"another": None})
-    ours, plain = readings(await broker.read([MAIL, QueueSet(("mail",))]))
+    await broker.agents.mark(LAYOUT, POOL_UID, {gone.pod_uid: "token-1", "another": "token-2"})
+    await broker.agents.mark(LAYOUT, POOL_UID, {"another": None})
+    ours, plain = readings(await broker.queues.read([MAIL, QueueSet(("mail",))]))
     said = ours.reports[gone.pod_uid]
     assert (said.process, said.counter, said.active, said.busy_seconds) == (gone.process, 1, 2, 41.5)
     assert said.capabilities == {"inflight", "drain", "exact"}
@@ -101,7 +104,7 @@ async def test_what_is_no_report_is_as_good_as_missing(server: RedisServer, brok
         client.hset(key, "good", json.dumps(good))
         for number, bad in enumerate(("", "[]", "{", json.dumps({**good, "active": "2"}), "[" * 60_000)):
             client.hset(key, f"bad-{number}", bad)
-    (reading,) = readings(await broker.read([MAIL]))
+    (reading,) = readings(await broker.queues.read([MAIL]))
     assert set(reading.reports) == {"good"}
 
 
@@ -110,7 +113,7 @@ async def test_a_key_of_another_type_spoils_only_the_pool_with_the_agent(
 ) -> None:
     with server.client() as client:
         client.set(f"celeriac:{POOL_UID}:reports", "mine")
-    spoiled, plain = await broker.read([MAIL, QueueSet(("mail",))])
+    spoiled, plain = await broker.queues.read([MAIL, QueueSet(("mail",))])
     assert isinstance(spoiled, BrokerDoubt)
     assert spoiled.reason == Reason.BROKER_WRONG_TYPE
     assert not isinstance(plain, BrokerDoubt)
@@ -127,14 +130,14 @@ async def test_what_a_gone_worker_held_is_consumed_next_and_in_the_order_in_whic
     gone = GoneWorker(server)
     gone.take("mail", started=True)
     gone.take("mail", 2)
-    assert await broker.restore(await the_process(broker), died=False) == Restored(restored=3)
+    assert await broker.salvage.restore(await the_process(broker), died=False) == Restored(restored=3)
     assert ids(server, "mail") == ["1", "2", "3", "4", "5"]
     first, *_, last = in_order(server, "mail")
     assert first["headers"]["redelivered"] is first["properties"]["delivery_info"]["redelivered"] is True
     assert "redelivered" not in last["headers"]
     assert {message["headers"]["id"]: message["body"] for message in in_order(server, "mail")} == bodies
     assert keys(server) == {"mail", "celeriac:pools"}, "nothing is left of the process"
-    await broker.forget_pool("", POOL_UID)
+    await broker.salvage.forget_pool("", POOL_UID)
     assert keys(server) == {"mail"}
 
 
@@ -146,8 +149,8 @@ async def test_prefix_separator_and_priorities_are_those_of_the_process(
         send(server, "mail", f"p{priority}", priority=priority, transport_options=options)
     gone = GoneWorker(server, key_prefix="shop:", separator=":", steps=(0, 5))
     gone.take("mail", 4)
-    assert await broker.processes([""]) == []
-    assert await broker.restore(await the_process(broker, "shop:"), died=True) == Restored(restored=4)
+    assert await broker.salvage.processes([""]) == []
+    assert await broker.salvage.restore(await the_process(broker, "shop:"), died=True) == Restored(restored=4)
     assert (ids(server, "shop:mail"), ids(server, "shop:mail:5")) == (["p0", "p4"], ["p5", "p9"])
 
 
@@ -166,7 +169,7 @@ async def test_a_worker_that_waits_on_all_priorities_is_given_the_most_urgent_of
             return bool(client.info("clients")["blocked_clients"])
 
         await eventually(somebody_waits)
-        await broker.restore(await the_process(broker), died=False)
+        await broker.salvage.restore(await the_process(broker), died=False)
         key, _ = await waiting
         assert key == "mail"
 
@@ -187,12 +190,12 @@ async def test_a_message_of_a_topic_goes_back_to_the_one_queue_that_it_came_from
         entry = client.hget(gone.unacked, unstamped) or ""
         client.hset(gone.unacked, unstamped, entry.replace("celeriac_queue", "another"))
     assert stamped != unstamped
-    assert await broker.restore(await the_process(broker), died=False) == Restored(restored=1, dead=1)
+    assert await broker.salvage.restore(await the_process(broker), died=False) == Restored(restored=1, dead=1)
     with server.client() as client:
         assert [client.llen(key) for key in ("mail", "audit", "celeriac:dead:unroutable")] == [1, 2, 1]
-    (letter,) = await broker.oldest_dead("", "unroutable", 10)
+    (letter,) = await broker.dead_letters.oldest(LAYOUT, "unroutable", 10)
     assert "no stamp" in letter.reason
-    assert await broker.requeue_dead(LAYOUT, "unroutable", to="mail") == 1
+    assert await broker.dead_letters.requeue(LAYOUT, "unroutable", to="mail") == 1
     assert len(in_order(server, "mail")) == 2
 
 
@@ -207,7 +210,7 @@ async def test_an_unstamped_message_whose_exchange_has_one_queue_goes_there(
     with server.client() as client:
         entry = client.hget(gone.unacked, tag) or ""
         client.hset(gone.unacked, tag, entry.replace("celeriac_queue", "another"))
-    assert await broker.restore(await the_process(broker), died=False) == Restored(restored=1)
+    assert await broker.salvage.restore(await the_process(broker), died=False) == Restored(restored=1)
     assert len(in_order(server, "mail")) == 1
 
 
@@ -215,7 +218,7 @@ async def test_a_broadcast_is_dropped_with_the_worker_that_it_was_for(server: Re
     send(server, "mail", "1")
     gone = GoneWorker(server)
     gone.take("mail", stamp="")
-    assert await broker.restore(await the_process(broker), died=True) == Restored(dropped=1)
+    assert await broker.salvage.restore(await the_process(broker), died=True) == Restored(dropped=1)
     assert keys(server) == {"celeriac:pools"}
 
 
@@ -228,15 +231,15 @@ async def test_a_task_that_kills_its_workers_becomes_a_dead_letter_and_its_neigh
         gone.take("mail", started=True)
         gone.take("mail")
         expected = Restored(restored=2) if attempt < 2 else Restored(restored=1, dead=1)
-        assert await broker.restore(await the_process(broker), died=True) == expected
+        assert await broker.salvage.restore(await the_process(broker), died=True) == expected
     assert (ids(server, "mail"), ids(server, "celeriac:dead:mail")) == (["innocent"], ["poison"])
-    (letter,) = await broker.oldest_dead("", "mail", 10)
+    (letter,) = await broker.dead_letters.oldest(LAYOUT, "mail", 10)
     assert (letter.task, letter.id, letter.reason) == (
         "task",
         "poison",
         "it was started in 3 processes that died",
     )
-    assert await broker.dead_queues("") == {"mail": 1}
+    assert await broker.dead_letters.queues(LAYOUT) == {"mail": 1}
 
 
 async def test_evictions_never_make_a_dead_letter(server: RedisServer, broker: RedisBroker) -> None:
@@ -244,7 +247,7 @@ async def test_evictions_never_make_a_dead_letter(server: RedisServer, broker: R
     for attempt in range(7):
         gone = GoneWorker(server, start=f"0000000{attempt}", max_attempts=3)
         gone.take("mail", started=True)
-        assert await broker.restore(await the_process(broker), died=False) == Restored(restored=1)
+        assert await broker.salvage.restore(await the_process(broker), died=False) == Restored(restored=1)
     assert "celeriac_deaths" not in in_order(server, "mail")[0]["properties"]["delivery_info"]
 
 
@@ -254,16 +257,16 @@ async def test_dead_letters_go_back_behind_what_waits_the_oldest_first_with_a_ne
     send(server, "mail", *(str(number) for number in range(250)), priority=3)
     gone = GoneWorker(server, max_attempts=1)
     gone.take("mail", 249, started=True)
-    assert await broker.restore(await the_process(broker), died=True) == Restored(dead=249)
+    assert await broker.salvage.restore(await the_process(broker), died=True) == Restored(dead=249)
     with server.client() as client:
         client.rpush("celeriac:dead:mail", "no message")
-    assert await broker.dead_letters(LAYOUT, "mail") == 250
-    assert await broker.requeue_dead(LAYOUT, "mail") == 249
+    assert await broker.dead_letters.count(LAYOUT, "mail") == 250
+    assert await broker.dead_letters.requeue(LAYOUT, "mail") == 249
     back = in_order(server, "mail\x06\x163")
     assert [message["headers"]["id"] for message in back] == ["249", *(str(number) for number in range(249))]
     assert not [message for message in back if "celeriac_deaths" in message["properties"]["delivery_info"]]
-    assert await broker.dead_letters(LAYOUT, "mail") == 1, "what is no message stays"
-    assert await broker.purge_dead("", "mail") == 1
+    assert await broker.dead_letters.count(LAYOUT, "mail") == 1, "what is no message stays"
+    assert await broker.dead_letters.purge(LAYOUT, "mail") == 1
 
 
 async def test_racing_reapers_move_each_message_once(server: RedisServer, broker: RedisBroker) -> None:
@@ -273,10 +276,10 @@ async def test_racing_reapers_move_each_message_once(server: RedisServer, broker
     gone.take("mail", len(numbers))
     process = await the_process(broker)
     async with a_broker(server.celery_url) as second, a_broker(server.celery_url) as third:
-        results = await asyncio.gather(*(one.restore(process, died=True) for one in (broker, second, third)))
+        results = await asyncio.gather(*(one.salvage.restore(process, died=True) for one in (broker, second, third)))
     assert sum(result.restored for result in results) == len(numbers)
     assert sorted(ids(server, "mail")) == numbers
-    assert await broker.restore(process, died=True) == Restored(), "and once more does no harm"
+    assert await broker.salvage.restore(process, died=True) == Restored(), "and once more does no harm"
 
 
 async def test_ten_thousand_messages_are_back_with_two_seconds_of_work(
@@ -296,7 +299,7 @@ async def test_ten_thousand_messages_are_back_with_two_seconds_of_work(
         )
     process = await the_process(broker)
     before = time.process_time()  # others may use the machine too
-    assert await broker.restore(process, died=True) == Restored(restored=MANY)
+    assert await broker.salvage.restore(process, died=True) == Restored(restored=MANY)
     taken = time.process_time() - before
     assert taken < MANY_SECONDS, f"{MANY} messages took {taken:.2f} s of CPU time"
     assert ids(server, "mail") == [str(number) for number in range(MANY)]
@@ -312,7 +315,7 @@ async def test_a_message_without_index_or_without_sense_is_not_stranded(
         client.delete(gone.index)
         client.hset(gone.unacked, "senseless", "no message")
         client.zadd(gone.index, {"acknowledged": 1.0})
-    assert await broker.restore(await the_process(broker), died=True) == Restored(restored=1, dead=1)
+    assert await broker.salvage.restore(await the_process(broker), died=True) == Restored(restored=1, dead=1)
     assert keys(server) == {"mail", "celeriac:dead:unroutable", "celeriac:pools"}
 
 
@@ -321,14 +324,14 @@ async def test_a_younger_process_of_the_same_pod_keeps_its_report_and_its_mark(
 ) -> None:
     old = GoneWorker(server)
     young = GoneWorker(server, start="99999999")
-    await broker.mark(LAYOUT, POOL_UID, {old.pod_uid: "token"})
-    for process in await broker.processes([""]):
+    await broker.agents.mark(LAYOUT, POOL_UID, {old.pod_uid: "token"})
+    for process in await broker.salvage.processes([""]):
         if process.process == old.process:
-            await broker.restore(process, died=True)
-    (reading,) = readings(await broker.read([MAIL]))
+            await broker.salvage.restore(process, died=True)
+    (reading,) = readings(await broker.queues.read([MAIL]))
     assert reading.reports[young.pod_uid].process == young.process
     assert reading.marks == {young.pod_uid: "token"}
-    await broker.forget_pool("", POOL_UID)
+    await broker.salvage.forget_pool("", POOL_UID)
     assert (await the_process(broker)).process == young.process, "a pool with a process is not forgotten"
 
 
@@ -338,7 +341,7 @@ async def test_registrations_that_name_other_keys_are_not_believed(server: Redis
     with server.client() as client:
         for wrong in ({"unacked": "sessions"}, {"poolUid": "another"}, {"prioritySteps": ["0"]}, {"started": True}):
             client.hset(gone.key("processes"), gone.process, json.dumps({**gone.registration, **wrong}))
-            assert await broker.processes([""]) == []
+            assert await broker.salvage.processes([""]) == []
 
 
 @pytest.mark.parametrize("rights", ["+@all -@scripting", "+@all"])
@@ -350,8 +353,8 @@ async def test_a_user_who_may_run_no_scripts_restores_all_the_same(server: Redis
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "celery", "on", ">s3cr3t", "~*", *rights.split())
     async with a_broker(f"redis://celery:s3cr3t@{HOST}:{server.port}/0") as broker:
-        assert await broker.restore(await the_process(broker), died=True) == Restored(restored=2, dead=1)
-        assert await broker.requeue_dead(LAYOUT, "mail") == 1
+        assert await broker.salvage.restore(await the_process(broker), died=True) == Restored(restored=2, dead=1)
+        assert await broker.dead_letters.requeue(LAYOUT, "mail") == 1
     assert ids(server, "mail") == ["2", "3", "1"]
 
 
@@ -367,7 +370,7 @@ async def test_a_user_with_too_few_rights_is_told_which_are_missing(server: Redi
     async with a_broker(f"redis://poor:s3cr3t@{HOST}:{server.port}/0") as broker:
         process = await the_process(broker)
         with pytest.raises(BrokerDoubt, match=r"grant the ACL user .*@write") as raised:
-            await broker.restore(process, died=True)
+            await broker.salvage.restore(process, died=True)
     assert raised.value.reason == Reason.BROKER_PERMISSION_DENIED
     with server.client() as client:
         assert client.hlen(gone.unacked) == 1, "nothing is lost"
@@ -385,7 +388,7 @@ async def test_a_message_is_not_lost_where_something_else_bears_the_name_of_its_
         client.execute_command("ACL", "SETUSER", "celery", "reset", "on", ">s3cr3t", "~*", *rights.split())
     async with a_broker(f"redis://celery:s3cr3t@{HOST}:{server.port}/0") as broker:
         with pytest.raises(BrokerDoubt, match="key 'mail'") as raised:
-            await broker.restore(await the_process(broker), died=True)
+            await broker.salvage.restore(await the_process(broker), died=True)
     assert raised.value.reason == Reason.BROKER_WRONG_TYPE
     with server.client() as client:
         assert client.hlen(gone.unacked) == 1
@@ -408,8 +411,8 @@ async def test_what_plain_workers_hold_is_taken_over_once_it_is_old_and_only_of_
     with server.client() as client:
         newest = client.zrange("unacked_index", 0, -1)[1]
         client.zincrby("unacked_index", 3600, newest)
-    assert await broker.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored()
-    assert await broker.take_over(LAYOUT, ["mail"], older_than_seconds=0) == Restored(restored=1)
+    assert await broker.salvage.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored()
+    assert await broker.salvage.take_over(LAYOUT, ["mail"], older_than_seconds=0) == Restored(restored=1)
     with server.client() as client:
         assert (client.hlen("unacked"), client.llen("mail"), client.llen("other")) == (3, 3, 0)
     assert in_order(server, "mail")[0]["headers"]["id"] == "1"
@@ -422,8 +425,8 @@ async def test_old_messages_of_others_do_not_hide_ours_for_ever(server: RedisSer
     with server.client() as client:
         client.hset("unacked", mapping={str(number): others for number in range(LOOK_THROUGH)} | {"ours": ours})
         client.zadd("unacked_index", {str(number): number for number in range(LOOK_THROUGH)} | {"ours": LOOK_THROUGH})
-    assert await broker.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored()
-    assert await broker.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored(restored=1)
+    assert await broker.salvage.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored()
+    assert await broker.salvage.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored(restored=1)
 
 
 async def test_pools_that_share_a_database_each_look_through_all_of_it(
@@ -438,7 +441,7 @@ async def test_pools_that_share_a_database_each_look_through_all_of_it(
         client.zadd("unacked_index", scores | {"v": 0, "m": 2 * LOOK_THROUGH})
     taken = {"mail": 0, "video": 0}
     for queue in ("mail", "video", "mail", "video"):
-        taken[queue] += (await broker.take_over(LAYOUT, [queue], older_than_seconds=60)).restored
+        taken[queue] += (await broker.salvage.take_over(LAYOUT, [queue], older_than_seconds=60)).restored
     assert taken == {"mail": 1, "video": 1}
 
 
@@ -455,14 +458,14 @@ async def test_what_a_killed_worker_with_the_agent_held_is_back_at_once(
     with worker(server, tmp_path, "-P", "threads", "-c", "1", "-Q", "mail", "-I", AGENT.stem) as process:
 
         async def one_runs_and_all_are_held() -> bool:
-            (reading,) = readings(await broker.read([MAIL]))
+            (reading,) = readings(await broker.queues.read([MAIL]))
             report = reading.reports.get("uid-1")
-            return report is not None and (report.active, report.unacked, reading.waiting) == (1, 3, 0)
+            return report is not None and (report.active, reading.waiting) == (1, 0)
 
         await eventually(one_runs_and_all_are_held)
         process.kill()
         process.wait()
-    (reading,) = readings(await broker.read([MAIL]))
+    (reading,) = readings(await broker.queues.read([MAIL]))
     assert reading.held == 0, "what it holds is under its own keys"
     registered = await the_process(broker)
     assert (registered.pod, registered.pod_uid, registered.pool, registered.reported is None) == (
@@ -471,13 +474,13 @@ async def test_what_a_killed_worker_with_the_agent_held_is_back_at_once(
         "ml",
         False,
     )
-    assert await broker.restore(registered, died=True) == Restored(restored=2, dead=1)
+    assert await broker.salvage.restore(registered, died=True) == Restored(restored=2, dead=1)
     assert (ids(server, "mail"), ids(server, "celeriac:dead:mail")) == (["1", "2"], ["0"])
 
 
 async def test_a_broker_that_is_gone_is_a_doubt_that_names_no_password(server: RedisServer) -> None:
     async with a_broker("redis://:s3cr3t@127.0.0.1:1/0") as broker:
         with pytest.raises(BrokerDoubt) as raised:
-            await broker.processes([""])
+            await broker.salvage.processes([""])
     assert raised.value.reason == Reason.BROKER_CONNECTION_FAILED
     assert "s3cr3t" not in str(raised.value)

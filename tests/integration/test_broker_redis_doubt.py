@@ -10,8 +10,11 @@ import pytest
 import redis
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import Broker, BrokerAddress, BrokerDoubt, QueueSet
-from celeriac.brokers.redis.broker import LONGEST_RETRY_SECONDS, READING_SECONDS
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import Broker
+from celeriac.brokers.readings import QueueSet
+from celeriac.brokers.redis.queue_reader import LONGEST_RETRY_SECONDS, READING_SECONDS
 from celeriac.brokers.redis.server_identity import RESTART_HOLD_SECONDS
 from tests.integration.brokers import Clock, broker_of, eventually, read_one
 from tests.integration.redis_server import HOST, RedisServer, free_port
@@ -26,7 +29,7 @@ def address_of(server: RedisServer) -> BrokerAddress:
 async def reason_of(broker: Broker) -> str | None:
     """Why the broker is doubted; None where it could be read."""
     try:
-        await broker.read([QueueSet(("mail",))])
+        await broker.queues.read([QueueSet(("mail",))])
     except BrokerDoubt as doubt:
         return doubt.reason
     return None
@@ -40,7 +43,7 @@ async def test_a_redis_that_is_not_there_is_told() -> None:
 async def test_a_host_name_that_nobody_knows_is_told() -> None:
     async with broker_of(BrokerAddress("redis://redis.nowhere.invalid/0")) as broker:
         with pytest.raises(BrokerDoubt, match="host name") as raised:
-            await broker.read([QueueSet(("mail",))])
+            await broker.queues.read([QueueSet(("mail",))])
     assert raised.value.reason == Reason.BROKER_CONNECTION_FAILED
 
 
@@ -163,5 +166,5 @@ async def test_redis_cluster_is_refused_with_a_message() -> None:
     with RedisServer(config=["cluster-enabled yes", f"cluster-port {free_port()}"]) as server:
         async with broker_of(address_of(server)) as broker:
             with pytest.raises(BrokerDoubt, match="Redis Cluster") as raised:
-                await broker.read([QueueSet(("mail",))])
+                await broker.queues.read([QueueSet(("mail",))])
     assert raised.value.reason == Reason.BROKER_UNSUPPORTED

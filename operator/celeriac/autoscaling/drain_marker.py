@@ -19,7 +19,8 @@ from typing import Any, Protocol
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
-from celeriac.brokers.readings import Broker, BrokerDoubt
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import Broker
 from celeriac.cluster.errors import ApiError, Conflict, NotFound, NotHolder
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.model import WorkerPool
@@ -108,7 +109,7 @@ class Drainer:
             for pod in marking.release:
                 await self._annotate(pod, {DELETION_COST_ANNOTATION: str(RELEASED_COST)})
             if told and self._authority.may_act:
-                await broker.mark(pool.broker.layout, pool.uid, told)
+                await broker.agents.mark(pool.broker.layout, pool.uid, told)
             self._retry_at.pop(pool.key, None)
         except (ApiError, BrokerDoubt) as error:
             self._retry_at[pool.key] = self._clock() + RETRY_SECONDS

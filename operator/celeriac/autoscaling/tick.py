@@ -19,7 +19,10 @@ from celeriac.autoscaling.demand import demand_of, demand_without_agent, queues_
 from celeriac.autoscaling.drain_marker import Drainer, Marking, corrections
 from celeriac.autoscaling.outcome import Outcome, figures, urgent_outcome
 from celeriac.autoscaling.scale_writer import Change, ScaleWriter
-from celeriac.brokers.readings import Broker, BrokerAddress, BrokerDoubt, PoolReading
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import Broker
+from celeriac.brokers.readings import PoolReading
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.cluster.times import parse_timestamp
 from celeriac.connecting.broker_access import BrokerAccess
@@ -168,7 +171,7 @@ class Autoscaler:
         failure: str | None = None
         try:
             broker = self._access.broker(address)
-            readings = list(await broker.read([queues_of(pool) for pool in pools]))
+            readings = list(await broker.queues.read([queues_of(pool) for pool in pools]))
         except BrokerDoubt as doubt:
             readings = [doubt] * len(pools)
             failure = doubt.reason

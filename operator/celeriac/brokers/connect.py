@@ -1,7 +1,8 @@
 """From an address to the broker that speaks its scheme."""
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import BrokerAddress, BrokerDoubt
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis import url
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.pool.broker_url import SCHEMES, names_cluster, scheme_of

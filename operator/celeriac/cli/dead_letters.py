@@ -2,9 +2,9 @@
 
 import click
 
-from celeriac.brokers.redis.broker import RedisBroker
+from celeriac.brokers.protocol import DeadLetters
 from celeriac.brokers.redis.keys import UNROUTABLE
-from celeriac.cli.redis_place import on_redis, printable
+from celeriac.cli.broker_place import on_broker, printable
 from celeriac.pool.model import QueueLayout
 
 SHOWN = 100
@@ -35,22 +35,22 @@ def dead_letters() -> None:
 @dead_letters.command("list")
 @click.argument("queue", required=False)
 @key_prefix_option
-@on_redis
-async def list_letters(broker: RedisBroker, queue: str | None, key_prefix: str) -> None:
+@on_broker(lambda broker: broker.dead_letters)
+async def list_letters(letters: DeadLetters, queue: str | None, key_prefix: str) -> None:
     """List the queues that have dead letters, or the tasks among those of QUEUE: id, name and why; no arguments.
 
     Without QUEUE all keys of the database are looked through.
     """
     if queue is None:
-        counts = await broker.dead_queues(key_prefix)
+        counts = await letters.queues(QueueLayout(key_prefix))
         for name, count in counts.items():
             click.echo(f"{count:>7}  {printable(name)}")
         if not counts:
             click.echo("no dead letters", err=True)
         return
-    for letter in await broker.oldest_dead(key_prefix, queue, SHOWN):
+    for letter in await letters.oldest(QueueLayout(key_prefix), queue, SHOWN):
         click.echo(f"{printable(letter.id)}  {printable(letter.task)}  {printable(letter.reason)}")
-    count = await broker.dead_letters(QueueLayout(key_prefix), queue)
+    count = await letters.count(QueueLayout(key_prefix), queue)
     click.echo(f"{count} dead letter(s)" + (f", the oldest {SHOWN} shown" if count > SHOWN else ""), err=True)
 
 
@@ -66,9 +66,9 @@ async def list_letters(broker: RedisBroker, queue: str | None, key_prefix: str) 
     help="Transport option `priority_steps`, if the workers set it; once for each step.",
 )
 @key_prefix_option
-@on_redis
+@on_broker(lambda broker: broker.dead_letters)
 async def requeue(
-    broker: RedisBroker, queue: str, to: str | None, separator: str, steps: tuple[int, ...], key_prefix: str
+    letters: DeadLetters, queue: str, to: str | None, separator: str, steps: tuple[int, ...], key_prefix: str
 ) -> None:
     """Put all dead letters of QUEUE back into it, behind what waits there, the oldest first.
 
@@ -77,7 +77,7 @@ async def requeue(
     if queue == UNROUTABLE and to is None:
         raise click.UsageError(f"nobody knows to which queue {UNROUTABLE} ones belong: name it with --to QUEUE")
     layout = QueueLayout(key_prefix, separator, tuple(sorted(steps)) or QueueLayout().priority_steps)
-    count = await broker.requeue_dead(layout, queue, to=to)
+    count = await letters.requeue(layout, queue, to=to)
     click.echo(f"{count} dead letter(s) put back into {printable(to or queue)}")
 
 
@@ -85,12 +85,12 @@ async def requeue(
 @click.argument("queue")
 @click.option("--yes", is_flag=True, help="Needed: they cannot be brought back.")
 @key_prefix_option
-@on_redis
-async def purge(broker: RedisBroker, queue: str, yes: bool, key_prefix: str) -> None:
+@on_broker(lambda broker: broker.dead_letters)
+async def purge(letters: DeadLetters, queue: str, yes: bool, key_prefix: str) -> None:
     """Throw away all dead letters of QUEUE, for good."""
     if not yes:
-        count = await broker.dead_letters(QueueLayout(key_prefix), queue)
+        count = await letters.count(QueueLayout(key_prefix), queue)
         raise click.UsageError(
             f"this would throw away {count} dead letter(s) of {printable(queue)} for good: add --yes"
         )
-    click.echo(f"{await broker.purge_dead(key_prefix, queue)} dead letter(s) thrown away")
+    click.echo(f"{await letters.purge(QueueLayout(key_prefix), queue)} dead letter(s) thrown away")

@@ -10,9 +10,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from celeriac.brokers.readings import Process, Restored
-from celeriac.brokers.redis.broker import RedisBroker
-from celeriac.cli.redis_place import on_redis, printable
+from celeriac.brokers.agents import Process, Restored
+from celeriac.brokers.protocol import Salvage
+from celeriac.cli.broker_place import on_broker, printable
+from celeriac.pool.model import QueueLayout
 
 WATCH_SECONDS = 3.0
 """An agent reports every second."""
@@ -50,8 +51,8 @@ class Worker:
     is_flag=True,
     help="With --yes: also what living workers hold. They go on with their tasks, so these RUN TWICE.",
 )
-@on_redis
-async def evacuate(broker: RedisBroker, key_prefix: str, watch: float, yes: bool, even_living: bool) -> None:
+@on_broker(lambda broker: broker.salvage)
+async def evacuate(salvage: Salvage, key_prefix: str, watch: float, yes: bool, even_living: bool) -> None:
     """List the workers that are registered in a Redis, and give back what the gone ones among them hold.
 
     A worker with Celeriac's agent keeps its messages under keys of its own, which never expire: the operator gives
@@ -71,7 +72,7 @@ async def evacuate(broker: RedisBroker, key_prefix: str, watch: float, yes: bool
     """
     if even_living and not yes:
         raise click.UsageError("--even-living does nothing without --yes")
-    workers = await _watch(broker, key_prefix, watch)
+    workers = await _watch(salvage, QueueLayout(key_prefix).registry, watch)
     if not workers:
         click.echo(f"no worker with the agent is registered under the key prefix {key_prefix!r}", err=True)
         return
@@ -86,18 +87,18 @@ async def evacuate(broker: RedisBroker, key_prefix: str, watch: float, yes: bool
             click.echo(
                 f"{worker.name}: refused, it lives: stop it first (--even-living runs its tasks twice)", err=True
             )
-    await _give_back(broker, chosen)
+    await _give_back(salvage, chosen)
 
 
-async def _watch(broker: RedisBroker, key_prefix: str, seconds: float) -> list[Worker]:
+async def _watch(salvage: Salvage, registry: str, seconds: float) -> list[Worker]:
     """All registered workers, by two looks that lie `seconds` apart; one that has registered in between lives."""
-    before = {process.process: process.reported for process in await broker.processes([key_prefix])}
+    before = {process.process: process.reported for process in await salvage.processes([registry])}
     if not before:
         return []
     click.echo(f"{len(before)} worker(s) registered; watching for {seconds:g} s which of them report ...", err=True)
     await asyncio.sleep(seconds)
-    processes = await broker.processes([key_prefix])
-    holds = await broker.held(processes)
+    processes = await salvage.processes([registry])
+    holds = await salvage.held(processes)
     workers = [
         Worker(process, count, lives=process.process not in before or process.reported != before[process.process])
         for process, count in zip(processes, holds, strict=True)
@@ -126,14 +127,14 @@ def _print(workers: Sequence[Worker], seconds: float) -> None:
     console.print(table)
 
 
-async def _give_back(broker: RedisBroker, workers: Sequence[Worker]) -> None:
+async def _give_back(salvage: Salvage, workers: Sequence[Worker]) -> None:
     total = Restored()
     for number, worker in enumerate(workers, 1):
-        done = await broker.restore(worker.process, died=False)
+        done = await salvage.restore(worker.process, died=False)
         total += done
         click.echo(f"{number}/{len(workers)} {worker.name}: {_words(done)}", err=True)
-    for prefix, pool_uid in dict.fromkeys((each.process.key_prefix, each.process.pool_uid) for each in workers):
-        await broker.forget_pool(prefix, pool_uid)
+    for registry, pool_uid in dict.fromkeys((each.process.registry, each.process.pool_uid) for each in workers):
+        await salvage.forget_pool(registry, pool_uid)
     click.echo(f"{len(workers)} worker(s): {_words(total)}")
 
 

@@ -10,7 +10,9 @@ from typing import Any, Final, Protocol
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import Broker, BrokerAddress, BrokerDoubt, TlsMaterial
+from celeriac.brokers.address import BrokerAddress, TlsMaterial
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import Broker
 from celeriac.cluster.errors import ApiError, SecretKeyMissing
 from celeriac.pool.broker_url import scheme_of
 from celeriac.pool.model import BrokerSpec, SecretKey, WorkerPool

@@ -44,7 +44,7 @@ class SecretKey:
 
 @dataclass(frozen=True, slots=True)
 class QueueLayout:
-    """How kombu lays a queue out in Redis (its transport options of the same names).
+    """How kombu lays a queue out in Redis (its transport options of the same names). Only brokers/redis looks into it.
 
     key_prefix      `global_keyprefix`, before every key
     separator       `sep`, between the queue's name and the priority step
@@ -54,6 +54,11 @@ class QueueLayout:
     key_prefix: str = ""
     separator: str = "\x06\x16"
     priority_steps: tuple[int, ...] = (0, 3, 6, 9)
+
+    @property
+    def registry(self) -> str:
+        """Which registry of worker processes goes with it. Opaque to all but the broker; equal ones are one."""
+        return self.key_prefix
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.outcome import Outcome
-from celeriac.brokers.readings import BrokerAddress, BrokerDoubt
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.agent_config import ensure_agent_config, prune_agent_configs
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from celeriac.brokers.readings import Process
+from celeriac.brokers.agents import Process
 from celeriac.cluster.records import PodRecord
 
 SILENT_SECONDS = 30.0

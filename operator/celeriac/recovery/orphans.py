@@ -4,7 +4,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 
-from celeriac.brokers.readings import BrokerAddress, BrokerDoubt
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.errors import ApiError
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.broker import broker_reference, parse_broker_reference
@@ -28,10 +29,10 @@ class Orphans:
 
     @property
     def places(self) -> Mapping[BrokerAddress, set[str]]:
-        """Key prefixes by broker, as the last look found them."""
+        """Registries by broker, as the last look found them."""
         places = defaultdict(set)
-        for address, key_prefix in self._found.values():
-            places[address].add(key_prefix)
+        for address, registry in self._found.values():
+            places[address].add(registry)
         return places
 
     async def look(self) -> None:
@@ -58,7 +59,7 @@ class Orphans:
         """Where a Pod's broker is; None, and one line in the log, where nobody can know it (any more)."""
         try:
             broker = parse_broker_reference(reference)
-            return await self._resolve(namespace, broker), broker.layout.key_prefix
+            return await self._resolve(namespace, broker), broker.layout.registry
         except (InvalidPool, BrokerDoubt, ApiError) as error:
             if (namespace, reference) not in self._told:
                 self._told.add((namespace, reference))

@@ -15,7 +15,10 @@ from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Notice
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import Broker, BrokerAddress, BrokerDoubt, Process, Restored
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.agents import Process, Restored
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import Salvage
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError, NotFound
 from celeriac.cluster.paths import PODS
@@ -57,9 +60,9 @@ class _Pool:
 
 @dataclass(slots=True)
 class _Place:
-    """One broker: its pools by key prefix and uid, and when to look again (monotonic seconds).
+    """One broker: its pools by registry and uid, and when to look again (monotonic seconds).
 
-    named        key prefixes that Pods without their pool name
+    named        registryes that Pods without their pool name
     unresolved   uids of pools with workers that may be gone, whose messages are not back yet
     doubt        why it could not be read or written when last tried, and since when it cannot
     """
@@ -157,14 +160,14 @@ class Reaper:
                 continue
             address = self._access.lookup(spec)
             if isinstance(address, BrokerAddress):
-                key_prefix = spec.broker.layout.key_prefix
-                self._homes[known.uid] = address, key_prefix
+                registry = spec.broker.layout.registry
+                self._homes[known.uid] = address, registry
                 pools = self._places.setdefault(address, _Place()).pools
-                pools.setdefault((key_prefix, known.uid), _Pool(spec.key)).spec = spec
+                pools.setdefault((registry, known.uid), _Pool(spec.key)).spec = spec
         for place in self._places.values():
             place.named = set()
-        for address, prefixes in self._orphans.places.items():
-            self._places.setdefault(address, _Place()).named = prefixes
+        for address, registries in self._orphans.places.items():
+            self._places.setdefault(address, _Place()).named = registries
 
     def _is_due(self, place: _Place) -> bool:
         """Look at once where a worker has just ended, else now and then."""
@@ -185,10 +188,11 @@ class Reaper:
     async def _scan(self, address: BrokerAddress, place: _Place) -> None:
         pause = SCAN_SECONDS
         try:
-            broker = self._access.broker(address)
-            if await self._reap(broker, address, place):
-                pause = HURRY_SECONDS
-            await self._take_over(broker, address, place)
+            salvage = self._access.broker(address).salvage
+            if salvage is not None:
+                if await self._reap(salvage, address, place):
+                    pause = HURRY_SECONDS
+                await self._take_over(salvage, address, place)
             place.doubt = None
         except BrokerDoubt as doubt:
             self._note_doubt(address, place, doubt)
@@ -214,10 +218,10 @@ class Reaper:
         log.warning("what workers of %s held is given up, run `celeriac evacuate` for it: %s", names, doubt)
         self._leave(address, place)
 
-    async def _reap(self, broker: Broker, address: BrokerAddress, place: _Place) -> bool:
+    async def _reap(self, salvage: Salvage, address: BrokerAddress, place: _Place) -> bool:
         """Restore what gone processes held; True while some may soon be found gone."""
-        prefixes = place.named | {key_prefix for key_prefix, _ in place.pools}
-        processes = [each for each in await broker.processes(prefixes) if self._serves(each.namespace)]
+        registries = place.named | {registry for registry, _ in place.pools}
+        processes = [each for each in await salvage.processes(registries) if self._serves(each.namespace)]
         self._note_pools(place, processes)
         place.silences.keep({process.process for process in processes})
         unresolved: set[str] = set()
@@ -227,10 +231,10 @@ class Reaper:
             if verdict is None and self._seems_ended(process):
                 unresolved.add(process.pool_uid)
             elif verdict is not None and self._authority.may_judge_pods:
-                await self._restore(broker, process, verdict)
+                await self._restore(salvage, process, verdict)
         place.unresolved = unresolved
         self._publish()
-        await self._forget_pools(broker, address, place, {_of(process) for process in processes})
+        await self._forget_pools(salvage, address, place, {_of(process) for process in processes})
         return bool(unresolved)
 
     def _note_pools(self, place: _Place, processes: Sequence[Process]) -> None:
@@ -281,11 +285,11 @@ class Reaper:
             return False
         return any(taint["key"] == OUT_OF_SERVICE for taint in node["spec"].get("taints") or ())
 
-    async def _restore(self, broker: Broker, process: Process, verdict: Verdict) -> None:
+    async def _restore(self, salvage: Salvage, process: Process, verdict: Verdict) -> None:
         """Put back what it held. Raises BrokerDoubt where the broker as a whole is in doubt."""
         key = PoolKey(process.namespace, process.pool)
         try:
-            restored = await broker.restore(process, died=verdict.died)
+            restored = await salvage.restore(process, died=verdict.died)
         except BrokerDoubt as doubt:
             if doubt.reason not in OF_ONE_PROCESS:
                 raise
@@ -305,37 +309,37 @@ class Reaper:
             message = f"{restored.restored} messages of worker {process.pod} are back in their queues: {verdict.why}"
             self._tell(Notice(key, "Normal", Reason.RESTORED, message, process.pod))
 
-    async def _take_over(self, broker: Broker, address: BrokerAddress, place: _Place) -> None:
+    async def _take_over(self, salvage: Salvage, address: BrokerAddress, place: _Place) -> None:
         """What a plain worker of before left behind in the shared hash has no owner any more: nobody restores it.
 
         How old it must be only the application's workers know.
         """
         now = self._clock()
-        for (key_prefix, uid), each in list(place.pools.items()):
+        for (registry, uid), each in list(place.pools.items()):
             spec, timeout = each.spec, each.visibility_timeout
-            if spec is None or not spec.agent or timeout is None or self._homes.get(uid) != (address, key_prefix):
+            if spec is None or not spec.agent or timeout is None or self._homes.get(uid) != (address, registry):
                 continue
             if now < each.take_over_at or not self._authority.may_judge_pods:
                 continue
             each.take_over_at = now + TAKE_OVER_SECONDS
-            taken = await broker.take_over(spec.broker.layout, spec.queues, older_than_seconds=timeout)
+            taken = await salvage.take_over(spec.broker.layout, spec.queues, older_than_seconds=timeout)
             if taken.restored:
                 message = f"{taken.restored} messages that an earlier worker left behind are back in their queues"
                 self._tell(Notice(spec.key, "Normal", Reason.RESTORED, message, "take-over"))
 
     async def _forget_pools(
-        self, broker: Broker, address: BrokerAddress, place: _Place, registered: set[tuple[str, str]]
+        self, salvage: Salvage, address: BrokerAddress, place: _Place, registered: set[tuple[str, str]]
     ) -> None:
         """A pool that is deleted or has moved is done with here, once nothing of it is registered nor left to run."""
         gone = [each for each in place.pools if self._homes.get(each[1]) != (address, each[0])]
-        for key_prefix, uid in gone:
-            key = place.pools[key_prefix, uid].key
+        for registry, uid in gone:
+            key = place.pools[registry, uid].key
             is_deleted = self._store.pools.get(key) is None
-            left_to_run = key_prefix in place.named or (is_deleted and self._store.pods(key))
-            if (key_prefix, uid) in registered or left_to_run or not self._authority.may_judge_pods:
+            left_to_run = registry in place.named or (is_deleted and self._store.pods(key))
+            if (registry, uid) in registered or left_to_run or not self._authority.may_judge_pods:
                 continue
-            await broker.forget_pool(key_prefix, uid)
-            del place.pools[key_prefix, uid]
+            await salvage.forget_pool(registry, uid)
+            del place.pools[registry, uid]
             if is_deleted:
                 self._store.forget_ended(key)
         if not place.pools and not place.named:
@@ -348,4 +352,4 @@ class Reaper:
 
 def _of(process: Process) -> tuple[str, str]:
     """Where its pool stands in a registry."""
-    return process.key_prefix, process.pool_uid
+    return process.registry, process.pool_uid

@@ -11,7 +11,7 @@ from typing import Any
 
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.outcome import Outcome
-from celeriac.brokers.readings import BrokerDoubt
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.cluster.times import parse_timestamp, timestamp
 from celeriac.pool.model import InvalidPool

@@ -3,7 +3,7 @@
 from collections.abc import Set
 from dataclasses import dataclass
 
-from celeriac.brokers.readings import BrokerAddress
+from celeriac.brokers.address import BrokerAddress
 
 
 @dataclass(slots=True)

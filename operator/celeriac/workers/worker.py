@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import WorkerReport
+from celeriac.brokers.agents import WorkerReport
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.model import PoolType, WorkerPool
 from celeriac.scaling.types import Pod

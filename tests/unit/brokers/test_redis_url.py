@@ -8,8 +8,9 @@ from kombu.connection import Connection
 from kombu.transport.redis import Channel, SentinelTransport, Transport
 
 from celeriac.api.reasons import Reason
+from celeriac.brokers.address import BrokerAddress, TlsMaterial
 from celeriac.brokers.connect import connect
-from celeriac.brokers.readings import BrokerAddress, BrokerDoubt, TlsMaterial
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.url import RedisTarget, parse
 
 pytestmark = pytest.mark.unit

@@ -8,7 +8,10 @@ from typing import cast
 import pytest
 
 from celeriac.api.keys import PoolKey
-from celeriac.brokers.readings import Broker, BrokerAddress, BrokerDoubt, PoolReading, QueueSet
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import Broker
+from celeriac.brokers.readings import PoolReading, QueueSet
 from celeriac.cluster.errors import SecretKeyMissing, Unavailable
 from celeriac.connecting.broker_access import RETRY_SECONDS, SECRET_SECONDS, BrokerAccess
 from celeriac.pool.model import BrokerSpec, SecretKey, TlsSecrets, WorkerPool

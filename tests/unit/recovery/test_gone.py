@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from celeriac.brokers.readings import Process
+from celeriac.brokers.agents import Process
 from celeriac.cluster.records import PodRecord
 from celeriac.recovery.gone import QUIET_SECONDS, SILENT_SECONDS, Silences, Verdict, judge
 from tests.unit.builders.workers import pod, process

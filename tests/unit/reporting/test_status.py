@@ -9,7 +9,7 @@ import pytest
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.outcome import Outcome, urgent_outcome
-from celeriac.brokers.readings import BrokerDoubt
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.problems import Problem
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.reporting.status import View, build_status, conditions, noteworthy, urgent

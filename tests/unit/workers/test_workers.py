@@ -6,7 +6,7 @@ import pytest
 
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.drain_marker import corrections
-from celeriac.brokers.readings import WorkerReport
+from celeriac.brokers.agents import WorkerReport
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.model import PoolType
 from celeriac.scaling.types import MARKED_COST, RELEASED_COST

@@ -15,7 +15,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import BrokerDoubt, TlsMaterial
+from celeriac.brokers.address import TlsMaterial
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.url import RedisTarget
 
 log = logging.getLogger(__name__)

@@ -1,10 +1,13 @@
 """Dead letters of a queue: how many there are, what they are, and back into the queue with them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from celeriac.brokers.protocol import DeadLetter
+from celeriac.brokers.redis.calls import calling
+from celeriac.brokers.redis.client import RedisClient
 from celeriac.brokers.redis.errors import write_doubt
 from celeriac.brokers.redis.keys import dead_key, list_key
 from celeriac.brokers.redis.letters import dead_reason_of, message_of, revived, step_of
@@ -14,13 +17,32 @@ from celeriac.pool.model import QueueLayout
 PAGE: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """What may be shown of a dead letter: never its body, which holds the task's arguments."""
+class RedisDeadLetters:
+    """See DeadLetters."""
 
-    task: str
-    id: str
-    reason: str
+    def __init__(self, client: RedisClient, where: str) -> None:
+        self._redis = client.redis
+        self._where = where
+
+    async def count(self, layout: QueueLayout, queue: str) -> int:
+        """See DeadLetters.count."""
+        return await calling(count(self._redis, layout.key_prefix, queue), self._where)
+
+    async def queues(self, layout: QueueLayout) -> Mapping[str, int]:
+        """See DeadLetters.queues."""
+        return await calling(count_all(self._redis, layout.key_prefix), self._where)
+
+    async def oldest(self, layout: QueueLayout, queue: str, most: int) -> Sequence[DeadLetter]:
+        """See DeadLetters.oldest."""
+        return await calling(oldest(self._redis, layout.key_prefix, queue, most), self._where)
+
+    async def requeue(self, layout: QueueLayout, queue: str, *, to: str | None = None) -> int:
+        """See DeadLetters.requeue."""
+        return await calling(requeue(self._redis, layout, queue, to or queue, self._where), self._where)
+
+    async def purge(self, layout: QueueLayout, queue: str) -> int:
+        """See DeadLetters.purge."""
+        return await calling(purge(self._redis, layout.key_prefix, queue), self._where)
 
 
 async def count(redis: Redis, key_prefix: str, queue: str) -> int:

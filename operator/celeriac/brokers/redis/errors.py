@@ -8,7 +8,7 @@ from redis import exceptions as redis_errors
 from redis.asyncio.sentinel import MasterNotFoundError
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import BrokerDoubt
+from celeriac.brokers.doubt import BrokerDoubt
 
 LONGEST_ANSWER = 200
 

@@ -12,7 +12,7 @@ class WrongField(ValueError):
     """The object is not what its name says."""
 
 
-class Fields:
+class JsonFields:
     """The fields of one JSON object; every method raises WrongField for one that is missing or of another type."""
 
     def __init__(self, text: bytes) -> None:
@@ -61,6 +61,12 @@ class Fields:
         if not math.isfinite(number) or number < 0:
             raise WrongField(name)
         return number
+
+    def number_or_infinity(self, name: str) -> float:
+        """A number from 0; null and Infinity, which Python's json writes, mean without end."""
+        if self._is_null(name) or self._values[name] == math.inf:
+            return math.inf
+        return self.number(name)
 
     def flag_or_none(self, name: str) -> bool | None:
         """True, false or null."""

@@ -71,7 +71,7 @@ def share_of(layout: QueueLayout) -> Share:
     return Share(layout.key_prefix, layout.separator)
 
 
-class Plan:
+class ReadingPlan:
     """The queries for a fixed set of pools."""
 
     def __init__(self, pools: Sequence[QueueSet]) -> None:

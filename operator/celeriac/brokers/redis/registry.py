@@ -9,12 +9,13 @@ from dataclasses import replace
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from celeriac.brokers.readings import Process
-from celeriac.brokers.redis.json_fields import Fields, WrongField
+from celeriac.brokers.agents import Process
+from celeriac.brokers.redis.json_fields import JsonFields, WrongField
 from celeriac.brokers.redis.keys import drain_key, pools_key, processes_key, reports_key
 from celeriac.brokers.redis.moves import ask, when
 from celeriac.brokers.redis.queries import Command
 from celeriac.brokers.redis.worker_reports import report_of
+from celeriac.pool.model import QueueLayout
 
 
 def process_of(key_prefix: str, pool_uid: str, name: bytes, text: bytes) -> Process | None:
@@ -23,7 +24,7 @@ def process_of(key_prefix: str, pool_uid: str, name: bytes, text: bytes) -> Proc
     Whatever stands under these keys is moved away and deleted: they have to end with the name of the process.
     """
     try:
-        fields = Fields(text)
+        fields = JsonFields(text)
         process = Process(
             process=name.decode(),
             pod=fields.text("pod"),
@@ -32,20 +33,16 @@ def process_of(key_prefix: str, pool_uid: str, name: bytes, text: bytes) -> Proc
             pool=fields.text("pool"),
             pool_uid=fields.text("poolUid"),
             started=fields.number("started"),
-            unacked_key=fields.text("unacked"),
-            index_key=fields.text("index"),
-            mutex_key=fields.text("mutex"),
-            separator=fields.text("separator"),
-            priority_steps=fields.counts("prioritySteps"),
+            held_in=(fields.text("unacked"), fields.text("index"), fields.text("mutex")),
+            layout=QueueLayout(key_prefix, fields.text("separator"), fields.counts("prioritySteps")),
             queues=fields.texts("queues"),
-            visibility_timeout=fields.number("visibilityTimeout"),
+            visibility_timeout=fields.number_or_infinity("visibilityTimeout"),
             max_attempts=fields.count("maxAttempts"),
-            key_prefix=key_prefix,
         )
     except (WrongField, UnicodeDecodeError):
         return None
-    keys = (process.unacked_key, process.index_key, process.mutex_key)
-    of_its_own = len(set(keys)) == len(keys) and all(key.endswith(f".{process.process}") for key in keys)
+    keys = set(process.held_in)
+    of_its_own = len(keys) == len(process.held_in) and all(key.endswith(f".{process.process}") for key in keys)
     return process if of_its_own and process.pool_uid == pool_uid else None
 
 
@@ -66,9 +63,15 @@ async def registered(redis: Redis, key_prefixes: Collection[str]) -> list[Proces
     return found
 
 
+def held_keys(process: Process) -> tuple[str, str, str]:
+    """The hash, the index and the mutex of what the process holds, prefix included."""
+    unacked, index, mutex = (process.layout.key_prefix + key for key in process.held_in)
+    return unacked, index, mutex
+
+
 async def held(redis: Redis, processes: Sequence[Process]) -> list[int]:
     """How many messages each process holds."""
-    return await ask(redis, [("HLEN", process.key_prefix + process.unacked_key) for process in processes])
+    return await ask(redis, [("HLEN", held_keys(process)[0]) for process in processes])
 
 
 async def forget_process(redis: Redis, process: Process) -> bool:
@@ -76,12 +79,13 @@ async def forget_process(redis: Redis, process: Process) -> bool:
 
     The report and the drain mark belong to the pod: they stay where a younger process of it is registered.
     """
-    prefix, unacked = process.key_prefix, process.key_prefix + process.unacked_key
+    prefix = process.layout.key_prefix
+    unacked, index, mutex = held_keys(process)
     processes, reports = processes_key(prefix, process.pool_uid), reports_key(prefix, process.pool_uid)
     names, report = await ask(redis, [("HKEYS", processes), ("HGET", reports, process.pod_uid)])
     said = report_of(process.pod_uid.encode(), report) if report is not None else None
     commands: list[Command] = [
-        ("DEL", prefix + process.index_key, prefix + process.mutex_key),
+        ("DEL", index, mutex),
         ("HDEL", processes, process.process),
     ]
     if said is None or said.process == process.process:

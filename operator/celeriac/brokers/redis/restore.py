@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from celeriac.brokers.readings import Process, Restored
+from celeriac.brokers.agents import Process, Restored
 from celeriac.brokers.redis.errors import write_doubt
 from celeriac.brokers.redis.keys import UNROUTABLE, dead_key, list_key
 from celeriac.brokers.redis.letters import BROADCAST, NO_ROUTE, Letter, letter_of, redelivered, step_of
 from celeriac.brokers.redis.moves import BATCH, Move, Unacked, ask, ask_one, move
 from celeriac.brokers.redis.reading_plan import Share
-from celeriac.brokers.redis.registry import forget_process
+from celeriac.brokers.redis.registry import forget_process, held_keys
 from celeriac.brokers.redis.unacked import Binding, bindings_of
 from celeriac.pool.model import QueueLayout
 
@@ -54,8 +54,8 @@ class Hash:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What becomes of one message."""
+class Disposal:
+    """What becomes of one message, and how it is counted."""
 
     move: Move
     effect: Restored
@@ -66,9 +66,8 @@ async def restore(redis: Redis, process: Process, where: str, *, died: bool) -> 
 
     A process that lives in spite of all takes new messages meanwhile: it is not chased for ever.
     """
-    prefix = process.key_prefix
-    layout = QueueLayout(prefix, process.separator, process.priority_steps)
-    source = Hash(prefix + process.unacked_key, prefix + process.index_key, layout)
+    unacked, index, _ = held_keys(process)
+    source = Hash(unacked, index, process.layout)
     limit = process.max_attempts if died else 0
     total = Restored()
     for _ in range(ROUNDS):
@@ -101,18 +100,18 @@ async def tables(redis: Redis, share: Share, letters: Sequence[Letter | None]) -
     return found
 
 
-async def carry_out(redis: Redis, source: Hash, outcomes: Sequence[Outcome], where: str) -> Restored:
+async def carry_out(redis: Redis, source: Hash, disposals: Sequence[Disposal], where: str) -> Restored:
     """Make the moves; what another has moved meanwhile does not count. Raises BrokerDoubt for the first refused one."""
     total = Restored()
-    made = await move(redis, source.messages, [outcome.move for outcome in outcomes])
-    for outcome, done in zip(outcomes, made, strict=True):
+    made = await move(redis, source.messages, [disposal.move for disposal in disposals])
+    for disposal, done in zip(disposals, made, strict=True):
         if isinstance(done, Exception):
-            raise write_doubt(done, outcome.move.target or source.unacked, where)
-        total += outcome.effect if done else Restored()
+            raise write_doubt(done, disposal.move.target or source.unacked, where)
+        total += disposal.effect if done else Restored()
     return total
 
 
-def back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str) -> Outcome:
+def back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str) -> Disposal:
     """To the consumed end of its queue, as kombu restores it."""
     return _back(source, held, entry, letter, queue, letter.deaths)
 
@@ -122,20 +121,20 @@ async def _restore_some(
 ) -> Restored:
     letters = [letter_of(entry) for _, entry in some]
     bindings = await tables(redis, source.share, letters)
-    outcomes = [
+    disposals = [
         _judge(source, held, entry, letter, bindings, died=died, limit=limit)
         for (held, entry), letter in zip(some, letters, strict=True)
     ]
-    dead = [outcome for outcome in outcomes if outcome.effect.dead]
+    dead = [disposal for disposal in disposals if disposal.effect.dead]
     # A worker that waits on all steps is served from the list that was filled first: the urgent one has to be that.
-    living = sorted((each for each in outcomes if not each.effect.dead), key=lambda each: _step(each, source.layout))
+    living = sorted((each for each in disposals if not each.effect.dead), key=lambda each: _step(each, source.layout))
     # Dead letters go in at the other end, so the oldest goes first.
     return await carry_out(redis, source, living + dead[::-1], where)
 
 
-def _step(outcome: Outcome, layout: QueueLayout) -> int:
+def _step(disposal: Disposal, layout: QueueLayout) -> int:
     """The priority step of the list that the message goes to; 0 is consumed first."""
-    _, _, step = (outcome.move.target or "").rpartition(layout.separator)
+    _, _, step = (disposal.move.target or "").rpartition(layout.separator)
     return int(step) if step.isdecimal() and int(step) in layout.priority_steps else 0
 
 
@@ -148,13 +147,13 @@ def _judge(
     *,
     died: bool,
     limit: int,
-) -> Outcome:
+) -> Disposal:
     """Back into its queue, or a dead letter, or dropped. `limit` is the number of deaths that is too many; 0: none."""
     if letter is None:
         return _dead(source, held, entry, UNROUTABLE, entry)
     queue = letter.queue(bindings)
     if queue == BROADCAST:
-        return Outcome(Move(held.tag, entry), Restored(dropped=1))
+        return Disposal(Move(held.tag, entry), Restored(dropped=1))
     deaths = letter.deaths + (died and held.started)
     if queue is None:
         return _dead(source, held, entry, UNROUTABLE, redelivered(letter, deaths, NO_ROUTE))
@@ -164,16 +163,16 @@ def _judge(
     return _back(source, held, entry, letter, queue, deaths)
 
 
-def _back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str, deaths: int) -> Outcome:
+def _back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str, deaths: int) -> Disposal:
     target = list_key(source.layout, queue, step_of(letter.message, source.layout.priority_steps))
     move_ = Move(held.tag, entry, target, redelivered(letter, deaths))
-    return Outcome(move_, Restored(restored=1))
+    return Disposal(move_, Restored(restored=1))
 
 
-def _dead(source: Hash, held: Held, entry: bytes, queue: str, message: bytes) -> Outcome:
+def _dead(source: Hash, held: Held, entry: bytes, queue: str, message: bytes) -> Disposal:
     target = dead_key(source.layout.key_prefix, queue)
     move_ = Move(held.tag, entry, target, message, push="LPUSH")
-    return Outcome(move_, Restored(dead=1))
+    return Disposal(move_, Restored(dead=1))
 
 
 async def _newest_first(redis: Redis, source: Hash) -> AsyncIterator[list[Held]]:

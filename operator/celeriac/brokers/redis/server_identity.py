@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import BrokerDoubt
+from celeriac.brokers.doubt import BrokerDoubt
 
 RESTART_HOLD_SECONDS: Final = 10.0
 
 
-class Identity:
+class ServerIdentity:
     """Remembers the server's run_id. After it changed the queues may be empty only because Redis lost them, so nothing
     is believed for `hold_seconds`: time for workers and producers to come back and restore what they hold.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from celeriac.brokers.readings import BrokerDoubt
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.errors import queue_doubt
 from celeriac.brokers.redis.queries import Ask, Entries, Query, Tags
 from celeriac.brokers.redis.reading_plan import Share

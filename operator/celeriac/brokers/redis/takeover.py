@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from celeriac.brokers.readings import Restored
+from celeriac.brokers.agents import Restored
 from celeriac.brokers.redis.letters import letter_of
 from celeriac.brokers.redis.moves import BATCH
 from celeriac.brokers.redis.reading_plan import Share
-from celeriac.brokers.redis.restore import Hash, Held, Outcome, back, carry_out, entries, tables
+from celeriac.brokers.redis.restore import Disposal, Hash, Held, back, carry_out, entries, tables
 from celeriac.pool.model import QueueLayout
 
 LOOK_THROUGH: Final = 5000
@@ -41,13 +41,13 @@ class TakeOver:
         held = await self._next(source.index, self._from.pop(place, 0.0), until)
         if len(held) == LOOK_THROUGH:
             self._from[place] = held[-1].at
-        outcomes: list[Outcome] = []
+        disposals: list[Disposal] = []
         for first in range(0, len(held), BATCH):
             async for portion in entries(self._redis, source, held[first : first + BATCH]):
-                outcomes += await self._ours(source, portion, queues)
+                disposals += await self._ours(source, portion, queues)
         total = Restored()
-        newest_first = outcomes[::-1]
-        for first in range(0, len(outcomes), BATCH):
+        newest_first = disposals[::-1]
+        for first in range(0, len(disposals), BATCH):
             total += await carry_out(self._redis, source, newest_first[first : first + BATCH], self._where)
         return total
 
@@ -55,13 +55,13 @@ class TakeOver:
         reply: Any = self._redis.zrangebyscore(index, since, f"({until}", start=0, num=LOOK_THROUGH, withscores=True)
         return [Held(tag, score) for tag, score in await reply]
 
-    async def _ours(self, source: Hash, portion: list[tuple[Held, bytes]], queues: Collection[str]) -> list[Outcome]:
+    async def _ours(self, source: Hash, portion: list[tuple[Held, bytes]], queues: Collection[str]) -> list[Disposal]:
         """What is surely of these queues; everything else is left where it is."""
         letters = [letter_of(entry) for _, entry in portion]
         bindings = await tables(self._redis, source.share, letters)
-        outcomes = []
+        disposals = []
         for (held, entry), letter in zip(portion, letters, strict=True):
             queue = letter.queue(bindings) if letter else None
             if letter is not None and queue is not None and queue in queues:
-                outcomes.append(back(source, held, entry, letter, queue))
-        return outcomes
+                disposals.append(back(source, held, entry, letter, queue))
+        return disposals

@@ -7,7 +7,8 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.readings import BrokerAddress, BrokerDoubt
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.doubt import BrokerDoubt
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from celeriac.brokers.readings import WorkerReport
-from celeriac.brokers.redis.json_fields import Fields, WrongField
+from celeriac.brokers.agents import WorkerReport
+from celeriac.brokers.redis.json_fields import JsonFields, WrongField
 
 VERSION = 1
 STATES = frozenset({"starting", "consuming", "disconnected", "draining", "drained", "stopping"})
@@ -28,7 +28,7 @@ class Reports:
 def report_of(pod_uid: bytes, text: bytes) -> WorkerReport | None:
     """Read one report; None for one that is malformed or of another version of the protocol."""
     try:
-        fields = Fields(text)
+        fields = JsonFields(text)
         if fields.count("v") != VERSION or fields.text("state") not in STATES:
             return None
         return _report(pod_uid.decode(), fields)
@@ -41,10 +41,9 @@ def marks_of(entries: Mapping[bytes, bytes]) -> dict[str, str]:
     return {pod_uid.decode(errors="replace"): token.decode(errors="replace") for pod_uid, token in entries.items()}
 
 
-def _report(pod_uid: str, fields: Fields) -> WorkerReport:
+def _report(pod_uid: str, fields: JsonFields) -> WorkerReport:
     return WorkerReport(
         pod_uid=pod_uid,
-        pod=fields.text("pod"),
         process=fields.text("process"),
         counter=fields.count("n"),
         state=fields.text("state"),
@@ -52,24 +51,13 @@ def _report(pod_uid: str, fields: Fields) -> WorkerReport:
         active=fields.count("active"),
         reserved=fields.count("reserved"),
         scheduled=fields.count("scheduled"),
-        unacked=fields.count_or_none("unacked"),
         processed=fields.count("processed"),
         busy_seconds=fields.number("busy"),
         slots=fields.count("slots"),
-        celery=fields.text("celery"),
-        kombu=fields.text("kombu"),
-        python=fields.text("python"),
         pool_class=fields.text("pool"),
-        broker=fields.text("broker"),
-        key_prefix=fields.text("prefix"),
         queues=fields.texts("queues"),
-        prefetch=fields.count("prefetch"),
-        visibility_timeout=fields.number("visibilityTimeout"),
         capabilities=frozenset(fields.texts("capabilities")),
         missing=fields.texts("missing"),
         signals=fields.flag_or_none("signals"),
-        given_back=fields.count("givenBack"),
-        restored=fields.count("restored"),
-        dead=fields.count("dead"),
         errors=fields.count("errors"),
     )

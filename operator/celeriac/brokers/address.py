@@ -1,0 +1,21 @@
+"""Where a broker is, and what a connection to it needs."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class TlsMaterial:
+    """PEM texts for a TLS connection; None: the system's own certificate authorities, no client certificate."""
+
+    ca: str | None = None
+    certificate: str | None = None
+    private_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """All that a connection needs; equal addresses share one. The URL may hold a password: never print it."""
+
+    url: str = field(repr=False)
+    tls: TlsMaterial | None = field(default=None, repr=False)
+    sentinel_master: str | None = None

@@ -1,0 +1,92 @@
+"""What the agents in the workers leave with a broker: reports, registrations, messages of processes that are gone."""
+
+from dataclasses import dataclass
+
+from celeriac.pool.model import QueueLayout
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What the agent in one worker said last. All counts are of tasks.
+
+    process      which start of the worker says it; with `counter` it tells an old report from a new one
+    state        starting, consuming, disconnected, draining, drained or stopping
+    token        the drain mark that the worker obeys
+    active       started and not finished
+    reserved     received, due, not started
+    scheduled    held for an ETA
+    processed    tasks finished since the start of the worker
+    busy_seconds slots x seconds in use since then, unfinished tasks included
+    slots        concurrency
+    capabilities subset of inflight (own unacked keys), drain, exact (active and busy are exact)
+    missing      hooks of Celery that the agent did not find
+    signals      whether SIGTERM reaches the worker; None: not known
+    errors       what the agent could not do since the start of the worker, each try counted
+    """
+
+    pod_uid: str
+    process: str
+    counter: int
+    state: str
+    token: str | None
+    active: int
+    reserved: int
+    scheduled: int
+    processed: int
+    busy_seconds: float
+    slots: int
+    pool_class: str
+    queues: tuple[str, ...]
+    capabilities: frozenset[str]
+    missing: tuple[str, ...]
+    signals: bool | None
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One start of a worker with the agent, as it registered itself before it consumed.
+
+    layout              of its queues, and where it is registered; opaque to all but its broker
+    held_in             the keys of what it holds, as its broker names them
+    started             Unix time by the clock of the worker's node
+    visibility_timeout  the application's own, in seconds; infinity: never
+    reported            counter of its last report, None without one: while it moves, the process lives
+    max_attempts        a message that was running in so many processes that died becomes a dead letter
+    """
+
+    process: str
+    pod: str
+    pod_uid: str
+    namespace: str
+    pool: str
+    pool_uid: str
+    started: float
+    held_in: tuple[str, ...]
+    layout: QueueLayout
+    queues: tuple[str, ...]
+    visibility_timeout: float
+    max_attempts: int
+    reported: int | None = None
+
+    @property
+    def registry(self) -> str:
+        """Where it is registered: see QueueLayout.registry."""
+        return self.layout.registry
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of messages that nobody held any more.
+
+    restored  put back into their queues
+    dead      made dead letters
+    dropped   broadcasts, which were for the one worker that is gone
+    """
+
+    restored: int = 0
+    dead: int = 0
+    dropped: int = 0
+
+    def __add__(self, other: "Restored") -> "Restored":
+        return Restored(self.restored + other.restored, self.dead + other.dead, self.dropped + other.dropped)

@@ -1,0 +1,108 @@
+"""What the operator asks of a broker, in small parts: one that cannot do a thing leaves the part out.
+
+Every method raises BrokerDoubt where the broker does not do what it is asked for. A QueueLayout is a broker's own: the
+others pass it on without looking into it.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from celeriac.brokers.agents import Process, Restored
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.readings import PoolReading, QueueSet
+from celeriac.pool.model import QueueLayout
+
+
+class QueueReader(Protocol):
+    """Reads queues in bulk, and what the agents say beside them."""
+
+    async def read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
+        """Read all pools in a bounded number of round trips; one bad key spoils only its own pool.
+
+        Raises BrokerDoubt where the broker as a whole cannot be trusted.
+        """
+
+
+class AgentLink(Protocol):
+    """Tells the agents in the workers what they are to do."""
+
+    async def mark(self, layout: QueueLayout, pool_uid: str, marks: Mapping[str, str | None]) -> None:
+        """Set the drain marks of these pods (pod uid -> token); None removes one. Others stay as they are."""
+
+
+class Salvage(Protocol):
+    """Gives back what gone processes held. A broker that redelivers by itself needs none."""
+
+    async def processes(self, registries: Collection[str]) -> Sequence[Process]:
+        """All processes in these registries (QueueLayout.registry), of all pools, of deleted ones too."""
+
+    async def held(self, processes: Sequence[Process]) -> Sequence[int]:
+        """How many messages each process holds."""
+
+    async def restore(self, process: Process, *, died: bool) -> Restored:
+        """Put back all that a process held which is known to be gone, and forget the process.
+
+        May be repeated, and may race with others that do the same: each message is moved once. With `died` a message
+        that was running counts one death; see Process.max_attempts.
+        """
+
+    async def forget_pool(self, registry: str, pool_uid: str) -> None:
+        """Remove what is left of a pool that is gone; nothing, while one of its processes is registered."""
+
+    async def take_over(self, layout: QueueLayout, queues: Collection[str], *, older_than_seconds: float) -> Restored:
+        """Put back what workers without the agent were given of these queues so long ago, a bounded number per call."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What may be shown of a dead letter: never its body, which holds the task's arguments."""
+
+    task: str
+    id: str
+    reason: str
+
+
+class DeadLetters(Protocol):
+    """Messages that are not delivered any more, and the way back for them."""
+
+    async def count(self, layout: QueueLayout, queue: str) -> int:
+        """How many a queue has."""
+
+    async def queues(self, layout: QueueLayout) -> Mapping[str, int]:
+        """All queues that have some, and how many; may look through everything, so it is for people."""
+
+    async def oldest(self, layout: QueueLayout, queue: str, most: int) -> Sequence[DeadLetter]:
+        """The oldest of a queue first, `most` of them at most."""
+
+    async def requeue(self, layout: QueueLayout, queue: str, *, to: str | None = None) -> int:
+        """Put all of a queue back into it (or into `to`), behind what waits there, the oldest first.
+
+        Their deaths are forgotten. Gives their number.
+        """
+
+    async def purge(self, layout: QueueLayout, queue: str) -> int:
+        """Delete all of a queue; their number."""
+
+
+class Broker(Protocol):
+    """One broker. The parts share its connections."""
+
+    @property
+    def queues(self) -> QueueReader:
+        """Reads queues."""
+
+    @property
+    def agents(self) -> AgentLink:
+        """Reaches the agents."""
+
+    @property
+    def salvage(self) -> Salvage | None:
+        """Gives back what gone processes held; None where the broker does so by itself."""
+
+    @property
+    def dead_letters(self) -> DeadLetters | None:
+        """Its dead letters; None where it has none that can be looked at."""
+
+    async def close(self) -> None:
+        """Close the connections."""

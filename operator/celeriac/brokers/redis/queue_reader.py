@@ -1,0 +1,233 @@
+"""Reads the queues in a Redis: all pools in one round trip, and further ones only where something is new."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+from redis.exceptions import RedisError
+
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.readings import PoolReading, QueueReading, QueueSet
+from celeriac.brokers.redis.client import RedisClient
+from celeriac.brokers.redis.errors import doubt_of, queue_doubt
+from celeriac.brokers.redis.executor import Executor, is_refused
+from celeriac.brokers.redis.keys import dead_key
+from celeriac.brokers.redis.queries import Ask, Query
+from celeriac.brokers.redis.reading_plan import Agents, Queue, ReadingPlan, Share, agents_of, share_of
+from celeriac.brokers.redis.resting import RestingEtas
+from celeriac.brokers.redis.server_identity import ServerIdentity
+from celeriac.brokers.redis.shares import ShareReader
+from celeriac.brokers.redis.unacked import Holdings
+from celeriac.brokers.redis.worker_reports import Reports, marks_of
+
+READING_SECONDS: Final = 4.0
+FIRST_RETRY_SECONDS: Final = 0.5
+LONGEST_RETRY_SECONDS: Final = 5.0
+FOLLOW_MASTER_SECONDS: Final = 5.0
+
+_IDENTITY: Final = (Ask(("INFO", "server")), Ask(("INFO", "replication")), Ask(("TIME",)))
+
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The replies of one reading, taken at Unix time `now`; each may be an exception instead.
+
+    counts    messages in each queue
+    dead      dead letters under each key
+    hashes    the marks and the reports of each pool with the agent
+    """
+
+    now: float
+    counts: Mapping[Queue, Any]
+    dead: Mapping[str, Any]
+    holdings: Mapping[Share, Holdings | BrokerDoubt]
+    hashes: Mapping[Agents, tuple[Any, Any]]
+
+
+class RedisQueues:
+    """The queues of one Redis database.
+
+    After a failure the next attempts are 0.5 s to 5 s apart; in between the doubt stands.
+    """
+
+    def __init__(
+        self, client: RedisClient, where: str, clock: Callable[[], float], restart_hold_seconds: float
+    ) -> None:
+        """`where` names the server without credentials; `clock` is monotonic, in seconds."""
+        self._where = where
+        self._clock = clock
+        self._client = client
+        self._executor = Executor(self._client.redis, clock)
+        self._identity = ServerIdentity(self._where, clock, restart_hold_seconds)
+        self._one_at_a_time = asyncio.Lock()
+        self._plan = ReadingPlan(())
+        self._shares: dict[Share, ShareReader] = {}
+        self._resting: dict[Queue, RestingEtas] = {}
+        self._reports: dict[Agents, Reports] = {}
+        self._doubt: BrokerDoubt | None = None
+        self._retry_at = float("-inf")
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._follow_at = clock() + FOLLOW_MASTER_SECONDS
+
+    async def read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
+        """Read all pools: see QueueReader.read. Takes READING_SECONDS at most."""
+        try:
+            async with asyncio.timeout(READING_SECONDS), self._one_at_a_time:
+                if self._doubt is not None and self._clock() < self._retry_at:
+                    raise BrokerDoubt(self._doubt.reason, str(self._doubt))
+                readings = await self._try_to_read(pools)
+        except TimeoutError as error:
+            raise doubt_of(error, self._where) from error
+        self._identity.check_settled()
+        return readings
+
+    async def _try_to_read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
+        """Read; on a failure drop the connection, with whatever it may still answer, and put off the next attempt."""
+        try:
+            readings = await self._read(pools)
+        except asyncio.CancelledError:
+            await self._give_up(doubt_of(TimeoutError(), self._where))
+            raise
+        except (RedisError, OSError) as error:
+            doubt = doubt_of(error, self._where)
+            await self._give_up(doubt)
+            raise doubt from error
+        except BrokerDoubt as doubt:
+            await self._give_up(doubt)
+            raise
+        self._doubt, self._retry_seconds = None, FIRST_RETRY_SECONDS
+        return readings
+
+    async def _give_up(self, doubt: BrokerDoubt) -> None:
+        self._doubt = doubt
+        self._retry_at = self._clock() + self._retry_seconds
+        self._retry_seconds = min(2 * self._retry_seconds, LONGEST_RETRY_SECONDS)
+        await self._client.disconnect()
+
+    async def _read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
+        await self._follow_master()
+        plan = self._plan_for(pools)
+        shares = [self._shares[share] for share in plan.shares]
+        groups: list[Sequence[Query]] = [
+            _IDENTITY,
+            plan.counts,
+            [share.tags_query() for share in shares],
+            plan.dead_counts,
+            [query for agents in plan.agents for query in agents.queries],
+        ]
+        replies = iter(await self._executor.run([query for group in groups for query in group]))
+        (server, replication, moment), queues, tags, dead, hashes = ([next(replies) for _ in group] for group in groups)
+        self._identity.check(_unless_refused(server), _unless_refused(replication))
+        now = _unix_time(_unless_refused(moment))
+        counts = _by_key(plan.queues, queues)
+        await self._follow_up(shares, tags, counts)
+        seen = _Seen(
+            now,
+            counts,
+            _by_key(plan.dead_keys, dead),
+            {share: self._shares[share].holdings(now) for share in plan.shares},
+            dict(zip(plan.agents, zip(hashes[::2], hashes[1::2], strict=True), strict=True)),
+        )
+        return [self._assemble(pool, seen) for pool in plan.pools]
+
+    async def _follow_master(self) -> None:
+        if self._clock() >= self._follow_at:
+            self._follow_at = self._clock() + FOLLOW_MASTER_SECONDS
+            await self._client.follow_master()
+
+    def _plan_for(self, pools: Sequence[QueueSet]) -> ReadingPlan:
+        """Return the plan of these pools; what is remembered of queues that nobody reads any more is dropped."""
+        if self._plan.pools != tuple(pools):
+            self._plan = plan = ReadingPlan(pools)
+            self._shares = {
+                share: self._shares.get(share) or ShareReader(share, self._where, self._clock) for share in plan.shares
+            }
+            self._resting = {
+                queue: self._resting.get(queue) or RestingEtas(queue.keys, self._clock) for queue in plan.queues
+            }
+            self._reports = {agents: self._reports.get(agents) or Reports() for agents in plan.agents}
+        return self._plan
+
+    async def _follow_up(self, shares: Sequence[ShareReader], tags: Sequence[Any], counts: dict[Queue, Any]) -> None:
+        """Ask for what the first replies leave open; nothing in a steady state."""
+        entries = [
+            (share, query) for share, reply in zip(shares, tags, strict=True) for query in share.note_tags(reply)
+        ]
+        peeks = [(queue, query) for queue in counts if (query := self._peek(queue, counts[queue]))]
+        queries: list[Query] = [*(query for _, query in entries), *(query for _, query in peeks)]
+        replies = iter(await self._executor.run(queries))
+        for share, query in entries:
+            share.note_entries(query, next(replies))
+        for queue, _ in peeks:
+            reply = next(replies)
+            counts[queue] = reply if isinstance(reply, Exception) else self._resting[queue].note(reply)
+        stale = [(share, exchange) for share in shares for exchange in share.stale_exchanges()]
+        tables = await self._executor.run([share.bindings_query(exchange) for share, exchange in stale])
+        for (share, exchange), table in zip(stale, tables, strict=True):
+            share.note_bindings(exchange, table)
+
+    def _peek(self, queue: Queue, count: Any) -> Query | None:
+        return None if isinstance(count, Exception) else self._resting[queue].query(count)
+
+    def _assemble(self, pool: QueueSet, seen: _Seen) -> PoolReading | BrokerDoubt:
+        held = seen.holdings[share_of(pool.layout)]
+        if isinstance(held, BrokerDoubt):
+            return held
+        readings = {}
+        for name in pool.queues:
+            queue, dead_letters_key = Queue(pool.layout, name), dead_key(pool.layout.key_prefix, name)
+            count, dead = seen.counts[queue], seen.dead[dead_letters_key] if pool.agent is not None else 0
+            for key, reply in ((queue.keys[0], count), (dead_letters_key, dead)):
+                if isinstance(reply, Exception):
+                    return queue_doubt(reply, key, "list", self._where)
+            resting = self._resting[queue]
+            deferred = resting.deferred(count, seen.now)
+            readings[name] = QueueReading(
+                waiting=count - deferred,
+                held=held.held.get(name, 0),
+                scheduled=held.scheduled.get(name, 0),
+                deferred=deferred,
+                dead=dead,
+                next_eta=resting.next_eta(count, seen.now),
+            )
+        etas = [reading.next_eta for reading in readings.values() if reading.next_eta is not None]
+        reading = PoolReading(readings, held.exact, next_eta_seconds=min(etas) - seen.now if etas else None)
+        agents = agents_of(pool)
+        return reading if agents is None else self._with_agents(reading, agents, seen.hashes[agents])
+
+    def _with_agents(self, reading: PoolReading, agents: Agents, hashes: tuple[Any, Any]) -> PoolReading | BrokerDoubt:
+        for key, reply in zip(agents, hashes, strict=True):
+            if isinstance(reply, Exception):
+                return queue_doubt(reply, key, "hash", self._where)
+        marks, reports = hashes
+        return replace(reading, reports=self._reports[agents].read(reports), marks=marks_of(marks))
+
+
+def _by_key(keys: Sequence[K], replies: Sequence[Any]) -> dict[K, Any]:
+    """Messages in each list or queue, or its exception. Raises what Redis answered to a whole query."""
+    counts: list[Any] = []
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+        counts += reply
+    return dict(zip(keys, counts, strict=True))
+
+
+def _unless_refused(reply: Any) -> Any:
+    """Return the reply, None where the ACL or a renamed command refuses it. Raises every other error."""
+    if is_refused(reply):
+        return None
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _unix_time(moment: tuple[int, int] | None) -> float:
+    """Redis's own TIME (seconds, microseconds); the operator's where it is refused."""
+    return time.time() if moment is None else moment[0] + moment[1] / 1e6

@@ -1,0 +1,40 @@
+"""What gone processes held, as a Redis keeps it: see Salvage."""
+
+from collections.abc import Collection, Sequence
+
+from celeriac.brokers.agents import Process, Restored
+from celeriac.brokers.redis import registry
+from celeriac.brokers.redis.calls import calling
+from celeriac.brokers.redis.client import RedisClient
+from celeriac.brokers.redis.restore import restore
+from celeriac.brokers.redis.takeover import TakeOver
+from celeriac.pool.model import QueueLayout
+
+
+class RedisSalvage:
+    """See Salvage."""
+
+    def __init__(self, client: RedisClient, where: str) -> None:
+        self._redis = client.redis
+        self._where = where
+        self._take_over = TakeOver(client.redis, where)
+
+    async def processes(self, registries: Collection[str]) -> Sequence[Process]:
+        """See Salvage.processes. A registry's name is its key prefix."""
+        return await calling(registry.registered(self._redis, registries), self._where)
+
+    async def held(self, processes: Sequence[Process]) -> Sequence[int]:
+        """See Salvage.held."""
+        return await calling(registry.held(self._redis, processes), self._where)
+
+    async def restore(self, process: Process, *, died: bool) -> Restored:
+        """See Salvage.restore."""
+        return await calling(restore(self._redis, process, self._where, died=died), self._where)
+
+    async def forget_pool(self, registry_: str, pool_uid: str) -> None:
+        """See Salvage.forget_pool."""
+        await calling(registry.forget_pool(self._redis, registry_, pool_uid), self._where)
+
+    async def take_over(self, layout: QueueLayout, queues: Collection[str], *, older_than_seconds: float) -> Restored:
+        """See Salvage.take_over."""
+        return await calling(self._take_over.run(layout, queues, older_than_seconds), self._where)
