@@ -3,19 +3,34 @@
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import Broker
 from celeriac.brokers.redis import url
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.pool.broker_url import SCHEMES, names_cluster, scheme_of
 
 
-def connect(address: BrokerAddress) -> RedisBroker:
+def place_of(address: BrokerAddress) -> str:
+    """Which broker an address leads to, in words without credentials: the same for each user and password.
+
+    Raises BrokerDoubt (InvalidURL, UnsupportedBroker), as `connect` does.
+    """
+    _require_known(address)
+    return url.parse(address).place
+
+
+def connect(address: BrokerAddress) -> Broker:
     """Return the broker of an address. The connection is made by the first reading.
 
     Raises BrokerDoubt (InvalidURL, UnsupportedBroker, TlsFailed) where no reading could ever succeed.
     """
+    _require_known(address)
+    return RedisBroker(url.parse(address), address.tls)
+
+
+def _require_known(address: BrokerAddress) -> None:
     scheme = scheme_of(address.url.strip())
     if scheme in SCHEMES:
-        return RedisBroker(url.parse(address), address.tls)
+        return
     if not scheme:
         raise BrokerDoubt(
             Reason.BROKER_URL_INVALID,

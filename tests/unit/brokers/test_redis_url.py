@@ -9,7 +9,7 @@ from kombu.transport.redis import Channel, SentinelTransport, Transport
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress, TlsMaterial
-from celeriac.brokers.connect import connect
+from celeriac.brokers.connect import connect, place_of
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.url import RedisTarget, parse
 
@@ -132,3 +132,19 @@ def test_a_certificate_that_is_no_certificate_is_told_before_any_connection(tls:
         connect(BrokerAddress("rediss://redis.queues/0", tls))
     assert refusal.value.reason == Reason.BROKER_TLS_FAILED
     assert cure in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("redis://:old@redis:6379/1", "redis://:new@redis/1", True),
+        ("redis://redis/1", "redis://user:password@redis/1?socket_timeout=5", True),
+        ("redis://redis/1", "redis://redis/2", False),
+        ("redis://redis/1", "redis://another/1", False),
+        ("redis+socket:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0", True),
+    ],
+)
+def test_a_rotated_password_leads_to_the_same_place(first: str, second: str, same: bool) -> None:
+    places = [place_of(BrokerAddress(url)) for url in (first, second)]
+    assert (places[0] == places[1]) is same
+    assert not [place for place in places if "old" in place or "password" in place]

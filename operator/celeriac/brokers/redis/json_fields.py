@@ -45,10 +45,6 @@ class JsonFields:
             raise WrongField(name)
         return value
 
-    def count_or_none(self, name: str) -> int | None:
-        """A whole number from 0, or null."""
-        return None if self._is_null(name) else self.count(name)
-
     def number(self, name: str) -> float:
         """A finite number from 0."""
         value = self._values.get(name)

@@ -48,6 +48,11 @@ class RedisTarget:
             return f"Redis master {self.sentinel_master!r} of Sentinel {nodes}"
         return f"Redis at {self.path or nodes}"
 
+    @property
+    def place(self) -> str:
+        """The database in words: two targets that differ in user, password or TLS only are one place."""
+        return f"{self.where}, database {self.database}"
+
 
 def parse(address: BrokerAddress) -> RedisTarget:
     """Read the URL.
