@@ -76,7 +76,7 @@ def main(log_level: str, log_format: str, identity: str | None, **options: Any) 
     if identity:
         options["identity"] = identity
     try:
-        asyncio.run(run(Settings(log_level=log_level, log_format=log_format, **options)))
+        asyncio.run(run(Settings(**options)))
     except BadConfiguration as error:
         raise click.ClickException(error.message) from None
     except OSError as error:

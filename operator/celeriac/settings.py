@@ -26,8 +26,6 @@ class Settings:
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}-{secrets.token_hex(4)}")
     metrics_host: str = "0.0.0.0"
     metrics_port: int = 8080
-    log_level: str = "INFO"
-    log_format: str = "text"
     reap_seconds: float = 0.5
     resync_seconds: float = 120.0
     status_seconds: float = 60.0

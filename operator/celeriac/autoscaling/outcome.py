@@ -5,7 +5,8 @@ from typing import Any
 
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.types import Decision, Demand, Doubt, Plan
-from celeriac.workers.worker import Trouble, Workers
+from celeriac.workers.trouble import Trouble
+from celeriac.workers.worker import Workers
 
 
 @dataclass(frozen=True, slots=True)

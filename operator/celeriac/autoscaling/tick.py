@@ -35,7 +35,9 @@ from celeriac.scaling.types import Demand, Doubt, History, Plan
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import KnownPool, Store
 from celeriac.workers.custody import Custody
-from celeriac.workers.worker import Observer, Workers, trouble_of
+from celeriac.workers.observer import Observer
+from celeriac.workers.trouble import trouble_of
+from celeriac.workers.worker import Workers
 
 log = logging.getLogger(__name__)
 

@@ -103,7 +103,6 @@ class PodRecord:
     problem        what keeps it from running, None while nothing does
     node           where it is assigned to, None before
     phase          Pending, Running, Succeeded, Failed or Unknown
-    ready_since    when it last became ready, None while it is not
     created        when the API server made it
     restarts       of the worker's container
     replica_set    uid of the ReplicaSet that controls it
@@ -126,7 +125,6 @@ class PodRecord:
     node: str | None = None
     phase: str = "Pending"
     ready: bool = False
-    ready_since: float | None = None
     created: float = 0.0
     restarts: int = 0
     replica_set: str | None = None
@@ -145,7 +143,6 @@ class PodRecord:
         """Reduce a body of v1."""
         metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
         annotations = metadata.get("annotations") or {}
-        ready = _condition(status, "Ready")
         worker = _worker(status)
         state = worker.get("state") or {}
         ended = state.get("terminated") or (worker.get("lastState") or {}).get("terminated") or {}
@@ -157,8 +154,7 @@ class PodRecord:
             problem=problem_of(status),
             node=spec.get("nodeName") or None,
             phase=status.get("phase") or "Pending",
-            ready=bool(ready),
-            ready_since=_unix_time(ready.get("lastTransitionTime")),
+            ready=bool(_condition(status, "Ready")),
             created=_unix_time(metadata.get("creationTimestamp")) or 0.0,
             restarts=worker.get("restartCount", 0),
             replica_set=(controller_of(body) or {}).get("uid"),

@@ -240,7 +240,6 @@ class Pod:
     started      whether its worker may ever have taken a message: it has reported, or has been ready
     running      tasks that it runs; all its slots where its report is missing or old
     drainable    whether its agent knows how to drain
-    ready_since  Unix seconds, None while it is not ready
     created      Unix seconds
     """
 
@@ -256,8 +255,6 @@ class Pod:
     started: bool = True
     running: int = 0
     drainable: bool = True
-    ready_since: float | None = None
-    restarts: int = 0
     created: float = 0.0
 
 

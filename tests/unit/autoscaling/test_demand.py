@@ -10,7 +10,7 @@ from celeriac.scaling.decide import decide, fresh_history
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.plan import plan
 from celeriac.scaling.types import Demand, Doubt, Policy
-from celeriac.workers.worker import Observer
+from celeriac.workers.observer import Observer
 from tests.unit.builders.workers import KEY, pod
 
 pytestmark = pytest.mark.unit

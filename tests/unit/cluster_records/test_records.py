@@ -111,7 +111,7 @@ def test_what_scaling_and_restoring_ask_of_a_pod_is_in_its_record() -> None:
     body["spec"] = {"nodeName": "node-3"}
     record = PodRecord.from_body(body)
     assert (record.node, record.phase, record.replica_set, record.restarts) == ("node-3", "Running", "rs7", 1)
-    assert (record.created, record.ready, record.ready_since) == (AT_TEN, True, AT_TEN + 20)
+    assert (record.created, record.ready) == (AT_TEN, True)
     assert (record.running, record.finished_at, record.exit_reason, record.evicted) == (True, None, None, False)
 
 
@@ -119,14 +119,14 @@ def test_a_pod_that_nobody_has_seen_yet_is_pending_and_nowhere() -> None:
     body = pod_body()
     del body["status"]
     record = PodRecord.from_body(body)
-    assert (record.phase, record.node, record.ready, record.ready_since) == ("Pending", None, False, None)
+    assert (record.phase, record.node, record.ready) == ("Pending", None, False)
     assert (record.running, record.all_terminated, record.replica_set) == (False, False, None)
 
 
 def test_a_pod_that_is_no_longer_ready_has_no_time_since_when_it_is() -> None:
     unready = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-03-01T10:00:20Z"}
     record = PodRecord.from_body(pod_body(conditions=[unready]))
-    assert (record.ready, record.ready_since) == (False, None)
+    assert record.ready is False
 
 
 @pytest.mark.parametrize(

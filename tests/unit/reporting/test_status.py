@@ -19,7 +19,8 @@ from celeriac.scaling.learning import Learned
 from celeriac.scaling.plan import plan
 from celeriac.scaling.types import Demand, Policy, Workload
 from celeriac.watching.store import KnownPool
-from celeriac.workers.worker import Observer, Trouble
+from celeriac.workers.observer import Observer
+from celeriac.workers.trouble import Trouble
 from tests.unit.builders.workers import pod as worker_pod
 from tests.unit.builders.workers import report as worker_report
 

@@ -10,7 +10,9 @@ from celeriac.brokers.agents import WorkerReport
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.model import PoolType
 from celeriac.scaling.types import MARKED_COST, RELEASED_COST
-from celeriac.workers.worker import MISSING_SECONDS, SETTLE_SECONDS, STALE_SECONDS, Observer, Workers, trouble_of
+from celeriac.workers.observer import MISSING_SECONDS, SETTLE_SECONDS, STALE_SECONDS, Observer
+from celeriac.workers.trouble import trouble_of
+from celeriac.workers.worker import Workers
 from tests.unit.builders.pools import pool
 from tests.unit.builders.workers import pod, report
 

@@ -1,0 +1,58 @@
+"""In what the workers of a pool are not what its spec says."""
+
+from typing import NamedTuple
+
+from celeriac.api.reasons import Reason
+from celeriac.brokers.agents import WorkerReport
+from celeriac.pool.model import PoolType, WorkerPool
+from celeriac.workers.worker import Worker, Workers
+
+CELERY_MODULES = {
+    each: f"celery.concurrency.{'thread' if each is PoolType.THREADS else each.value}:" for each in PoolType
+}
+"""Where Celery keeps the class of each pool type."""
+
+
+class Trouble(NamedTuple):
+    """In what a worker is not what the spec says: a `Reason`, and a message with the cure."""
+
+    reason: Reason
+    message: str
+
+
+def trouble_of(pool: WorkerPool, workers: Workers) -> Trouble | None:
+    """The first trouble among the workers that stay."""
+    troubles = (_trouble(pool, worker) for worker in workers.all if worker.is_replica)
+    return next((trouble for trouble in troubles if trouble is not None), None)
+
+
+def _trouble(pool: WorkerPool, worker: Worker) -> Trouble | None:
+    if worker.missing:
+        return Trouble(
+            Reason.AGENT_MISSING,
+            f"worker {worker.pod.name} does not report, so that it counts as busy: look into its log for 'celeriac';"
+            " its app must use the broker, database and key prefix of spec.broker. An image that cannot load the agent"
+            " runs with spec.agent: disabled",
+        )
+    if worker.report is None:
+        return None
+    if worker.report.signals is False:
+        return Trouble(
+            Reason.SIGNALS_NOT_FORWARDED,
+            f"a program of spec.launcher between PID 1 and Celery in {worker.pod.name} ignores SIGTERM: no worker could"
+            " end its tasks before it is killed; start Python with exec, or by an init like tini",
+        )
+    difference = _difference(pool, worker.report)
+    return Trouble(Reason.WORKER_MISMATCH, f"worker {worker.pod.name} {difference}") if difference else None
+
+
+def _difference(pool: WorkerPool, report: WorkerReport) -> str | None:
+    """What the application made of the command line."""
+    if set(report.queues) != set(pool.queues):
+        found, wanted = ",".join(sorted(report.queues)), ",".join(sorted(pool.queues))
+        return f"consumes from the queues {found} instead of {wanted}: the app changes them; set spec.queues to its own"
+    if report.slots != pool.policy.slots:
+        return f"runs {report.slots} tasks at a time instead of {pool.policy.slots}: set spec.concurrency to that"
+    if pool.pool_type is not PoolType.CUSTOM and CELERY_MODULES[pool.pool_type] not in report.pool_class:
+        return f"uses the pool {report.pool_class} instead of {pool.pool_type}: remove what the app sets it with"
+    return None
