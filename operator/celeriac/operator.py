@@ -50,7 +50,7 @@ class Operator:
         self.lease = Lease(api, settings.lease_namespace, settings.lease_name, settings.identity)
         self.store = Store(changed=self.queue.add)
         self.stopping = asyncio.Event()
-        self.watch = Watch(api, self.store, settings, self.stopping)
+        self.watch = Watch(api, self.store, settings, metrics, self.stopping)
         self.authority = Authority(self.lease.is_holder, self.watch.listed.is_set)
         self.custody = Custody()
         self.access = BrokerAccess(

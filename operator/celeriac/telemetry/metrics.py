@@ -187,6 +187,15 @@ class _OperatorMetrics:
             SLOW_BUCKETS,
             ("outcome",),
         )
+        self.watch_failures = counter(
+            "watch_failures_total", "Watches and lists of the API server that failed and were begun anew.", ("part",)
+        )
+        self.unreadable = Gauge(
+            "celeriac_unreadable_objects",
+            "Objects that the operator cannot read, for a fault of its own: see its log.",
+            ("kind",),
+            registry=registry,
+        )
         self.leader = Gauge("celeriac_leader", "1 while this replica holds the Lease and acts.", registry=registry)
         self.workqueue = Gauge(
             "celeriac_workqueue_depth", "Pools that wait to be reconciled by this replica.", registry=registry
@@ -300,6 +309,15 @@ class Metrics:
         """Note one request to the Kubernetes API ("patch", "deployments/scale", 200); code 0: no answer came."""
         self._operator.api_requests.labels(verb, resource, code).inc()
         self._operator.api_duration.labels(verb, resource).observe(seconds)
+
+    def watch_failure(self, part: str) -> None:
+        """Count a watch ("watch") or a full list ("list") that failed."""
+        self._operator.watch_failures.labels(part).inc()
+
+    def unreadable(self, objects: Mapping[str, int]) -> None:
+        """Say how many objects of each kind cannot be read."""
+        for kind, count in objects.items():
+            self._operator.unreadable.labels(kind).set(count)
 
     def reconcile(self, seconds: float, outcome: str) -> None:
         """Note one reconciliation and how it ended ("success", "error", ...: a handful of words, never a message)."""

@@ -12,7 +12,8 @@ from typing import Any
 import kopf
 
 from celeriac.api.names import GROUP, PLURAL, POOL_LABEL, VERSION
-from celeriac.watching.store import Body, Store
+from celeriac.watching.edge import Body
+from celeriac.watching.store import Store
 
 
 def watch_registry(store: Store) -> kopf.OperatorRegistry:

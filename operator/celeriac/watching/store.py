@@ -1,19 +1,22 @@
 """What the operator knows of the cluster now: filled by watch events, put right by periodic lists."""
 
 import itertools
+import logging
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.names import API_VERSION, KIND
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.pool.parse import parse_pool
+from celeriac.watching.edge import Body, Edge
 
 I = TypeVar("I", bound=Hashable)  # noqa: E741 - an identity
 R = TypeVar("R")
-Body = Mapping[str, Any]
+K = TypeVar("K", "KnownPool", DeploymentRecord)
+log = logging.getLogger(__name__)
 
 ENDED_PODS = 1000
 """Pods of one pool whose end is remembered after they are gone; the reaper asks for it within a second or so."""
@@ -50,6 +53,10 @@ class KnownPool:
             spec = parse_pool(body)
         except InvalidPool as error:
             spec = error
+        except Exception as error:
+            log.exception("pool %s/%s: its spec cannot be read", metadata["namespace"], metadata["name"])
+            what = f"cannot be read, by a fault of the operator ({type(error).__name__}, see its log)"
+            spec = InvalidPool("spec", f"{what}: undo the last change of it")
         return cls(
             key=PoolKey(metadata["namespace"], metadata["name"]),
             uid=metadata["uid"],
@@ -116,7 +123,11 @@ class Store:
         self.pools: Cache[PoolKey, KnownPool] = Cache()
         self.deployments: Cache[PoolKey, DeploymentRecord] = Cache()
         self._pods: Cache[str, PodRecord] = Cache()
+        self._pool_edge = Edge("CeleryWorkerPool", KnownPool.from_body)
+        self._deployment_edge = Edge("Deployment", DeploymentRecord.from_body)
+        self._pod_edge = Edge("Pod", PodRecord.from_body)
         self._pods_of: dict[PoolKey, dict[str, PodRecord]] = {}
+        self._pool_of: dict[str, PoolKey] = {}
         self._ended_of: dict[PoolKey, dict[str, None]] = {}
 
     def pods(self, key: PoolKey) -> list[PodRecord]:
@@ -127,23 +138,36 @@ class Store:
         """The pods of all pools, of deleted ones too."""
         return self._pods.values()
 
+    @property
+    def unreadable(self) -> Mapping[str, int]:
+        """By kind: objects that the operator cannot read, for a fault of its own."""
+        return {
+            "CeleryWorkerPool": self._pool_edge.unreadable,
+            "Deployment": self._deployment_edge.unreadable,
+            "Pod": self._pod_edge.unreadable,
+        }
+
     def pool_event(self, body: Body, *, deleted: bool) -> None:
         """Take over an event of a CeleryWorkerPool."""
-        known = KnownPool.from_body(body)
-        if deleted:
-            self.pools.drop(known.key)
-        else:
-            self.pools.put(known.key, known)
-        self._changed(known.key)
+        self._take(self._pool_edge, self.pools, body, deleted=deleted)
 
     def deployment_event(self, body: Body, *, deleted: bool) -> None:
         """Take over an event of a Deployment."""
-        record = DeploymentRecord.from_body(body)
+        self._take(self._deployment_edge, self.deployments, body, deleted=deleted)
+
+    def _take(self, edge: Edge[K], cache: Cache[PoolKey, K], body: Body, *, deleted: bool) -> None:
+        """Take over an event of something that has a pool's namespace and name."""
         if deleted:
-            self.deployments.drop(record.key)
+            edge.forget(body)
+            key = PoolKey(body["metadata"]["namespace"], body["metadata"]["name"])
+            cache.drop(key)
         else:
-            self.deployments.put(record.key, record)
-        self._changed(record.key)
+            record = edge.record(body)
+            if record is None:
+                return
+            key = record.key
+            cache.put(key, record)
+        self._changed(key)
 
     def pod(self, uid: str) -> PodRecord | None:
         """One Pod, None where it is not there (any more)."""
@@ -159,28 +183,54 @@ class Store:
 
     def pod_event(self, body: Body, *, deleted: bool) -> None:
         """Take over an event of a Pod; one without a pool's label is none of ours."""
-        record = PodRecord.from_body(body)
+        record = self._pod_edge.record(body)
         if deleted:
-            self._pods.drop(record.uid)
-            self._pods_of.get(record.key, {}).pop(record.uid, None)
-            if record.all_terminated:
-                self._remember_end(record)
-        else:
+            self._pod_gone(self._pod_edge.forget(body), record)
+        elif record is not None:
             self._pods.put(record.uid, record)
-            self._pods_of.setdefault(record.key, {})[record.uid] = record
-        self._changed(record.key)
+            self._tell(self._place(record), record.key)
+
+    def _pod_gone(self, uid: str, last: PodRecord | None) -> None:
+        """Forget a Pod. How it ended is told by its last body, if that could be read."""
+        if last is not None and last.all_terminated:
+            self._remember_end(last)
+        self._pods.drop(uid)
+        self._tell(self._displace(uid), last.key if last is not None else None)
+
+    def _place(self, record: PodRecord) -> PoolKey | None:
+        """Count a Pod in its pool, and in no other: a label can be changed. Returns the pool that it was in."""
+        left = self._pool_of.get(record.uid)
+        if left is not None and left != record.key:
+            self._displace(record.uid)
+        self._pool_of[record.uid] = record.key
+        self._pods_of.setdefault(record.key, {})[record.uid] = record
+        return left
+
+    def _displace(self, uid: str) -> PoolKey | None:
+        """Count a Pod in no pool; returns the one that it was counted in."""
+        key = self._pool_of.pop(uid, None)
+        if key is not None:
+            del self._pods_of[key][uid]
+            if not self._pods_of[key]:
+                del self._pods_of[key]
+        return key
+
+    def _tell(self, *keys: PoolKey | None) -> None:
+        for key in dict.fromkeys(keys):
+            if key is not None:
+                self._changed(key)
 
     def note_pod(self, body: Body) -> None:
         """Take over the marks that a write of our own left on a Pod, before the watch tells of them.
 
         Nothing else of it, and no Pod that is gone: a watch event may have been faster than the answer.
         """
-        written = PodRecord.from_body(body)
-        current = self._pods.get(written.uid)
-        if current is not None:
+        written = self._pod_edge.record(body)
+        current = self._pods.get(written.uid) if written is not None else None
+        if written is not None and current is not None:
             marked = replace(current, drain_token=written.drain_token, deletion_cost=written.deletion_cost)
             self._pods.put(written.uid, marked)
-            self._pods_of.setdefault(marked.key, {})[marked.uid] = marked
+            self._place(marked)
 
     def note_replicas(self, key: PoolKey, replicas: int) -> None:
         """Remember a count that was just read from or written to /scale, before the watch tells of it."""
@@ -190,26 +240,33 @@ class Store:
 
     def replace_pools(self, bodies: Sequence[Body], since: int) -> None:
         """Take over a full list of CeleryWorkerPools."""
-        listed = {known.key: known for known in map(KnownPool.from_body, bodies)}
-        for key in self.pools.replace(listed, since):
-            self._changed(key)
+        self._replace(self._pool_edge, self.pools, bodies, since)
 
     def replace_deployments(self, bodies: Sequence[Body], since: int) -> None:
         """Take over a full list of Deployments."""
-        listed = {record.key: record for record in map(DeploymentRecord.from_body, bodies)}
-        for key in self.deployments.replace(listed, since):
+        self._replace(self._deployment_edge, self.deployments, bodies, since)
+
+    def _replace(self, edge: Edge[K], cache: Cache[PoolKey, K], bodies: Sequence[Body], since: int) -> None:
+        edge.keep(bodies)
+        listed: dict[PoolKey, K] = {}
+        for body in bodies:
+            key = PoolKey(body["metadata"]["namespace"], body["metadata"]["name"])
+            record = edge.record(body) or cache.get(key)
+            if record is not None:
+                listed[key] = record
+        for key in cache.replace(listed, since):
             self._changed(key)
 
     def replace_pods(self, bodies: Sequence[Body], since: int) -> None:
         """Take over a full list of Pods."""
-        listed = {record.uid: record for record in map(PodRecord.from_body, bodies)}
-        before = {record.uid: record.key for record in self._pods.values()}
-        changed = {listed[uid].key if uid in listed else before[uid] for uid in self._pods.replace(listed, since)}
-        self._pods_of = {}
-        for record in self._pods.values():
-            self._pods_of.setdefault(record.key, {})[record.uid] = record
-        for key in changed:
-            self._changed(key)
+        self._pod_edge.keep(bodies)
+        records = [self._pod_edge.record(body) or self._pods.get(body["metadata"]["uid"]) for body in bodies]
+        listed = {record.uid: record for record in records if record is not None}
+        changed: set[PoolKey | None] = set()
+        for uid in self._pods.replace(listed, since):
+            record = self._pods.get(uid)
+            changed |= {self._displace(uid)} if record is None else {self._place(record), record.key}
+        self._tell(*changed)
 
     def _remember_end(self, pod: PodRecord) -> None:
         ended = self._ended_of.setdefault(pod.key, {})

@@ -2,18 +2,21 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from celeriac.api.names import POOL_LABEL
 from celeriac.cluster.client import Api
-from celeriac.cluster.errors import ApiError, Forbidden, NotFound
+from celeriac.cluster.errors import Forbidden, NotFound
 from celeriac.settings import Settings
+from celeriac.telemetry.metrics import Metrics
+from celeriac.watching.edge import Body
 from celeriac.watching.kopf_events import deliver_events
-from celeriac.watching.store import Body, Store
+from celeriac.watching.setbacks import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Setbacks
+from celeriac.watching.store import Store
 
 log = logging.getLogger(__name__)
 
-RESTART_SECONDS = 2.0
 POOLS_CRD = "celeryworkerpools.celeriac.dev"
 
 Namespace = str | None
@@ -23,21 +26,24 @@ Namespace = str | None
 class Watch:
     """Keeps a Store up to date. `listed` is set once everything has been listed for the first time."""
 
-    def __init__(self, api: Api, store: Store, settings: Settings, stopping: asyncio.Event) -> None:
+    def __init__(self, api: Api, store: Store, settings: Settings, metrics: Metrics, stopping: asyncio.Event) -> None:
         self._api = api
         self._store = store
         self._settings = settings
+        self._metrics = metrics
         self._stopping = stopping
         self._wanted: tuple[Namespace, ...] = settings.watch_namespaces or (None,)
         self._readable: tuple[Namespace, ...] = ()
         self._refused: set[Namespace] = set()
+        self._watching = Setbacks("the watches ended")
+        self._listing = Setbacks("the objects could not be listed")
         self.listed = asyncio.Event()
 
     async def run(self, after_start: Callable[[], None]) -> None:
         """Watch until `stopping`. `after_start` is called whenever kopf has installed its own signal handlers."""
         while not self._stopping.is_set():
             await self._list_at_last()  # kopf watches only kinds that are served when it starts
-            over = asyncio.Event()
+            begun, over = time.monotonic(), asyncio.Event()
             parts = [
                 asyncio.create_task(self._kopf(over, after_start)),
                 asyncio.create_task(self._list_now_and_then()),
@@ -50,8 +56,10 @@ class Watch:
                 for part in done:
                     part.result()
             except Exception as error:
-                log.warning("the watches ended and begin anew: %s", error)
-                await asyncio.sleep(RESTART_SECONDS)
+                self._metrics.watch_failure("watch")
+                if time.monotonic() - begun > LAST_PAUSE_SECONDS:
+                    self._watching.over()
+                await asyncio.sleep(self._watching.note(error, time.monotonic()))
             finally:
                 for part in parts:
                     part.cancel()
@@ -86,14 +94,19 @@ class Watch:
         while True:
             try:
                 await self._list()
+                pause = FIRST_PAUSE_SECONDS
                 if self._readable:
+                    self._listing.over()
                     self.listed.set()
                     return
-            except NotFound:
-                log.warning("the CRD %s is not installed: apply crds/, or set crds.install of the chart", POOLS_CRD)
-            except ApiError as error:
-                log.warning("the objects could not be listed: %s", error)
-            await asyncio.sleep(RESTART_SECONDS)
+            except NotFound as error:
+                message = f"the CRD {POOLS_CRD} is not installed: apply crds/, or set crds.install of the chart"
+                absent = NotFound(error.status, error.reason, message)
+                pause = self._listing.note(absent, time.monotonic())
+            except Exception as error:
+                self._metrics.watch_failure("list")
+                pause = self._listing.note(error, time.monotonic())
+            await asyncio.sleep(pause)
 
     async def _list(self) -> None:
         """Take over one list of all that can be read. A namespace that must not be read is as good as empty."""

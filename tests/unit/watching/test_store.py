@@ -6,6 +6,7 @@ import pytest
 
 from celeriac.api.keys import PoolKey
 from celeriac.pool.model import InvalidPool, WorkerPool
+from celeriac.pool.parse import parse_pool
 from celeriac.watching.store import Cache, Store
 
 pytestmark = pytest.mark.unit
@@ -73,3 +74,89 @@ def test_a_pool_that_cannot_be_parsed_is_known_with_its_error_and_mended_by_the_
     known = store.pools.get(key)
     assert known is not None
     assert isinstance(known.spec, WorkerPool)
+
+
+def in_pools(store: Store, *pools: str) -> list[list[str]]:
+    return [[record.name for record in store.pods(PoolKey("team", each))] for each in pools]
+
+
+@pytest.mark.parametrize("told_by", ["event", "list"])
+def test_a_pod_that_gets_the_label_of_another_pool_counts_in_that_one_alone(told_by: str) -> None:
+    changed: list[PoolKey] = []
+    store = Store(changed.append)
+    store.pod_event(pod("one", "a"), deleted=False)
+    store.pod_event(pod("two", "a"), deleted=False)
+    changed.clear()
+    if told_by == "event":
+        store.pod_event(pod("one", "b"), deleted=False)
+    else:
+        store.replace_pods([pod("one", "b"), pod("two", "a")], store.moments()[2])
+    assert in_pools(store, "a", "b") == [["two"], ["one"]]
+    assert set(changed) == {PoolKey("team", "a"), PoolKey("team", "b")}
+    store.pod_event(pod("one", "b"), deleted=True)
+    assert in_pools(store, "a", "b") == [["two"], []]
+
+
+def test_a_mark_that_is_written_while_the_label_changes_leaves_the_pod_where_it_is() -> None:
+    store = Store(lambda _: None)
+    written = pod("one", "a")
+    store.pod_event(written, deleted=False)
+    store.pod_event(pod("one", "b"), deleted=False)
+    written["metadata"]["annotations"] = {"celeriac.dev/drain": "token"}
+    store.note_pod(written)
+    assert in_pools(store, "a", "b") == [[], ["one"]]
+    assert [record.drain_token for record in store.pods(PoolKey("team", "b"))] == ["token"]
+
+
+def broken(body: dict[str, Any]) -> dict[str, Any]:
+    """The same object, as no version of the operator expects it."""
+    return body | {"spec": 7, "status": [7]}
+
+
+def test_a_pod_that_cannot_be_read_hides_no_other_and_stays_what_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    store = Store(lambda _: None)
+    store.pod_event(pod("old", phase="Running"), deleted=False)
+    for _ in range(3):
+        store.replace_pods([broken(pod("old")), broken(pod("new")), pod("fine")], store.moments()[2])
+    assert in_pools(store, "ml") == [["old", "fine"]]
+    assert [record.phase for record in store.pods(PoolKey("team", "ml"))] == ["Running", "Pending"]
+    assert store.unreadable["Pod"] == 2
+    assert [record.exc_info is not None for record in caplog.records] == [True, True], "once each, with a traceback"
+    store.pod_event(broken(pod("new")), deleted=True)
+    store.pod_event(pod("old", phase="Running"), deleted=False)
+    assert store.unreadable["Pod"] == 0
+
+
+def test_a_deployment_that_cannot_be_read_stays_what_it_was() -> None:
+    store, key = Store(lambda _: None), PoolKey("team", "ml")
+    deployment = {"metadata": {"namespace": "team", "name": "ml", "uid": "d"}, "spec": {"replicas": 3}}
+    store.deployment_event(deployment, deleted=False)
+    store.deployment_event(broken(deployment), deleted=False)
+    store.replace_deployments([broken(deployment)], store.moments()[1])
+    known = store.deployments.get(key)
+    assert known is not None
+    assert (known.spec_replicas, store.unreadable["Deployment"]) == (3, 1)
+    store.deployment_event(broken(deployment), deleted=True)
+    assert (store.deployments.get(key), store.unreadable["Deployment"]) == (None, 0)
+
+
+def test_a_fault_in_reading_one_spec_makes_that_pool_invalid_and_leaves_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A body that makes `parse_pool` fail is not known (else it would be mended there); the fault is planted."""
+
+    def parse(body: dict[str, Any]) -> WorkerPool:
+        if body["metadata"]["name"] == "odd":
+            raise ZeroDivisionError("a fault of ours")
+        return parse_pool(body)
+
+    monkeypatch.setattr("celeriac.watching.store.parse_pool", parse)
+    store = Store(lambda _: None)
+    store.replace_pools([pool("odd"), pool("ml")], store.moments()[0])
+    odd, fine = (store.pools.get(PoolKey("team", name)) for name in ("odd", "ml"))
+    assert odd is not None
+    assert isinstance(odd.spec, InvalidPool)
+    assert "a fault of the operator (ZeroDivisionError" in str(odd.spec)
+    assert fine is not None
+    assert isinstance(fine.spec, WorkerPool)
+    assert caplog.records[0].exc_info is not None

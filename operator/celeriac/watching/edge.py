@@ -1,0 +1,61 @@
+"""From a body of the API server to a record, one object at a time: one that cannot be read touches no other."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+R = TypeVar("R")
+Body = Mapping[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+class Edge(Generic[R]):
+    """Reduces the bodies of one kind. `reduce` may raise anything: that is a fault of the operator's."""
+
+    def __init__(self, kind: str, reduce: Callable[[Body], R]) -> None:
+        self._kind = kind
+        self._reduce = reduce
+        self._unreadable: dict[str, str] = {}
+
+    @property
+    def unreadable(self) -> int:
+        """How many objects of the kind cannot be read now."""
+        return len(self._unreadable)
+
+    def record(self, body: Body) -> R | None:
+        """The record, or None where it cannot be made: what was known of the object before is the best there is."""
+        uid, version = _uid(body), _text(body, "resourceVersion")
+        try:
+            record = self._reduce(body)
+        except Exception:
+            if self._unreadable.get(uid) != version:
+                log.exception(
+                    "%s %s/%s cannot be read, by a fault of the operator: what was known of it before stands",
+                    *(self._kind, _text(body, "namespace"), _text(body, "name")),
+                )
+            self._unreadable[uid] = version
+            return None
+        self._unreadable.pop(uid, None)
+        return record
+
+    def forget(self, body: Body) -> str:
+        """Forget an object that is gone; its uid."""
+        uid = _uid(body)
+        self._unreadable.pop(uid, None)
+        return uid
+
+    def keep(self, bodies: Iterable[Body]) -> None:
+        """Forget all objects but these: a full list has come."""
+        listed = {_uid(body) for body in bodies}
+        self._unreadable = {uid: version for uid, version in self._unreadable.items() if uid in listed}
+
+
+def _uid(body: Body) -> str:
+    return _text(body, "uid")
+
+
+def _text(body: Body, name: str) -> str:
+    metadata = body.get("metadata")
+    value = metadata.get(name) if isinstance(metadata, Mapping) else None
+    return value if isinstance(value, str) else ""
