@@ -10,8 +10,7 @@ from typing import Any
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Notice
-from celeriac.autoscaling.drain_marker import Drainer
-from celeriac.autoscaling.scale_writer import ScaleWriter
+from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.tick import Autoscaler
 from celeriac.brokers.connect import connect
 from celeriac.cluster.client import Api
@@ -66,13 +65,13 @@ class Operator:
             status_seconds=settings.status_seconds,
             again=self.queue.add_after,
         )
-        self.writer = ScaleWriter(
-            scaler=api,
+        self.actuator = Actuator(
+            api=api,
             store=self.store,
             metrics=metrics,
             authority=self.authority,
             changed=self.queue.add,
-            announce=self.reporter.scaled,
+            tell=self._tell,
         )
         self.reaper = self._make_reaper()
         self.autoscaler = self._make_autoscaler()
@@ -82,7 +81,7 @@ class Operator:
             store=self.store,
             access=self.access,
             autoscaling=self.autoscaler,
-            scale_refusal=self.writer.refusal,
+            scale_refusal=self.actuator.refusals.message,
             reporter=self.reporter,
             queue=self.queue,
             metrics=self.metrics,
@@ -106,8 +105,7 @@ class Operator:
         return Autoscaler(
             store=self.store,
             access=self.access,
-            writer=self.writer,
-            drainer=Drainer(api=self.api, store=self.store, authority=self.authority),
+            actuator=self.actuator,
             custody=self.custody,
             metrics=self.metrics,
             authority=self.authority,

@@ -8,29 +8,20 @@ A mark that is missing in Redis may have been missing when its worker looked, wh
 report may still say that it has drained. So a mark is never given twice: each time it gets a token of its own.
 """
 
-import asyncio
-import logging
 import secrets
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from celeriac.api.authority import Authority
-from celeriac.api.keys import PoolKey
 from celeriac.api.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
-from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.protocol import Broker
-from celeriac.cluster.errors import ApiError, Conflict, NotFound, NotHolder
+from celeriac.brokers.protocol import AgentLink
+from celeriac.cluster.errors import Conflict, NotFound, NotHolder
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.model import WorkerPool
 from celeriac.scaling.types import MARKED_COST, RELEASED_COST
-from celeriac.watching.store import Store
 
-log = logging.getLogger(__name__)
-
-RETRY_SECONDS = 5.0
-"""After a failure: each attempt changes Pods, and what is refused once is seldom allowed half a second later."""
+Body = dict[str, Any]
 
 
 class PodPatcher(Protocol):
@@ -44,98 +35,79 @@ class PodPatcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Marking:
-    """What is to change: Pods to mark, to unmark, to go first; and what Redis must be told, by uid (None: no mark)."""
+    """What is to change of a pool's Pods.
+
+    drain        to be marked: they shall take nothing new, and go
+    undrain      to be unmarked: they shall work again
+    release      marked ones that hold nothing any more: to go before those that still drain
+    remark       marked ones whose mark the broker has lost: they get a new one
+    superfluous  uids that the broker has a mark of, and no Pod
+    """
 
     drain: tuple[PodRecord, ...] = ()
     undrain: tuple[PodRecord, ...] = ()
     release: tuple[PodRecord, ...] = ()
-    corrections: Mapping[str, str | None] | None = None
+    remark: tuple[PodRecord, ...] = ()
+    superfluous: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.drain or self.undrain or self.release or self.corrections)
+        return bool(self.drain or self.undrain or self.release or self.remark or self.superfluous)
 
-
-def corrections(pods: Iterable[PodRecord], marks: Mapping[str, str]) -> dict[str, str | None]:
-    """What Redis must be told so that its marks are those of the Pods."""
-    wanted = {pod.uid: pod.drain_token for pod in pods if pod.drain_token is not None}
-    missing = {uid: token for uid, token in wanted.items() if marks.get(uid) != token}
-    return {**missing, **dict.fromkeys(marks.keys() - wanted.keys())}
-
-
-class Drainer:
-    """Performs markings in the background, one at a time for a pool, while it has the authority."""
-
-    def __init__(
-        self,
-        *,
-        api: PodPatcher,
-        store: Store,
-        authority: Authority,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._api = api
-        self._store = store
-        self._authority = authority
-        self._clock = clock
-        self._retry_at: dict[PoolKey, float] = {}
-        self._working: dict[PoolKey, asyncio.Task[None]] = {}
-
-    def is_busy(self, key: PoolKey) -> bool:
-        """Whether a marking of the pool is under way."""
-        return key in self._working
-
-    def submit(self, pool: WorkerPool, broker: Broker, marking: Marking) -> None:
-        """Begin a marking, unless one is under way or has just failed: a later tick looks again."""
-        pauses = self._clock() < self._retry_at.get(pool.key, 0.0)
-        if marking and pool.key not in self._working and not pauses:
-            self._working[pool.key] = asyncio.get_running_loop().create_task(self._perform(pool, broker, marking))
-
-    async def settle(self) -> None:
-        """Wait for the markings under way."""
-        await asyncio.gather(*self._working.values(), return_exceptions=True)
-
-    async def _perform(self, pool: WorkerPool, broker: Broker, marking: Marking) -> None:
-        superfluous = [uid for uid, token in (marking.corrections or {}).items() if token is None]
-        told: dict[str, str | None] = dict.fromkeys(superfluous)
-        try:
-            for pod in marking.undrain:
-                if await self._annotate(pod, {DRAIN_ANNOTATION: None, DELETION_COST_ANNOTATION: None}):
-                    told[pod.uid] = None
-            for pod in self._to_mark(marking):
-                token = secrets.token_hex(8)
-                mark = {DRAIN_ANNOTATION: token, DELETION_COST_ANNOTATION: str(MARKED_COST)}
-                if await self._annotate(pod, mark):
-                    told[pod.uid] = token
-            for pod in marking.release:
-                await self._annotate(pod, {DELETION_COST_ANNOTATION: str(RELEASED_COST)})
-            if told and self._authority.may_act:
-                await broker.agents.mark(pool.broker.layout, pool.uid, told)
-            self._retry_at.pop(pool.key, None)
-        except (ApiError, BrokerDoubt) as error:
-            self._retry_at[pool.key] = self._clock() + RETRY_SECONDS
-            log.warning("pool %s: its workers could not be marked, it will be tried again: %s", pool.key, error)
-        except Exception:
-            log.exception("pool %s: marking failed by a fault of the operator", pool.key)
-        finally:
-            del self._working[pool.key]
-
-    def _to_mark(self, marking: Marking) -> Iterable[PodRecord]:
-        """The new victims, and the Pods whose mark Redis lost."""
-        pods = {pod.uid: pod for pod in marking.drain}
-        for uid, token in (marking.corrections or {}).items():
-            pod = self._store.pod(uid)
-            if token is not None and pod is not None:
-                pods.setdefault(uid, pod)
-        unmarked = {pod.uid for pod in marking.undrain}
+    @property
+    def to_mark(self) -> list[PodRecord]:
+        """The new victims, and those that need a new mark; nobody twice, and nobody who is to be unmarked."""
+        pods = {pod.uid: pod for pod in (*self.drain, *self.remark)}
+        unmarked = {pod.uid for pod in self.undrain}
         return [pod for uid, pod in pods.items() if uid not in unmarked]
 
-    async def _annotate(self, pod: PodRecord, annotations: Mapping[str, str | None]) -> bool:
-        """Change a Pod's annotations; False where the Pod is gone or somebody else leads."""
+
+NO_MARKING = Marking()
+
+
+def corrected(marking: Marking, pods: Collection[PodRecord], marks: Mapping[str, str]) -> Marking:
+    """The marking with what the broker must be told so that its marks (pod uid -> token) are those of the Pods."""
+    wanted = {pod.uid: pod for pod in pods if pod.drain_token is not None}
+    return replace(
+        marking,
+        remark=tuple(pod for uid, pod in wanted.items() if marks.get(uid) != pod.drain_token),
+        superfluous=tuple(uid for uid in marks if uid not in wanted),
+    )
+
+
+class DrainMarker:
+    """Carries markings out while it has the authority."""
+
+    def __init__(self, api: PodPatcher, authority: Authority) -> None:
+        self._api = api
+        self._authority = authority
+
+    async def mark(self, pool: WorkerPool, link: AgentLink, marking: Marking) -> AsyncIterator[Body]:
+        """Carry out a marking; yields the body of each Pod that was changed, as soon as it is.
+
+        Raises ApiError or BrokerDoubt where something failed half-way: later corrections put it right.
+        """
+        told: dict[str, str | None] = dict.fromkeys(marking.superfluous)
+        for pod in marking.undrain:
+            if body := await self._annotate(pod, {DRAIN_ANNOTATION: None, DELETION_COST_ANNOTATION: None}):
+                told[pod.uid] = None
+                yield body
+        for pod in marking.to_mark:
+            token = secrets.token_hex(8)
+            mark = {DRAIN_ANNOTATION: token, DELETION_COST_ANNOTATION: str(MARKED_COST)}
+            if body := await self._annotate(pod, mark):
+                told[pod.uid] = token
+                yield body
+        for pod in marking.release:
+            if body := await self._annotate(pod, {DELETION_COST_ANNOTATION: str(RELEASED_COST)}):
+                yield body
+        if told and self._authority.may_act:
+            await link.mark(pool.broker.layout, pool.uid, told)
+
+    async def _annotate(self, pod: PodRecord, annotations: Mapping[str, str | None]) -> Body | None:
+        """Change a Pod's annotations; None where the Pod is gone or somebody else leads."""
         if not self._authority.may_act:
-            return False
+            return None
         try:
-            body = await self._api.patch_pod_annotations(pod.key.namespace, pod.name, pod.uid, annotations)
+            return await self._api.patch_pod_annotations(pod.key.namespace, pod.name, pod.uid, annotations)
         except (NotFound, Conflict, NotHolder):
-            return False
-        self._store.note_pod(body)
-        return True
+            return None

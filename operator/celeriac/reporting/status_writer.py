@@ -108,12 +108,6 @@ class Reporter:
             return 0.0
         return NOTEWORTHY_SECONDS if noteworthy(status) != noteworthy(previous) else self._status_seconds
 
-    def scaled(self, known: KnownPool, before: int, after: int, message: str) -> None:
-        """Tell of a performed change of the replicas; each pair of counts is a series of its own."""
-        reason = Reason.SCALED_UP if after > before else Reason.SCALED_DOWN
-        dedupe = f"{before}-{after}"
-        self._events.emit(known.reference, "Normal", reason, message, "Scale", dedupe=dedupe)
-
     def tell(self, known: KnownPool, notice: Notice) -> None:
         """An event about a pool."""
         self._events.emit(

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from celeriac.api.reasons import Reason
-from celeriac.autoscaling.drain_marker import corrections
 from celeriac.brokers.agents import WorkerReport
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.model import PoolType
@@ -150,11 +149,6 @@ def test_a_mark_counts_once_both_the_pod_and_redis_show_it() -> None:
     marked = pod(drain_token="t")
     assert not observe([marked], report()).pods()[0].marked
     assert observe([marked], report(), marks={"a": "t"}).pods()[0].marked
-
-
-def test_redis_is_told_what_the_pods_say() -> None:
-    pods = [pod("a", drain_token="t1"), pod("b", drain_token="t2"), pod("c")]
-    assert corrections(pods, {"b": "t2", "c": "left over", "gone": "t"}) == {"a": "t1", "c": None, "gone": None}
 
 
 def test_a_ready_pod_that_never_reports_is_told_of_after_a_while() -> None:

@@ -1,0 +1,137 @@
+"""Carries out what a tick wants of a pool, in the background: one write of the replicas and one marking at a time."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from celeriac.api.authority import Authority
+from celeriac.api.keys import PoolKey
+from celeriac.api.notices import Notice
+from celeriac.api.reasons import Reason
+from celeriac.autoscaling.drain_marker import DrainMarker, Marking
+from celeriac.autoscaling.pool_scaler import PoolScaler, Step
+from celeriac.autoscaling.scale_writer import Change, Refusals, ScaleWriter, Written
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import AgentLink
+from celeriac.cluster.client import Api
+from celeriac.cluster.errors import ApiError
+from celeriac.pool.model import WorkerPool
+from celeriac.telemetry.metrics import Direction, Metrics
+from celeriac.watching.store import KnownPool, Store
+
+log = logging.getLogger(__name__)
+
+MARK_AGAIN_SECONDS = 5.0
+"""After a failed marking: each attempt changes Pods, and what is refused once is seldom allowed half a second later."""
+
+
+class Actuator:
+    """Never marks a pool's Pods while its replicas go down, nor the other way round: Kubernetes could take others."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        store: Store,
+        metrics: Metrics,
+        authority: Authority,
+        changed: Callable[[PoolKey], None],
+        tell: Callable[[Notice], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._writer = ScaleWriter(api, authority)
+        self._marker = DrainMarker(api, authority)
+        self._store = store
+        self._metrics = metrics
+        self._changed = changed
+        self._tell = tell
+        self._clock = clock
+        self.refusals = Refusals()
+        self._scaling: dict[PoolKey, asyncio.Task[None]] = {}
+        self._removing: set[PoolKey] = set()
+        self._marking: dict[PoolKey, asyncio.Task[None]] = {}
+        self._mark_again_at: dict[PoolKey, float] = {}
+
+    def carry_out(
+        self, known: KnownPool, pool: WorkerPool, step: Step, scaler: PoolScaler, link: AgentLink | None
+    ) -> None:
+        """Begin what the step wants. Where that kind is under way, or pauses, a later tick wants it again."""
+        key, change = known.key, step.change
+        if change is not None and change.pods < 0 and key in self._marking:
+            return
+        if change is not None:
+            self._scale(known, change, scaler)
+        elif step.outcome is not None and self.refusals.forget(key):
+            self._changed(key)
+        if link is not None and step.marking and key not in self._removing:
+            self._mark(pool, link, step.marking)
+
+    def forget(self, key: PoolKey) -> None:
+        """Forget a pool that is scaled no more."""
+        self.refusals.forget(key)
+        self._mark_again_at.pop(key, None)
+
+    async def settle(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._scaling.values(), *self._marking.values(), return_exceptions=True)
+
+    def _scale(self, known: KnownPool, change: Change, scaler: PoolScaler) -> None:
+        if known.key in self._scaling or self.refusals.pauses(known.key, self._clock()):
+            return
+        if change.pods < 0:
+            self._removing.add(known.key)
+        self._scaling[known.key] = asyncio.get_running_loop().create_task(self._write(known, change, scaler))
+
+    async def _write(self, known: KnownPool, change: Change, scaler: PoolScaler) -> None:
+        key = known.key
+        try:
+            written = await self._writer.write(key, change)
+            if written.replicas is not None:
+                self._store.note_replicas(key, written.replicas)
+            if written.performed:
+                self._performed(known, change, scaler)
+            elif written.refusal is not None:
+                self._refused(key, change, written)
+        except Exception:
+            log.exception("pool %s: scaling failed by a fault of the operator", key)
+        finally:
+            del self._scaling[key]
+            self._removing.discard(key)
+
+    def _performed(self, known: KnownPool, change: Change, scaler: PoolScaler) -> None:
+        key, up = known.key, change.pods > 0
+        self.refusals.forget(key)
+        scaler.scaled(change.pods, self._clock())
+        log.info("pool %s: scaled from %d to %d: %s", key, change.before, change.after, change.message)
+        if self._store.pools.get(key) is not None:
+            self._metrics.scale(key, Direction.UP if up else Direction.DOWN, abs(change.pods))
+        self._changed(key)
+        reason = Reason.SCALED_UP if up else Reason.SCALED_DOWN
+        # Each pair of counts is a series of its own: `kubectl describe` then shows the way that the pool has gone.
+        series = f"{change.before}-{change.after}"
+        self._tell(Notice(key, "Normal", reason, change.message, series, action="Scale"))
+
+    def _refused(self, key: PoolKey, change: Change, written: Written) -> None:
+        message = written.refusal or ""
+        if self.refusals.note(key, message, self._clock()):
+            log.warning("pool %s: could not be scaled to %d: %s", key, change.after, message)
+            self._changed(key)
+
+    def _mark(self, pool: WorkerPool, link: AgentLink, marking: Marking) -> None:
+        if pool.key in self._marking or self._clock() < self._mark_again_at.get(pool.key, 0.0):
+            return
+        self._marking[pool.key] = asyncio.get_running_loop().create_task(self._perform(pool, link, marking))
+
+    async def _perform(self, pool: WorkerPool, link: AgentLink, marking: Marking) -> None:
+        try:
+            async for body in self._marker.mark(pool, link, marking):
+                self._store.note_pod(body)
+            self._mark_again_at.pop(pool.key, None)
+        except (ApiError, BrokerDoubt) as error:
+            self._mark_again_at[pool.key] = self._clock() + MARK_AGAIN_SECONDS
+            log.warning("pool %s: its workers could not be marked, it will be tried again: %s", pool.key, error)
+        except Exception:
+            log.exception("pool %s: marking failed by a fault of the operator", pool.key)
+        finally:
+            del self._marking[pool.key]

@@ -1,0 +1,203 @@
+"""One pool, tick by tick: observe -> decide -> plan. Values in, values out; it calls nobody and reads no clock."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from celeriac.api.keys import PoolKey
+from celeriac.api.notices import Notice
+from celeriac.api.reasons import Reason
+from celeriac.autoscaling.demand import demand_of, demand_without_agent, sample_of, workload_of
+from celeriac.autoscaling.drain_marker import NO_MARKING, Marking, corrected
+from celeriac.autoscaling.outcome import Outcome, urgent_outcome
+from celeriac.autoscaling.scale_writer import Change
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.readings import PoolReading
+from celeriac.cluster.records import DeploymentRecord, PodRecord
+from celeriac.cluster.times import parse_timestamp
+from celeriac.pool.model import WorkerPool
+from celeriac.scaling.decide import decide
+from celeriac.scaling.history import fresh_history, record_change
+from celeriac.scaling.learning import Learned, learn
+from celeriac.scaling.plan import plan
+from celeriac.scaling.types import Demand, Doubt, History, Plan
+from celeriac.workers.observer import Observer
+from celeriac.workers.trouble import trouble_of
+from celeriac.workers.worker import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """All that is known of one pool at one tick.
+
+    reading     of its queues, or why there is none
+    deployment  None while there is none that belongs to it
+    unresolved  a worker may be gone with messages that are not back yet
+    """
+
+    pool: WorkerPool
+    reading: PoolReading | BrokerDoubt
+    deployment: DeploymentRecord | None = None
+    pods: Sequence[PodRecord] = ()
+    unresolved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one tick wants of one pool.
+
+    outcome  what was found and decided; None without a Deployment
+    change   of the replicas, None where they stay
+    marking  of Pods that are to go, or to stay after all
+    notices  to be told
+    is_news  whether the status shall say it at once
+    """
+
+    outcome: Outcome | None = None
+    change: Change | None = None
+    marking: Marking = NO_MARKING
+    notices: tuple[Notice, ...] = ()
+    is_news: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What the last leader knew of a pool, as its status tells it. `idle_seconds`: since when it has nothing to do."""
+
+    idle_seconds: float | None = None
+    learned: Learned = field(default_factory=Learned)
+
+    @classmethod
+    def of(cls, status: Mapping[str, Any], now: datetime) -> "Seed":
+        """Read the status of a pool at the time `now`."""
+        idle_since = status.get("idleSince")
+        return cls(
+            None if idle_since is None else max((now - parse_timestamp(idle_since)).total_seconds(), 0.0),
+            Learned.seeded(
+                runtime_seconds=status.get("taskRuntimeSeconds"), cold_start_seconds=status.get("coldStartSeconds")
+            ),
+        )
+
+
+class PoolScaler:
+    """Remembers of one pool what the next decision needs. Moments are seconds of one monotonic clock."""
+
+    def __init__(self, key: PoolKey, uid: str, seed: Seed, now: float) -> None:
+        self.key = key
+        self.uid = uid
+        self.outcome: Outcome | None = None
+        self.doubt: BrokerDoubt | None = None
+        self._doubt_since = now
+        self._idle_since = None if seed.idle_seconds is None else now - seed.idle_seconds
+        self._learned = seed.learned
+        # None until the Deployment is known: windows that began at zero would shrink a pool that runs.
+        self._history: History | None = None
+        self._observer = Observer()
+        self._workers: Workers | None = None
+
+    def step(self, sight: Sight, now: float) -> Step:
+        """Decide once. Every tick is one call, also where nothing can be read."""
+        outcome_before, doubt_before = self.outcome, self.doubt
+        self._note_doubt(sight.reading, now)
+        other_doubt = _reason(doubt_before) != _reason(self.doubt)
+        if sight.deployment is None or sight.deployment.controller_uid != sight.pool.uid:
+            self._history = self.outcome = None
+            return Step(is_news=other_doubt)
+        outcome = self.outcome = self._decide(sight, sight.deployment, now)
+        return Step(
+            outcome,
+            _change(outcome),
+            _marking(sight, outcome.plan),
+            _of_dead_letters(sight.pool, outcome_before, outcome),
+            is_news=other_doubt or urgent_outcome(outcome_before) != urgent_outcome(outcome),
+        )
+
+    def scaled(self, pods: int, now: float) -> None:
+        """Take over a performed change of the replicas (positive up, negative down)."""
+        if self._history is not None:
+            self._history = record_change(self._history, now, pods)
+
+    def _decide(self, sight: Sight, deployment: DeploymentRecord, now: float) -> Outcome:
+        pool, reading = sight.pool, sight.reading
+        if self._history is None:
+            self._history = fresh_history(deployment.spec_replicas, now, self._idle_since)
+        self._observe(sight, now)
+        demand = self._demand(sight, deployment.spec_replicas)
+        decision = decide(pool.policy, demand, self._history, now)
+        self._history, self._idle_since = decision.history, decision.history.idle_since
+        workload = workload_of(deployment, self._workers, agent=pool.agent, pods=sight.pods)
+        readable = isinstance(reading, PoolReading)
+        return Outcome(
+            demand,
+            decision,
+            plan(pool.policy, decision, demand, workload),
+            idle_seconds=None if self._idle_since is None else now - self._idle_since,
+            workers=self._workers,
+            trouble=trouble_of(pool, self._workers) if self._workers else None,
+            learned=self._learned if readable and self._workers else None,
+            dead_letters=reading.dead if isinstance(reading, PoolReading) else None,
+        )
+
+    def _observe(self, sight: Sight, now: float) -> None:
+        """Join Pods and reports, and learn from them; a doubt leaves what was seen last."""
+        pool, reading = sight.pool, sight.reading
+        if not pool.agent:
+            self._workers = None
+        elif isinstance(reading, PoolReading):
+            self._workers = self._observer.observe(sight.pods, reading.reports, reading.marks, pool.policy.slots, now)
+            self._learned = learn(self._learned, sample_of(reading, self._workers, now))
+
+    def _note_doubt(self, reading: PoolReading | BrokerDoubt, now: float) -> None:
+        """Remember why the broker is in doubt, and since when without a gap."""
+        if not isinstance(reading, BrokerDoubt):
+            self.doubt = None
+            return
+        if self.doubt is None:
+            self._doubt_since = now
+        self.doubt = reading
+
+    def _demand(self, sight: Sight, replicas: int) -> Demand | Doubt:
+        reading = sight.reading
+        if isinstance(reading, BrokerDoubt):
+            return Doubt(replicas, since=self._doubt_since, reason=reading.reason, message=str(reading))
+        if self._workers is None:
+            return demand_without_agent(reading, replicas, sight.pool.policy.slots)
+        return demand_of(reading, replicas, self._workers, self._learned, unresolved=sight.unresolved)
+
+
+def _reason(doubt: BrokerDoubt | None) -> Reason | None:
+    return doubt.reason if doubt else None
+
+
+def _change(outcome: Outcome) -> Change | None:
+    planned = outcome.plan
+    if planned.replicas is None:
+        return None
+    return Change(outcome.demand.current_replicas, planned.replicas, planned.message)
+
+
+def _marking(sight: Sight, planned: Plan) -> Marking:
+    """What the plan asks for, and corrections where an earlier write failed half-way."""
+    if isinstance(sight.reading, BrokerDoubt):
+        return NO_MARKING
+    pods = {pod.uid: pod for pod in sight.pods} if sight.pool.agent else {}
+    wanted = Marking(
+        drain=tuple(pods[uid] for uid in planned.drain if uid in pods),
+        undrain=tuple(pods[uid] for uid in planned.undrain if uid in pods),
+        release=tuple(pods[uid] for uid in planned.release if uid in pods),
+    )
+    return corrected(wanted, pods.values(), sight.reading.marks)
+
+
+def _of_dead_letters(pool: WorkerPool, before: Outcome | None, now: Outcome) -> tuple[Notice, ...]:
+    if before is None or before.dead_letters is None or now.dead_letters is None:
+        return ()
+    more = now.dead_letters - before.dead_letters
+    if more <= 0:
+        return ()
+    message = (
+        f"{more} messages are dead letters now ({now.dead_letters} in all): each was running in"
+        f" {pool.max_attempts} workers that died; see them with `celeriac dead-letters list QUEUE`"
+    )
+    return (Notice(pool.key, "Warning", Reason.DEAD_LETTERED, message, "dead-letters"),)

@@ -1,0 +1,195 @@
+"""One pool from reading to plan, in virtual time: no event loop, no clock, no cluster and no broker."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from celeriac.api.reasons import Reason
+from celeriac.autoscaling.pool_scaler import PoolScaler, Seed, Sight, Step
+from celeriac.brokers.agents import WorkerReport
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.readings import PoolReading, QueueReading
+from celeriac.cluster.records import DeploymentRecord, PodRecord
+from celeriac.pool.model import WorkerPool
+from celeriac.scaling.types import Fallback, Policy, TasksPerSlotTarget
+from tests.unit.builders.pools import pool
+from tests.unit.builders.workers import KEY, pod, report
+
+pytestmark = pytest.mark.unit
+
+TICK = 0.5
+AWAY = BrokerDoubt(Reason.BROKER_CONNECTION_FAILED, "Redis at redis:6379 cannot be reached")
+
+
+class Life:
+    """A pool of solo workers with their Deployment, Pods and reports, which obeys each step at once."""
+
+    def __init__(self, seed: Seed | None = None, *, replicas: int = 0, **policy: Any) -> None:
+        self.now = 1000.0
+        target = TasksPerSlotTarget(1)
+        self.pool: WorkerPool = pool(policy=Policy(slots=1, max_replicas=100, target=target, **policy))
+        self.scaler = PoolScaler(KEY, self.pool.uid, seed or Seed(), self.now)
+        self.replicas, self.waiting, self.dead = replicas, 0, 0
+        self.doubt: BrokerDoubt | None = None
+        self.unresolved = False
+        self.pods: dict[str, PodRecord] = {f"p{n}": pod(f"p{n}") for n in range(replicas)}
+        self.reports: dict[str, WorkerReport] = {uid: report(uid, slots=1) for uid in self.pods}
+        self.marks: dict[str, str] = {}
+
+    @property
+    def deployment(self) -> DeploymentRecord:
+        counts = self.replicas
+        return DeploymentRecord(KEY, "d", 1, 1, counts, counts, counts, counts, controller_uid=self.pool.uid)
+
+    def tick(self, **sight: Any) -> Step:
+        """One tick later."""
+        self.now += TICK
+        for uid, each in self.reports.items():
+            self.reports[uid] = replace(each, counter=each.counter + 1)
+        seen: dict[str, Any] = {"deployment": self.deployment, "pods": list(self.pods.values())}
+        reading = PoolReading({"celery": QueueReading(self.waiting, dead=self.dead)}, True, self.reports, self.marks)
+        given = {**seen, "unresolved": self.unresolved, **sight}
+        return self.scaler.step(Sight(self.pool, self.doubt or reading, **given), self.now)
+
+    def obey(self, step: Step) -> Step:
+        """Do what the step wants: replicas change at once, a marked worker drains at once."""
+        for each in step.marking.to_mark:
+            self.marks[each.uid] = f"token-{each.uid}"
+            self.pods[each.uid] = replace(each, drain_token=f"token-{each.uid}", deletion_cost=-1000)
+            if not self.reports[each.uid].active:
+                self.reports[each.uid] = replace(self.reports[each.uid], state="drained", token=f"token-{each.uid}")
+        if step.change is not None:
+            for number in range(self.replicas, step.change.after):
+                self.pods[f"p{number}"] = pod(f"p{number}")
+                self.reports[f"p{number}"] = report(f"p{number}", slots=1)
+            for uid in sorted(self.pods, key=lambda uid: self.pods[uid].deletion_cost)[: max(0, -step.change.pods)]:
+                del self.pods[uid], self.reports[uid]
+                self.marks.pop(uid, None)
+            self.replicas = step.change.after
+            self.scaler.scaled(step.change.pods, self.now)
+        return step
+
+    def live(self, seconds: float) -> list[Step]:
+        """Obey every step for so long."""
+        return [self.obey(self.tick()) for _ in range(round(seconds / TICK))]
+
+
+def test_a_task_wakes_a_pool_from_zero_and_it_goes_back_when_nothing_is_left_to_do() -> None:
+    life = Life(scale_to_zero_after_seconds=30)
+    life.waiting = 3
+    step = life.obey(life.tick())
+    assert step.change is not None
+    assert (step.change.before, step.change.after) == (0, 3)
+    life.waiting = 0
+    life.live(200)
+    assert life.replicas == 0
+    assert life.scaler.outcome is not None
+    assert life.scaler.outcome.reason == Reason.IDLE
+
+
+def test_a_busy_worker_is_marked_and_not_taken_and_an_idle_one_goes_first() -> None:
+    life = Life(replicas=3)
+    life.reports["p0"] = replace(life.reports["p0"], active=1)
+    life.reports["p1"] = replace(life.reports["p1"], active=1)
+    life.live(120)
+    assert "p0" in life.pods
+    assert "p1" in life.pods
+    assert "p2" not in life.pods, "the idle one"
+    life.reports["p1"] = replace(life.reports["p1"], active=0)
+    life.live(120)
+    assert set(life.pods) == {"p0"}
+
+
+def test_a_new_leader_does_not_shrink_a_pool_before_its_windows_have_passed() -> None:
+    life = Life(replicas=5)
+    steps = life.live(59)
+    assert [step.change for step in steps if step.change] == []
+    life.live(60)
+    assert life.replicas < 5
+
+
+def test_a_new_leader_goes_on_counting_idleness_where_the_status_says_that_it_began() -> None:
+    moment = datetime(2030, 1, 1, tzinfo=UTC)
+    began = (moment - timedelta(seconds=290)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    seed = Seed.of({"idleSince": began, "taskRuntimeSeconds": 2.5, "coldStartSeconds": 4.0}, moment)
+    assert seed.idle_seconds == 290
+    assert (seed.learned.runtime_seconds, seed.learned.cold_start_seconds) == (2.5, 4.0)
+    told = [Life(each, replicas=1, scale_to_zero_after_seconds=300).live(20)[-1].outcome for each in (seed, Seed())]
+    assert [outcome.idle_seconds for outcome in told if outcome] == [310, 20 - TICK]
+
+
+def test_a_clock_that_went_back_makes_nobody_idle_in_the_future() -> None:
+    assert Seed.of({"idleSince": "2030-01-01T00:00:10Z"}, datetime(2030, 1, 1, tzinfo=UTC)).idle_seconds == 0
+
+
+def test_replicas_hold_while_the_broker_is_away_and_fall_back_when_that_was_asked_for() -> None:
+    life = Life(replicas=4, fallback=Fallback(after_seconds=60, replicas=7))
+    life.live(5)
+    life.doubt = AWAY
+    first = life.tick()
+    assert first.is_news
+    assert life.scaler.doubt is AWAY
+    assert not life.tick().is_news, "the same doubt is told once"
+    assert [step.change for step in life.live(57) if step.change] == []
+    life.live(5)
+    assert life.replicas == 7
+
+
+def test_the_time_without_a_broker_begins_anew_after_a_reading() -> None:
+    life = Life(replicas=4, fallback=Fallback(after_seconds=60, replicas=7))
+    for _ in range(3):
+        life.doubt = AWAY
+        assert [step.change for step in life.live(50) if step.change] == []
+        life.doubt = None
+        assert life.tick().is_news
+
+
+def test_nothing_is_marked_while_the_broker_is_away() -> None:
+    life = Life(replicas=3)
+    life.pods["p0"] = replace(life.pods["p0"], drain_token="t")
+    life.doubt = AWAY
+    assert not life.tick().marking
+
+
+def test_a_deployment_of_somebody_else_is_none_and_what_was_learned_outlives_it() -> None:
+    life = Life(replicas=3)
+    life.live(10)
+    idle = life.tick().outcome
+    foreign = life.tick(deployment=replace(life.deployment, controller_uid="another"))
+    assert (foreign.outcome, foreign.change, bool(foreign.marking)) == (None, None, False)
+    assert life.scaler.outcome is None
+    back = life.tick().outcome
+    assert idle is not None
+    assert back is not None
+    assert back.idle_seconds == (idle.idle_seconds or 0) + 2 * TICK
+
+
+def test_a_pool_whose_gone_worker_may_hold_messages_never_goes_to_zero() -> None:
+    life = Life(replicas=1, scale_to_zero_after_seconds=1)
+    life.unresolved = True
+    life.live(300)
+    assert life.replicas == 1
+    life.unresolved = False
+    life.live(120)
+    assert life.replicas == 0
+
+
+def test_new_dead_letters_are_told_and_those_that_were_there_are_not() -> None:
+    life = Life(replicas=1)
+    life.dead = 4
+    assert life.tick().notices == ()
+    life.dead = 6
+    [notice] = life.tick().notices
+    assert (notice.type, notice.reason, notice.pool) == ("Warning", Reason.DEAD_LETTERED, KEY)
+    assert notice.message.startswith("2 messages are dead letters now (6 in all)")
+    life.dead = 1
+    assert life.tick().notices == ()
+
+
+def test_a_pod_that_is_gone_by_now_is_not_marked() -> None:
+    life = Life(replicas=2)
+    victims = [step.marking for step in (life.tick() for _ in range(300)) if step.marking.drain]
+    assert victims
+    assert not life.tick(pods=[]).marking
