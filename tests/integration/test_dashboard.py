@@ -33,7 +33,7 @@ ML = PoolKey("shop", "ml")
 BATCH = PoolKey("billing", "batch")
 FIGURES = (
     *("reserved", "draining", "runtime_seconds", "arrival_rate", "departure_rate"),
-    *("cold_start_seconds", "oldest_seconds"),
+    *("cold_start_seconds", "oldest_seconds", "agent_errors"),
 )
 """All that the reports of workers tell (celeriac.autoscaling.outcome.figures)."""
 GOOD_BROKER = "redis://:secret@redis.shop:6379/0"
@@ -80,6 +80,8 @@ class Story:
         metrics.broker_read(GOOD_BROKER, 0.002)
         metrics.broker_read(BAD_BROKER, 1.0, reason=Reason.BROKER_TIMEOUT)
         metrics.tick(0.004)
+        metrics.watch_failure("list")
+        metrics.unreadable({"Pod": 1, "Deployment": 0})
         metrics.api_request("patch", "deployments/scale", 200, 0.02)
         metrics.api_request("apply", "celeryworkerpools/status", 409, 0.03)
         metrics.reconcile(0.1, "success")

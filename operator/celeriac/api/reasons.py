@@ -80,6 +80,8 @@ class Reason(StrEnum):
 
     # The workers, by the reports of the agent in them (conditions Ready and Draining, events)
     AGENT_MISSING = "AgentMissing"
+    AGENT_DEGRADED = "AgentDegraded"
+    REPORT_UNREADABLE = "ReportUnreadable"
     WORKER_MISMATCH = "WorkerMismatch"
     SIGNALS_NOT_FORWARDED = "SignalsNotForwarded"
     NOT_DRAINING = "NotDraining"

@@ -63,6 +63,7 @@ def figures(outcome: Outcome) -> dict[str, float | None]:
         return {}
     return {
         "reserved": workers.reserved,
+        "agent_errors": workers.agent_errors,
         "draining": len(workers.marked),
         "runtime_seconds": demand.runtime_seconds,
         "arrival_rate": demand.arrival_rate,

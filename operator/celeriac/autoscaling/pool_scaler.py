@@ -145,7 +145,9 @@ class PoolScaler:
         if not pool.agent:
             self._workers = None
         elif isinstance(reading, PoolReading):
-            self._workers = self._observer.observe(sight.pods, reading.reports, reading.marks, pool.policy.slots, now)
+            self._workers = self._observer.observe(
+                sight.pods, reading.reports, reading.marks, pool.policy.slots, now, reading.unreadable
+            )
             self._learned = learn(self._learned, sample_of(reading, self._workers, now))
 
     def _note_doubt(self, reading: PoolReading | BrokerDoubt, now: float) -> None:

@@ -45,6 +45,7 @@ class PoolReading:
     """All queues of one pool. `exact` is False where held and scheduled are estimates from a bounded sample.
 
     reports           what the pool's agents said last, by pod uid
+    unreadable        pod uids whose report cannot be understood
     marks             drain tokens as they stand in the broker, by pod uid
     next_eta_seconds  until the first deferred message of all queues falls due, by the broker's clock
     """
@@ -52,6 +53,7 @@ class PoolReading:
     queues: Mapping[str, QueueReading] = field(default_factory=dict)
     exact: bool = True
     reports: Mapping[str, WorkerReport] = field(default_factory=dict)
+    unreadable: frozenset[str] = frozenset()
     marks: Mapping[str, str] = field(default_factory=dict)
     next_eta_seconds: float | None = None
 

@@ -126,6 +126,9 @@ class _WorkerMetrics:
             "reserved": gauge(
                 "reserved_tasks", "Due messages that the pool's workers have received and not started (prefetched)."
             ),
+            "agent_errors": gauge(
+                "agent_errors", "What the agents in the pool's workers could not do since the start of each, in tries."
+            ),
             "draining": gauge("draining_pods", "Pods that take no new task and go when theirs have ended."),
             "runtime_seconds": gauge(
                 "task_runtime_seconds", "Mean time that a task occupies a slot; absent until known."

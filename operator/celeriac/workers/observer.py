@@ -5,8 +5,8 @@ never compared.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from celeriac.brokers.agents import WorkerReport
 from celeriac.cluster.records import PodRecord
@@ -61,14 +61,22 @@ class Observer:
         marks: Mapping[str, str],
         slots: int,
         now: float,
+        unreadable: Collection[str] = (),
     ) -> Workers:
-        """Join the Pods with the reports read at `now` (monotonic seconds)."""
+        """Join the Pods with the reports read at `now` (monotonic seconds).
+
+        `unreadable`: uids of Pods whose report cannot be understood.
+        """
         uids = {pod.uid for pod in pods}
         self._seen = {uid: seen for uid, seen in self._seen.items() if uid in uids}
         self._ready_since = {pod.uid: self._ready_since.get(pod.uid, now) for pod in pods if pod.ready}
         self._begun = (self._begun & uids) | {pod.uid for pod in pods if pod.ready or pod.uid in reports}
         self._costs = {pod.uid: self._costs.get(pod.uid, _Cost()).after(pod.deletion_cost, now) for pod in pods}
-        return Workers(tuple(self._worker(pod, reports.get(pod.uid), slots, now) for pod in pods), marks)
+        workers = [self._worker(pod, reports.get(pod.uid), slots, now) for pod in pods]
+        lost = set(unreadable)
+        return Workers(
+            tuple(replace(each, unreadable=True) if each.pod.uid in lost else each for each in workers), marks
+        )
 
     def _worker(self, pod: PodRecord, report: WorkerReport | None, slots: int, now: float) -> Worker:
         seen, begun, costs = self._seen.get(pod.uid), pod.uid in self._begun, self._costs[pod.uid].recent

@@ -1,5 +1,6 @@
 """In what the workers of a pool are not what its spec says."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from celeriac.api.reasons import Reason
@@ -26,7 +27,22 @@ def trouble_of(pool: WorkerPool, workers: Workers) -> Trouble | None:
     return next((trouble for trouble in troubles if trouble is not None), None)
 
 
+CAPABILITIES = {
+    "inflight": "keep what the worker holds under keys of its own, from which it is restored at once",
+    "drain": "drain the worker, so that none is removed while tasks run",
+    "exact": "tell exactly what runs",
+}
+"""What the agent of every supported Celery can do, in words."""
+
+
 def _trouble(pool: WorkerPool, worker: Worker) -> Trouble | None:
+    if worker.unreadable:
+        return Trouble(
+            Reason.REPORT_UNREADABLE,
+            f"what the agent in worker {worker.pod.name} reports cannot be understood, so that it counts as busy: the"
+            " agent is of another release than the operator, or something else writes to its keys; restart the worker"
+            " by a rollout, and give each application a key prefix of its own",
+        )
     if worker.missing:
         return Trouble(
             Reason.AGENT_MISSING,
@@ -42,8 +58,20 @@ def _trouble(pool: WorkerPool, worker: Worker) -> Trouble | None:
             f"a program of spec.launcher between PID 1 and Celery in {worker.pod.name} ignores SIGTERM: no worker could"
             " end its tasks before it is killed; start Python with exec, or by an init like tini",
         )
+    if lacking := CAPABILITIES.keys() - worker.report.capabilities:
+        return Trouble(Reason.AGENT_DEGRADED, _degraded(worker.pod.name, worker.report, lacking))
     difference = _difference(pool, worker.report)
     return Trouble(Reason.WORKER_MISMATCH, f"worker {worker.pod.name} {difference}") if difference else None
+
+
+def _degraded(name: str, report: WorkerReport, lacking: Collection[str]) -> str:
+    """What an agent cannot do, and what is in its way."""
+    cannot = " and cannot ".join(words for capability, words in CAPABILITIES.items() if capability in lacking)
+    hooks = ", ".join(report.missing[:10]) or "not said"
+    return (
+        f"the agent in worker {name} cannot {cannot}: missing are {hooks}; a Celery other than 5.3 to 5.7, or the app's"
+        " own transport options or ACL, are in the way: its log says which, look for 'celeriac'"
+    )
 
 
 def _difference(pool: WorkerPool, report: WorkerReport) -> str | None:

@@ -21,6 +21,7 @@ class Worker:
 
     fresh     the report has changed lately: see observer.STALE_SECONDS
     missing   it has been ready for long without any: see observer.MISSING_SECONDS
+    unreadable  there is a report, which cannot be understood
     reported  there was a report, which is gone: the agent deletes its report on a clean exit
     begun     it is ready or reports, or once did
     recent_costs  deletion costs that its Pod had lately, beside the present one: see observer.SETTLE_SECONDS
@@ -31,6 +32,7 @@ class Worker:
     fresh: bool
     slots: int
     missing: bool = False
+    unreadable: bool = False
     reported: bool = False
     begun: bool = False
     recent_costs: frozenset[int] = frozenset()
@@ -104,6 +106,11 @@ class Workers:
     def scheduled(self) -> int:
         """Messages held for an ETA that has not come."""
         return sum(worker.report.scheduled for worker in self.all if worker.report)
+
+    @property
+    def agent_errors(self) -> int:
+        """What the agents could not do since the start of each, every try counted."""
+        return sum(worker.report.errors for worker in self.all if worker.report)
 
     @property
     def replica_sets(self) -> int:

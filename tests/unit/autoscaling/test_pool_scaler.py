@@ -49,7 +49,8 @@ class Life:
         for uid, each in self.reports.items():
             self.reports[uid] = replace(each, counter=each.counter + 1)
         seen: dict[str, Any] = {"deployment": self.deployment, "pods": list(self.pods.values())}
-        reading = PoolReading({"celery": QueueReading(self.waiting, dead=self.dead)}, True, self.reports, self.marks)
+        queues = {"celery": QueueReading(self.waiting, dead=self.dead)}
+        reading = PoolReading(queues, reports=self.reports, marks=self.marks)
         given = {**seen, "unresolved": self.unresolved, **sight}
         return self.scaler.step(Sight(self.pool, self.doubt or reading, **given), self.now)
 

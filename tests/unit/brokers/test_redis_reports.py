@@ -178,5 +178,7 @@ def test_only_a_report_that_has_changed_is_parsed_again_and_one_that_is_gone_is_
     second = reports.read({b"a": text(REPORT), b"b": changed, b"c": b"nonsense"})
     assert second["a"] is first["a"]
     assert (second["b"].counter, set(second)) == (8, {"a", "b"})
+    assert reports.unreadable == {"c"}
     assert reports.read({b"b": changed}) == {"b": second["b"]}
     assert reports.read({}) == {}
+    assert reports.unreadable == set()

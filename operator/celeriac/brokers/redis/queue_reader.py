@@ -206,7 +206,9 @@ class RedisQueues:
             if isinstance(reply, Exception):
                 return queue_doubt(reply, key, "hash", self._where)
         marks, reports = hashes
-        return replace(reading, reports=self._reports[agents].read(reports), marks=marks_of(marks))
+        read = self._reports[agents].read(reports)
+        unreadable = self._reports[agents].unreadable
+        return replace(reading, reports=read, unreadable=unreadable, marks=marks_of(marks))
 
 
 def _by_key(keys: Sequence[K], replies: Sequence[Any]) -> dict[K, Any]:

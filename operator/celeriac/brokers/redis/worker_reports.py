@@ -15,6 +15,12 @@ class Reports:
     def __init__(self) -> None:
         self._read: dict[bytes, tuple[bytes, WorkerReport | None]] = {}
 
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """Pod uids whose report, as last read, cannot be understood."""
+        lost = (uid for uid, (_, report) in self._read.items() if report is None)
+        return frozenset(uid.decode(errors="replace") for uid in lost)
+
     def read(self, entries: Mapping[bytes, bytes]) -> dict[str, WorkerReport]:
         """By pod uid, all that can be understood."""
         before = self._read
