@@ -23,7 +23,7 @@ from celeriac.reconciling.agent_files import read_agent
 from celeriac.resources import build_agent_config, build_deployment
 from celeriac.resources.agent import AGENT_DIR
 from celeriac.resources.environment import TLS_DIR
-from celeriac.scaling.types import Policy
+from celeriac.scaling.policy import Policy
 from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration

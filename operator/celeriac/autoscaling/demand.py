@@ -6,7 +6,7 @@ from celeriac.brokers.readings import PoolReading, QueueSet
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import WorkerPool
 from celeriac.scaling.learning import Learned, Sample
-from celeriac.scaling.types import Demand, Workload
+from celeriac.scaling.workload import Demand, Workload
 from celeriac.workers.worker import Workers
 
 NOT_CONSUMING = ("starting", "stopping")

@@ -19,7 +19,7 @@ from celeriac.brokers.protocol import AgentLink
 from celeriac.cluster.errors import Conflict, NotFound, NotHolder
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.model import WorkerPool
-from celeriac.scaling.types import MARKED_COST, RELEASED_COST
+from celeriac.scaling.workload import MARKED_COST, RELEASED_COST
 
 Body = dict[str, Any]
 

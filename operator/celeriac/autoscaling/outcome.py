@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from celeriac.scaling.decision import Decision, Plan
 from celeriac.scaling.learning import Learned
-from celeriac.scaling.types import Decision, Demand, Doubt, Plan
+from celeriac.scaling.workload import Demand, Doubt
 from celeriac.workers.trouble import Trouble
 from celeriac.workers.worker import Workers
 

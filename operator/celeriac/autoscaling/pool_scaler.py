@@ -18,10 +18,11 @@ from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.cluster.times import parse_timestamp
 from celeriac.pool.model import WorkerPool
 from celeriac.scaling.decide import decide
+from celeriac.scaling.decision import History, Plan
 from celeriac.scaling.history import fresh_history, record_change
 from celeriac.scaling.learning import Learned, learn
 from celeriac.scaling.plan import plan
-from celeriac.scaling.types import Demand, Doubt, History, Plan
+from celeriac.scaling.workload import Demand, Doubt
 from celeriac.workers.observer import Observer
 from celeriac.workers.trouble import trouble_of
 from celeriac.workers.worker import Workers

@@ -25,7 +25,7 @@ from celeriac.brokers.readings import PoolReading
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.connecting.broker_access import BrokerAccess
 from celeriac.pool.model import WorkerPool
-from celeriac.scaling.types import Demand
+from celeriac.scaling.workload import Demand
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import KnownPool, Store
 from celeriac.workers.custody import Custody

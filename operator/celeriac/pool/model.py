@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from celeriac.api.keys import PoolKey
-from celeriac.scaling.types import Policy
+from celeriac.scaling.policy import Policy
 
 
 class PoolType(StrEnum):

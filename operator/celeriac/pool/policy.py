@@ -6,7 +6,7 @@ from typing import Final
 
 from celeriac.pool.fields import Fields
 from celeriac.pool.model import InvalidPool
-from celeriac.scaling.types import (
+from celeriac.scaling.policy import (
     DEFAULT_SCALE_DOWN,
     DEFAULT_SCALE_UP,
     DEFAULT_TARGET,

@@ -16,7 +16,8 @@ from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.cluster.times import parse_timestamp, timestamp
 from celeriac.pool.model import InvalidPool
 from celeriac.scaling.learning import Learned
-from celeriac.scaling.types import Demand, Mode
+from celeriac.scaling.policy import Mode
+from celeriac.scaling.workload import Demand
 from celeriac.watching.store import KnownPool
 
 Status = dict[str, Any]

@@ -9,11 +9,13 @@ import math
 from dataclasses import dataclass
 
 from celeriac.api.reasons import Reason
+from celeriac.scaling.decision import Decision, History, Limit
 from celeriac.scaling.eta import observe, recall
 from celeriac.scaling.history import fresh_history, record_change, remember
+from celeriac.scaling.policy import Mode, Policy, QueueWaitTarget, SelectPolicy
 from celeriac.scaling.rate import lower_bound, upper_bound
 from celeriac.scaling.target import DUST, Need, count, replicas_needed
-from celeriac.scaling.types import Decision, Demand, Doubt, History, Limit, Mode, Policy, QueueWaitTarget, SelectPolicy
+from celeriac.scaling.workload import Demand, Doubt
 
 __all__ = ["decide", "fresh_history", "record_change"]
 

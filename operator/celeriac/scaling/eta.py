@@ -7,7 +7,9 @@ asking its workers again and again for tasks that are due soon.
 
 from dataclasses import replace
 
-from celeriac.scaling.types import Demand, Doubt, History, Policy
+from celeriac.scaling.decision import History
+from celeriac.scaling.policy import Policy
+from celeriac.scaling.workload import Demand, Doubt
 
 RESTING_MESSAGES = 100
 """So many ETA tasks of a pool may rest in its queues: longer queues are not looked through."""

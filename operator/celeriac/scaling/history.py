@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from operator import gt, lt
 
-from celeriac.scaling.types import Behavior, History, Recommendation, ScaleChange, ScalingRules
+from celeriac.scaling.decision import History, Recommendation, ScaleChange
+from celeriac.scaling.policy import Behavior, ScalingRules
 
 WINDOW_STEPS = 120
 """Resolution of a stabilization window: 0.5 s of the default 60 s, 30 s of the longest, 3600 s."""

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 from celeriac.api.reasons import Reason
-from celeriac.scaling.drain import Marks, choose, is_safe, keep, released
-from celeriac.scaling.replicaset import active, certain
-from celeriac.scaling.types import Decision, Demand, Doubt, Mode, Plan, Pod, Policy, Workload
+from celeriac.scaling.decision import Decision, Plan
+from celeriac.scaling.policy import Mode, Policy
+from celeriac.scaling.removal_order import active, certain
+from celeriac.scaling.victims import Marks, choose, is_safe, keep, released
+from celeriac.scaling.workload import Demand, Doubt, Pod, Workload
 
 NAMED_PODS = 3
 """A sentence names so many pods at most."""

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from celeriac.scaling.types import PolicyType, RatePolicy, ScaleChange, ScalingRules, SelectPolicy
+from celeriac.scaling.decision import ScaleChange
+from celeriac.scaling.policy import PolicyType, RatePolicy, ScalingRules, SelectPolicy
 
 UP_WHILE_RUNTIME_UNKNOWN = (RatePolicy(PolicyType.PODS, value=10, period_seconds=10),)
 """Ten thousand waiting tasks may be a second's work or a day's. Until that is known, pods come ten at a time."""

@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass
 
 from celeriac.scaling.eta import is_near, must_be_held
-from celeriac.scaling.types import Demand, Policy, QueueWaitTarget
+from celeriac.scaling.policy import Policy, QueueWaitTarget
+from celeriac.scaling.workload import Demand
 
 DUST = 1e-9
 """Relative error that floating point may leave: 3.0000000001 replicas are 3."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from celeriac.brokers.agents import WorkerReport
 from celeriac.cluster.records import PodRecord
-from celeriac.scaling.types import Pod
+from celeriac.scaling.workload import Pod
 
 DRAINED = "drained"
 

@@ -9,7 +9,8 @@ from celeriac.cluster.records import DeploymentRecord
 from celeriac.scaling.decide import decide, fresh_history
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.plan import plan
-from celeriac.scaling.types import Demand, Doubt, Policy
+from celeriac.scaling.policy import Policy
+from celeriac.scaling.workload import Demand, Doubt
 from celeriac.workers.observer import Observer
 from tests.unit.builders.workers import KEY, pod
 

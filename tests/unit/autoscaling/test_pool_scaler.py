@@ -13,7 +13,7 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueReading
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import WorkerPool
-from celeriac.scaling.types import Fallback, Policy, TasksPerSlotTarget
+from celeriac.scaling.policy import Fallback, Policy, TasksPerSlotTarget
 from tests.unit.builders.pools import pool
 from tests.unit.builders.workers import KEY, pod, report
 

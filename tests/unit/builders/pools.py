@@ -3,7 +3,7 @@
 from typing import Any
 
 from celeriac.pool.model import BrokerSpec, WorkerPool
-from celeriac.scaling.types import Policy
+from celeriac.scaling.policy import Policy
 from tests.unit.builders.workers import KEY
 
 

@@ -15,7 +15,7 @@ from celeriac.brokers.readings import PoolReading, QueueSet
 from celeriac.cluster.errors import SecretKeyMissing, Unavailable
 from celeriac.connecting.broker_access import RETRY_SECONDS, SECRET_SECONDS, BrokerAccess
 from celeriac.pool.model import BrokerSpec, SecretKey, TlsSecrets, WorkerPool
-from celeriac.scaling.types import Policy
+from celeriac.scaling.policy import Policy
 
 pytestmark = pytest.mark.unit
 

@@ -17,7 +17,7 @@ from celeriac.pool.model import (
     WorkerPool,
 )
 from celeriac.pool.parse import parse_pool
-from celeriac.scaling.types import (
+from celeriac.scaling.policy import (
     DEFAULT_SCALE_DOWN,
     DEFAULT_SCALE_UP,
     Behavior,

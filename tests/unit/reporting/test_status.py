@@ -17,7 +17,8 @@ from celeriac.reporting.status_writer import Budget
 from celeriac.scaling.decide import decide, fresh_history
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.plan import plan
-from celeriac.scaling.types import Demand, Policy, Workload
+from celeriac.scaling.policy import Policy
+from celeriac.scaling.workload import Demand, Workload
 from celeriac.watching.store import KnownPool
 from celeriac.workers.observer import Observer
 from celeriac.workers.trouble import Trouble

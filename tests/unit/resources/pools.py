@@ -13,7 +13,7 @@ from celeriac.pool.model import (
     WorkerOptions,
     WorkerPool,
 )
-from celeriac.scaling.types import Policy
+from celeriac.scaling.policy import Policy
 
 AGENT = {"celeriac_agent.py": "import celery\n"}
 """The text of an agent, for manifests only."""

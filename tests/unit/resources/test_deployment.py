@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.pool.model import BrokerSpec, PodTemplate, PoolType, WorkerPool
 from celeriac.resources import build_deployment, selector
-from celeriac.scaling.types import Policy
+from celeriac.scaling.policy import Policy
 from tests.unit.resources.pools import BASELINE_TEMPLATE, POOLS, PREFORK, SOLO, TLS, TLS_BROKER
 
 pytestmark = pytest.mark.unit

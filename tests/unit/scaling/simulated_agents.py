@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from itertools import count, pairwise
 
 from celeriac.scaling.decide import decide, fresh_history, record_change
+from celeriac.scaling.decision import History
 from celeriac.scaling.learning import Learned, Sample, learn
 from celeriac.scaling.plan import plan
-from celeriac.scaling.types import MARKED_COST, RELEASED_COST, Demand, History, Pod, Policy, Workload
+from celeriac.scaling.policy import Policy
+from celeriac.scaling.workload import MARKED_COST, RELEASED_COST, Demand, Pod, Workload
 from tests.unit.scaling.simulated_pool import Task
 
 TICK = 0.5

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from celeriac.scaling.decide import decide, fresh_history, record_change
+from celeriac.scaling.decision import History
 from celeriac.scaling.plan import plan
-from celeriac.scaling.types import Demand, History, Policy, Workload
+from celeriac.scaling.policy import Policy
+from celeriac.scaling.workload import Demand, Workload
 
 
 @dataclass(frozen=True, order=True)

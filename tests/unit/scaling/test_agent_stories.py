@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from celeriac.api.reasons import Reason
-from celeriac.scaling.types import Policy, QueueWaitTarget, Target, TasksPerSlotTarget
+from celeriac.scaling.policy import Policy, QueueWaitTarget, Target, TasksPerSlotTarget
 from tests.unit.scaling.simulated_agents import TICK, AgentSimulation
 from tests.unit.scaling.simulated_pool import Task
 

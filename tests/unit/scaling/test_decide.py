@@ -6,17 +6,8 @@ import pytest
 
 from celeriac.api.reasons import Reason
 from celeriac.scaling.decide import decide, fresh_history
-from celeriac.scaling.types import (
-    Behavior,
-    Demand,
-    Doubt,
-    Fallback,
-    Mode,
-    Policy,
-    ScalingRules,
-    SelectPolicy,
-    TasksPerSlotTarget,
-)
+from celeriac.scaling.policy import Behavior, Fallback, Mode, Policy, ScalingRules, SelectPolicy, TasksPerSlotTarget
+from celeriac.scaling.workload import Demand, Doubt
 from tests.unit.scaling.virtual_time import DrivenPool, one_task_per_replica, percent, rules
 
 pytestmark = pytest.mark.unit

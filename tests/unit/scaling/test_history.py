@@ -4,8 +4,9 @@ import random
 
 import pytest
 
+from celeriac.scaling.decision import History
 from celeriac.scaling.history import WINDOW_STEPS, fresh_history, record_change, remember
-from celeriac.scaling.types import Behavior, History
+from celeriac.scaling.policy import Behavior
 from tests.unit.scaling.virtual_time import pods, rules
 
 pytestmark = pytest.mark.unit

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from celeriac.api.reasons import Reason
-from celeriac.scaling.types import SelectPolicy
+from celeriac.scaling.policy import SelectPolicy
 from tests.unit.scaling.virtual_time import DrivenPool, one_task_per_replica, percent, pods, rules
 
 pytestmark = pytest.mark.unit

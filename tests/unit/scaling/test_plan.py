@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from celeriac.api.reasons import Reason
+from celeriac.scaling.decision import Decision, Plan
 from celeriac.scaling.plan import plan
-from celeriac.scaling.types import Decision, Demand, Doubt, Mode, Plan, Policy, Workload
+from celeriac.scaling.policy import Mode, Policy
+from celeriac.scaling.workload import Demand, Doubt, Workload
 
 pytestmark = pytest.mark.unit
 

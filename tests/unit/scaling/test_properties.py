@@ -10,10 +10,8 @@ from celeriac.scaling.decide import decide, fresh_history
 from celeriac.scaling.eta import RESTING_MESSAGES
 from celeriac.scaling.history import WINDOW_STEPS
 from celeriac.scaling.plan import plan
-from celeriac.scaling.types import (
+from celeriac.scaling.policy import (
     Behavior,
-    Demand,
-    Doubt,
     Fallback,
     Mode,
     Policy,
@@ -23,8 +21,8 @@ from celeriac.scaling.types import (
     ScalingRules,
     SelectPolicy,
     TasksPerSlotTarget,
-    Workload,
 )
+from celeriac.scaling.workload import Demand, Doubt, Workload
 from tests.unit.scaling.virtual_time import DrivenPool
 
 pytestmark = pytest.mark.unit

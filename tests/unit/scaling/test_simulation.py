@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from celeriac.scaling.types import Policy, QueueWaitTarget, Target, TasksPerSlotTarget
+from celeriac.scaling.policy import Policy, QueueWaitTarget, Target, TasksPerSlotTarget
 from tests.unit.scaling.simulated_pool import Simulation, Task
 
 pytestmark = pytest.mark.unit

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
+from celeriac.scaling.policy import Policy, QueueWaitTarget, TasksPerSlotTarget
 from celeriac.scaling.target import replicas_needed
-from celeriac.scaling.types import Demand, Policy, QueueWaitTarget, TasksPerSlotTarget
+from celeriac.scaling.workload import Demand
 
 pytestmark = pytest.mark.unit
 

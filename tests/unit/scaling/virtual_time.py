@@ -3,12 +3,9 @@
 from dataclasses import dataclass, field
 
 from celeriac.scaling.decide import decide, record_change
-from celeriac.scaling.types import (
+from celeriac.scaling.decision import Decision, History
+from celeriac.scaling.policy import (
     Behavior,
-    Decision,
-    Demand,
-    Doubt,
-    History,
     Policy,
     PolicyType,
     RatePolicy,
@@ -16,6 +13,7 @@ from celeriac.scaling.types import (
     SelectPolicy,
     TasksPerSlotTarget,
 )
+from celeriac.scaling.workload import Demand, Doubt
 
 
 def pods(value: int, period_seconds: int) -> RatePolicy:

@@ -8,7 +8,7 @@ from celeriac.api.reasons import Reason
 from celeriac.brokers.agents import WorkerReport
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.model import PoolType
-from celeriac.scaling.types import MARKED_COST, RELEASED_COST
+from celeriac.scaling.workload import MARKED_COST, RELEASED_COST
 from celeriac.workers.observer import MISSING_SECONDS, SETTLE_SECONDS, STALE_SECONDS, Observer
 from celeriac.workers.trouble import trouble_of
 from celeriac.workers.worker import Workers

@@ -6,7 +6,7 @@ has said so, or has never taken anything; and it is stopped only when whoever Ku
 
 from dataclasses import dataclass
 
-from celeriac.scaling.types import MARKED_COST, RELEASED_COST, Pod, Workload
+from celeriac.scaling.workload import MARKED_COST, RELEASED_COST, Pod, Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ equal up to the cost are tied, and any of them may be the one.
 
 from collections.abc import Callable, Iterable
 
-from celeriac.scaling.types import Pod
+from celeriac.scaling.workload import Pod
 
 _PHASES = {"Pending": 0, "Unknown": 1}
 """podPhaseToOrdinal; Running is the last."""

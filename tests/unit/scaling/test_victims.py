@@ -8,19 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac.api.reasons import Reason
+from celeriac.scaling.decision import Decision, Plan
 from celeriac.scaling.plan import plan
-from celeriac.scaling.types import (
-    MARKED_COST,
-    RELEASED_COST,
-    Decision,
-    Demand,
-    Doubt,
-    Mode,
-    Plan,
-    Pod,
-    Policy,
-    Workload,
-)
+from celeriac.scaling.policy import Mode, Policy
+from celeriac.scaling.workload import MARKED_COST, RELEASED_COST, Demand, Doubt, Pod, Workload
 
 pytestmark = pytest.mark.unit
 
