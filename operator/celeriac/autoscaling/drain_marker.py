@@ -21,8 +21,6 @@ from celeriac.cluster.records import PodRecord
 from celeriac.pool.model import WorkerPool
 from celeriac.scaling.workload import MARKED_COST, RELEASED_COST
 
-Body = dict[str, Any]
-
 
 class PodPatcher(Protocol):
     """Changes annotations of one Pod (`celeriac.cluster.client.Api`)."""
@@ -81,7 +79,7 @@ class DrainMarker:
         self._api = api
         self._authority = authority
 
-    async def mark(self, pool: WorkerPool, link: AgentLink, marking: Marking) -> AsyncIterator[Body]:
+    async def mark(self, pool: WorkerPool, link: AgentLink, marking: Marking) -> AsyncIterator[dict[str, Any]]:
         """Carry out a marking; yields the body of each Pod that was changed, as soon as it is.
 
         Raises ApiError or BrokerDoubt where something failed half-way: later corrections put it right.
@@ -103,7 +101,7 @@ class DrainMarker:
         if told and self._authority.may_act:
             await link.mark(pool.broker.layout, pool.uid, told)
 
-    async def _annotate(self, pod: PodRecord, annotations: Mapping[str, str | None]) -> Body | None:
+    async def _annotate(self, pod: PodRecord, annotations: Mapping[str, str | None]) -> dict[str, Any] | None:
         """Change a Pod's annotations; None where the Pod is gone or somebody else leads."""
         if not self._authority.may_act:
             return None

@@ -17,7 +17,6 @@ MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "kubectl-celery"
 TIMEOUT_SECONDS = 15
 
-Body = dict[str, Any]
 
 # Without types in the library.
 _contexts: Any = config.list_kube_config_contexts
@@ -36,7 +35,7 @@ class Pools:
             raise click.ClickException(f"no cluster to ask: {error}: {cure}") from error
         self.namespace = namespace or self.namespace
 
-    def list(self, *, all_namespaces: bool) -> list[Body]:
+    def list(self, *, all_namespaces: bool) -> list[dict[str, Any]]:
         """All pools of the namespace, or of the cluster."""
         path = {"group": GROUP, "version": VERSION, "plural": PLURAL}
         if all_namespaces:
@@ -47,14 +46,14 @@ class Pools:
                     **path, namespace=self.namespace, _request_timeout=TIMEOUT_SECONDS
                 )
             )
-        pools: list[Body] = answer["items"]
+        pools: list[dict[str, Any]] = answer["items"]
         return pools
 
-    def get(self, name: str) -> Body:
+    def get(self, name: str) -> dict[str, Any]:
         """One pool."""
         return _ask(lambda: self._api.get_namespaced_custom_object(**self._path(name)))
 
-    def patch(self, name: str, spec: Body) -> Body:
+    def patch(self, name: str, spec: dict[str, Any]) -> dict[str, Any]:
         """Change fields of a pool's spec; None removes one (JSON merge patch). Returns the changed pool."""
         return _ask(
             lambda: self._api.patch_namespaced_custom_object(
@@ -90,9 +89,9 @@ def _connect(kubeconfig: str | None, context: str | None) -> tuple[Any, str]:
     return CustomObjectsApi(client), chosen["context"].get("namespace") or "default"
 
 
-def _ask(call: Callable[[], Any]) -> Body:
+def _ask(call: Callable[[], Any]) -> dict[str, Any]:
     try:
-        answer: Body = call()
+        answer: dict[str, Any] = call()
     except ApiException as error:
         raise click.ClickException(_message(error.status or 0, error.body)) from error
     except (HTTPError, OSError) as error:

@@ -4,19 +4,17 @@ They never change: another agent is another ConfigMap (`celeriac.resources.agent
 collector removes them all.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from celeriac.api.names import POOL_LABEL
+from celeriac.cluster.body import Body
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import NameTaken, NotFound
 from celeriac.cluster.ownership import check_owner
 from celeriac.cluster.paths import CONFIG_MAPS
 from celeriac.cluster.records import controller_of
-
-Body = Mapping[str, Any]
 
 KEPT: Final = 3
 """The youngest ones stay, used or not: as many as a pool's Deployment keeps ReplicaSets, two old ones and its own."""

@@ -51,7 +51,7 @@ _LEASES: Final = LEASES.plural
 _load_incluster_config: Final[Any] = load_incluster_config  # untyped
 _load_kube_config: Final[Any] = load_kube_config
 
-Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Payload = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 OnRequest = Callable[[str, str, int, float], None]
 """Called after each request with its verb, its resource (deployments, deployments/scale), the HTTP status (0: no
 answer) and the seconds it took."""
@@ -98,7 +98,7 @@ class Connection:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: Body | None = None,
+        body: Payload | None = None,
         content_type: str = JSON,
         timeout_seconds: float | None = None,
     ) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Connection:
         method: str,
         path: str,
         query: Sequence[tuple[str, str]],
-        body: Body | None,
+        body: Payload | None,
         content_type: str,
         timeout_seconds: float,
     ) -> tuple[int, bytes]:

@@ -8,16 +8,14 @@ Each step names the uid of the Deployment that it means, and none forces a value
 steps, the operator finds the half-made Deployment and goes on; nothing is ever reset or created by accident.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from celeriac.api.keys import PoolKey
+from celeriac.cluster.body import Body
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
 from celeriac.cluster.errors import NotFound
 from celeriac.cluster.ownership import check_owner
 from celeriac.cluster.paths import DEPLOYMENTS
-
-Body = Mapping[str, Any]
 
 
 async def ensure_deployment(api: Api, pool_uid: str, manifest: Body) -> dict[str, Any]:

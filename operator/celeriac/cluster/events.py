@@ -33,7 +33,6 @@ REFILL_SECONDS: Final = 300.0  # per further event; client-go's
 REMEMBERED: Final = 4096  # series, and buckets; client-go's
 IN_FLIGHT: Final = 100  # events being written; above it they are dropped
 
-Body = dict[str, Any]
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -110,7 +109,9 @@ class EventRecorder:
             for task in late:
                 task.cancel()
 
-    async def _tell(self, key: tuple[str, ...], series: _Series, regarding: dict[str, str], event: Body) -> None:
+    async def _tell(
+        self, key: tuple[str, ...], series: _Series, regarding: dict[str, str], event: dict[str, Any]
+    ) -> None:
         """Write one event; a failure is worth a line in the log."""
         try:
             await self._write(series, regarding, event)
@@ -122,7 +123,7 @@ class EventRecorder:
             if series.name is None:
                 self._series.pop(key, None)
 
-    async def _write(self, series: _Series, regarding: dict[str, str], event: Body) -> None:
+    async def _write(self, series: _Series, regarding: dict[str, str], event: dict[str, Any]) -> None:
         """Count one more in the object of the series; create it where it is new, or has expired on the server."""
         observed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         namespace = regarding["namespace"]
@@ -133,7 +134,7 @@ class EventRecorder:
                 return
             except NotFound:
                 series.name, series.count = None, 1
-        body: Body = {
+        body: dict[str, Any] = {
             "apiVersion": EVENTS.api_version,
             "kind": "Event",
             "metadata": {"name": f"{regarding['name'][:NAME_LENGTH]}.{secrets.token_hex(8)}", "namespace": namespace},

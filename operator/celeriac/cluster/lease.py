@@ -23,8 +23,6 @@ from celeriac.cluster.paths import LEASES
 
 log = logging.getLogger(__name__)
 
-Body = dict[str, Any]
-
 
 class Lease:
     """A coordination.k8s.io/v1 Lease that this process tries to hold.
@@ -60,8 +58,10 @@ class Lease:
         self.lost.set()
         self._renewed_at: float | None = None
         self._expiry: asyncio.TimerHandle | None = None
-        self._written: Body | None = None  # the object as our last write left it
-        self._observed: tuple[Body, float] | None = None  # another's record, and since when it has not changed
+        self._written: dict[str, Any] | None = None  # the object as our last write left it
+        self._observed: tuple[dict[str, Any], float] | None = (
+            None  # another's record, and since when it has not changed
+        )
         self._busy = asyncio.Lock()
         self._stopped = asyncio.Event()
 
@@ -120,7 +120,7 @@ class Lease:
         else:
             self._drop(f"held by {spec['holderIdentity']}")
 
-    def _may_take(self, spec: Body) -> bool:
+    def _may_take(self, spec: dict[str, Any]) -> bool:
         """Whether nobody else holds it: free, ours, or not renewed for its whole duration as we have seen it."""
         if spec.get("holderIdentity") in (None, "", self._identity):
             return True
@@ -143,7 +143,7 @@ class Lease:
             self._written = await self._api.create(LEASES, self._namespace, body)
             self._hold(sent)
 
-    async def _write(self, current: Body) -> None:
+    async def _write(self, current: dict[str, Any]) -> None:
         """Renew or take over, on condition that the record is still the one that we know (resourceVersion)."""
         sent, now, spec = self._clock(), _now(), _spec(current)
         changes = {"holderIdentity": self._identity, "leaseDurationSeconds": self._duration, "renewTime": now}
@@ -152,7 +152,7 @@ class Lease:
         self._written = await self._replace(current, **changes)
         self._hold(sent)
 
-    async def _replace(self, current: Body, **changes: Any) -> Body:
+    async def _replace(self, current: dict[str, Any], **changes: Any) -> dict[str, Any]:
         """Write the record; its resourceVersion is in the body."""
         body = {**current, "spec": {**_spec(current), **changes}}
         return await self._api.replace(LEASES, self._namespace, self._name, body)
@@ -185,7 +185,7 @@ class Lease:
             self.lost.set()
 
 
-def _spec(lease: Body) -> Body:
+def _spec(lease: dict[str, Any]) -> dict[str, Any]:
     """The record of a Lease; the API allows one that has none."""
     return lease.get("spec") or {}
 

@@ -1,14 +1,11 @@
 """Whose an object is that has the name of one of a pool's children."""
 
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from celeriac.api.names import GROUP, KIND
+from celeriac.cluster.body import Body
 from celeriac.cluster.errors import NameTaken, StillGoing
 from celeriac.cluster.records import controller_of
-
-Body = Mapping[str, Any]
 
 
 def check_owner(current: Body, manifest: Body, pool_uid: str) -> None:

@@ -3,14 +3,13 @@
 The reasons on the left are the kubelet's and the scheduler's (pkg/kubelet/images, pkg/kubelet/kuberuntime).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from celeriac.api.reasons import Reason
+from celeriac.cluster.body import Body
 from celeriac.cluster.text import MESSAGE_LENGTH, bounded
-
-Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ A Pod's body is 5 to 10 kB of JSON; its record some hundred bytes. Nothing behin
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.names import (
@@ -18,10 +17,9 @@ from celeriac.api.names import (
     POOL_LABEL,
     WORKER_CONTAINER,
 )
+from celeriac.cluster.body import Body
 from celeriac.cluster.problems import Problem, problem_of
 from celeriac.cluster.text import bounded
-
-Body = Mapping[str, Any]
 
 _KUBELET_EVICTIONS: Final = frozenset({"Evicted", "NodeShutdown", "Terminated", "Preempting"})
 """Reasons of a whole Pod's end that is the node's doing (pkg/kubelet/eviction, nodeshutdown, preemption)."""

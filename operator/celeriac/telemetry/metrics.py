@@ -6,13 +6,11 @@ Prometheus spells it. A Metrics object has a registry of its own and is passed a
 Unknown is never zero: a figure that could not be read has no series, so a graph shows a gap instead of a false nought.
 """
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
-from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Info
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -20,18 +18,10 @@ from prometheus_client.process_collector import ProcessCollector
 from celeriac import __version__
 from celeriac.api.keys import PoolKey
 from celeriac.brokers.readings import QueueReading
+from celeriac.telemetry.broker_label import broker_label
+from celeriac.telemetry.families import POOL, OperatorFamilies, PoolFamilies, WorkerFamilies
 
-POOL: Final = ("namespace", "pool")
-QUEUE: Final = (*POOL, "queue")
 CONDITION_STATUSES: Final = ("True", "False", "Unknown")
-UNREADABLE_BROKER: Final = "unreadable"
-
-# The tick is every 0.5 s, a status write may take the API server seconds: resolution where each of them lives.
-FAST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-SLOW_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-
-_NEXT_SERVER = re.compile(r";(?=[a-z+]+://)")
-_ENDPOINT = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\])?(?::\d+)?(?:/[\w./-]*)?")
 
 
 class Direction(StrEnum):
@@ -41,178 +31,14 @@ class Direction(StrEnum):
     DOWN = "down"
 
 
-def broker_label(url: str) -> str:
-    """The host, port and path of a broker URL: never its user, password or query.
-
-    Several Sentinels are joined by commas. Whatever cannot be told apart from a credential (an `@` behind the host, a
-    URL that does not parse) becomes "unreadable".
-    """
-    return ",".join(_endpoint(server) for server in _NEXT_SERVER.split(url))
-
-
-def _endpoint(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return UNREADABLE_BROKER
-    if not parts.scheme or "@" in parts.path + parts.query + parts.fragment:
-        return UNREADABLE_BROKER
-    endpoint = parts.netloc.rpartition("@")[2] + parts.path
-    return endpoint if endpoint and _ENDPOINT.fullmatch(endpoint) else UNREADABLE_BROKER
-
-
-class _PoolMetrics:
-    """What is known of every pool. `all` holds each metric that carries the labels of a pool."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, text: str, labels: tuple[str, ...] = POOL) -> Gauge:
-            return Gauge(f"celeriac_{name}", text, labels, registry=registry)
-
-        def counter(name: str, text: str, label: str) -> Counter:
-            return Counter(f"celeriac_{name}", text, (*POOL, label), registry=registry)
-
-        self.desired = gauge("pool_desired_replicas", "Replicas that the last decision asked for, in pods.")
-        self.replicas = gauge("pool_replicas", "Replicas of the pool's Deployment (spec.replicas), in pods.")
-        self.ready = gauge("pool_ready_replicas", "Pods of the pool that are Ready.")
-        self.running = gauge(
-            "pool_running_tasks",
-            "Tasks that the pool's workers hold and have not finished; absent while the broker cannot be read.",
-        )
-        self.slots = gauge("pool_slots", "Tasks that the pool's replicas can run at the same time.")
-        self.waiting = gauge(
-            "queue_waiting_tasks",
-            "Messages in the queue's lists, all priorities together; those whose ETA has not come are left out of a "
-            "short list. Pools that share a queue each report it: "
-            "take the maximum by queue, not the sum.",
-            QUEUE,
-        )
-        self.held = gauge(
-            "queue_held_tasks", "Messages of the queue that are due, at a worker and not acknowledged.", QUEUE
-        )
-        self.scheduled = gauge(
-            "queue_scheduled_tasks", "Messages of the queue that a worker keeps until their ETA comes.", QUEUE
-        )
-        self.dead = gauge(
-            "queue_dead_letters",
-            "Messages in the queue's dead-letter list: each was running too often in workers that died.",
-            QUEUE,
-        )
-        self.condition = gauge(
-            "pool_condition",
-            "The conditions of the CeleryWorkerPool: 1 for the status that each type has, 0 for the others.",
-            (*POOL, "type", "status"),
-        )
-        self.decisions = counter(
-            "pool_decisions_total", "Scaling decisions, one per tick and pool, by their reason.", "reason"
-        )
-        self.scaled = counter(
-            "pool_scaled_pods_total", "Pods that the operator added (up) or removed (down) through /scale.", "direction"
-        )
-        self.queue_figures = (self.waiting, self.held, self.scheduled, self.dead)
-        self.all = (
-            *(self.desired, self.replicas, self.ready, self.running, self.slots),
-            *(*self.queue_figures, self.condition, self.decisions, self.scaled),
-        )
-
-
-class _WorkerMetrics:
-    """What the reports of a pool's workers tell. `figures` are known by the names that `Metrics.workers` takes."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"celeriac_pool_{name}", text, POOL, registry=registry)
-
-        self.figures = {
-            "reserved": gauge(
-                "reserved_tasks", "Due messages that the pool's workers have received and not started (prefetched)."
-            ),
-            "agent_errors": gauge(
-                "agent_errors", "What the agents in the pool's workers could not do since the start of each, in tries."
-            ),
-            "draining": gauge("draining_pods", "Pods that take no new task and go when theirs have ended."),
-            "runtime_seconds": gauge(
-                "task_runtime_seconds", "Mean time that a task occupies a slot; absent until known."
-            ),
-            "arrival_rate": gauge("arrival_rate", "Tasks that arrive per second, 30 s moving average."),
-            "departure_rate": gauge("departure_rate", "Tasks that end per second, 30 s moving average."),
-            "cold_start_seconds": gauge(
-                "cold_start_seconds", "Mean time from the first sight of a Pod until its worker consumes, last 10 Pods."
-            ),
-            "oldest_seconds": gauge("oldest_task_seconds", "How long the oldest waiting message has waited."),
-        }
-        self.restored = Counter(
-            "celeriac_pool_restored_messages_total",
-            "Messages of workers that ended which were put back in their queues (queue), or made dead letters (dead).",
-            (*POOL, "to"),
-            registry=registry,
-        )
-        self.all = (*self.figures.values(), self.restored)
-
-
-class _OperatorMetrics:
-    """What the operator knows of itself."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, text: str, labels: tuple[str, ...]) -> Counter:
-            return Counter(f"celeriac_{name}", text, labels, registry=registry)
-
-        def histogram(name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()) -> Histogram:
-            return Histogram(f"celeriac_{name}", text, labels, buckets=buckets, registry=registry)
-
-        self.tick = histogram(
-            "tick_duration_seconds", "Time of one autoscaling tick over all pools, in seconds.", FAST_BUCKETS
-        )
-        self.broker_read = histogram(
-            "broker_read_duration_seconds",
-            "Time of one bulk reading of a broker, failed ones included, in seconds.",
-            FAST_BUCKETS,
-            ("broker",),
-        )
-        self.broker_failures = counter(
-            "broker_read_failures_total",
-            "Readings that could not be trusted, by the reason that condition BrokerReachable gives.",
-            ("broker", "reason"),
-        )
-        self.api_requests = counter(
-            "api_requests_total",
-            "Requests to the Kubernetes API by HTTP status; code 0: no answer came.",
-            ("verb", "resource", "code"),
-        )
-        self.api_duration = histogram(
-            "api_request_duration_seconds",
-            "Time until the Kubernetes API answered, in seconds.",
-            SLOW_BUCKETS,
-            ("verb", "resource"),
-        )
-        self.reconcile = histogram(
-            "reconcile_duration_seconds",
-            "Time to bring one pool's children in line with it, in seconds, by outcome.",
-            SLOW_BUCKETS,
-            ("outcome",),
-        )
-        self.watch_failures = counter(
-            "watch_failures_total", "Watches and lists of the API server that failed and were begun anew.", ("part",)
-        )
-        self.unreadable = Gauge(
-            "celeriac_unreadable_objects",
-            "Objects that the operator cannot read, for a fault of its own: see its log.",
-            ("kind",),
-            registry=registry,
-        )
-        self.leader = Gauge("celeriac_leader", "1 while this replica holds the Lease and acts.", registry=registry)
-        self.workqueue = Gauge(
-            "celeriac_workqueue_depth", "Pools that wait to be reconciled by this replica.", registry=registry
-        )
-
-
 class Metrics:
     """The operator's metrics. Every method is cheap, safe to call from any thread, and never raises."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._pools = _PoolMetrics(self.registry)
-        self._workers = _WorkerMetrics(self.registry)
-        self._operator = _OperatorMetrics(self.registry)
+        self._pools = PoolFamilies(self.registry)
+        self._workers = WorkerFamilies(self.registry)
+        self._operator = OperatorFamilies(self.registry)
         self._queues: dict[PoolKey, frozenset[str]] = {}
         build = Info("celeriac_build", "The version of the operator that runs.", registry=self.registry)
         build.info({"version": __version__})
@@ -255,7 +81,7 @@ class Metrics:
         self.workers(key, {})
 
     def workers(self, key: PoolKey, figures: Mapping[str, float | None]) -> None:
-        """Say what the reports of the pool's workers tell, by the names of `_WorkerMetrics.figures`.
+        """Say what the reports of the pool's workers tell, by the names of `WorkerFamilies.figures`.
 
         What is None or not given has no series.
         """

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from celeriac.cluster.body import Body
 
 R = TypeVar("R")
-Body = Mapping[str, Any]
-
 log = logging.getLogger(__name__)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import kopf
 
 from celeriac.api.names import GROUP, PLURAL, POOL_LABEL, VERSION
-from celeriac.watching.edge import Body
+from celeriac.cluster.body import Body
 from celeriac.watching.store import Store
 
 

@@ -8,10 +8,11 @@ from typing import Generic, TypeVar
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.names import API_VERSION, KIND
+from celeriac.cluster.body import Body
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.pool.parse import parse_pool
-from celeriac.watching.edge import Body, Edge
+from celeriac.watching.edge import Edge
 
 I = TypeVar("I", bound=Hashable)  # noqa: E741 - an identity
 R = TypeVar("R")

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 from celeriac.api.names import POOL_LABEL
+from celeriac.cluster.body import Body
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import Forbidden, NotFound
 from celeriac.settings import Settings
 from celeriac.telemetry.metrics import Metrics
-from celeriac.watching.edge import Body
 from celeriac.watching.kopf_events import deliver_events
 from celeriac.watching.setbacks import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Setbacks
 from celeriac.watching.store import Store

@@ -4,7 +4,8 @@ from prometheus_client.exposition import generate_latest
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.brokers.readings import QueueReading
-from celeriac.telemetry.metrics import UNREADABLE_BROKER, Direction, Metrics, broker_label
+from celeriac.telemetry.broker_label import UNREADABLE_BROKER, broker_label
+from celeriac.telemetry.metrics import Direction, Metrics
 
 pytestmark = pytest.mark.unit
 

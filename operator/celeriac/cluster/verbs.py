@@ -1,0 +1,161 @@
+"""The verbs of the Kubernetes API, for any kind, in Kubernetes' own dicts."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Final, Self
+
+from celeriac.cluster.connection import APPLY_PATCH, MERGE_PATCH, Connection, OnRequest
+from celeriac.cluster.errors import ApiError, Conflict, Invalid, Unavailable
+from celeriac.cluster.paths import Resource
+
+REQUEST_TIMEOUT_SECONDS: Final = 4.0
+"""Less than the Lease's duration (15 s) minus its renew deadline (10 s): what a holder sent before it lost its Lease
+has ended before the next one holds it."""
+
+_WRONG_TYPE: Final = "failed to create typed patch object"
+_LIST_TIMEOUT_SECONDS: Final = 30.0
+_PAGE_SIZE: Final = 500  # objects; client-go's own default for paged lists
+
+
+class Verbs:
+    """The verbs of one Kubernetes API server. Every method raises ApiError, and nothing else of the network."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    @classmethod
+    async def connect(
+        cls,
+        kubeconfig: str | None = None,
+        *,
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+        on_request: OnRequest | None = None,
+    ) -> Self:
+        """Read the credentials: of `kubeconfig`, else of $KUBECONFIG, else of the Pod's service account."""
+        connection = Connection(kubeconfig, timeout_seconds, on_request)
+        await connection.open()
+        return cls(connection)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.connection.close()
+
+    async def read(self, resource: Resource, namespace: str | None, name: str, subresource: str = "") -> dict[str, Any]:
+        """One object, or a subresource of it; namespace None for a kind that has none."""
+        return await self.connection.request(
+            "get", label(resource, subresource), resource.path(namespace, name, subresource)
+        )
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object; Conflict where it exists."""
+        return await self.connection.request("create", resource.plural, resource.path(namespace), body=body)
+
+    async def replace(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace an object; Conflict where `body` carries a resourceVersion that is not the current one."""
+        return await self.connection.request("update", resource.plural, resource.path(namespace, name), body=body)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        """Delete this very object; Conflict where another has taken its name, NotFound where there is none."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        await self.connection.request("delete", resource.plural, resource.path(namespace, name), body=options)
+
+    async def merge_patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        manager: str,
+        subresource: str = "",
+    ) -> dict[str, Any]:
+        """JSON merge patch (RFC 7386) of an object or a subresource."""
+        return await self.connection.request(
+            "patch",
+            label(resource, subresource),
+            resource.path(namespace, name, subresource),
+            query={"fieldManager": manager},
+            body=body,
+            content_type=MERGE_PATCH,
+        )
+
+    async def apply(
+        self, resource: Resource, manifest: Mapping[str, Any], *, manager: str, force: bool = True
+    ) -> dict[str, Any]:
+        """Server-side apply. With metadata.uid in the manifest it is a Conflict where that very object is gone.
+
+        The API server says so in two ways: a 409 where nothing of the name exists, a 422 on metadata.uid where
+        another object has taken the name; both are one thing to the caller.
+        """
+        metadata = manifest["metadata"]
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        try:
+            return await self.connection.request(
+                "apply",
+                resource.plural,
+                resource.path(metadata["namespace"], metadata["name"]),
+                query=query,
+                body=manifest,
+                content_type=APPLY_PATCH,
+            )
+        except Invalid as error:
+            raise conflict_if_replaced(error) from error
+        except Unavailable as error:
+            # The API server calls a field of the wrong type or name its own internal error (seen on 1.34).
+            if _WRONG_TYPE in error.message:
+                raise Invalid(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", error.message) from error
+            raise
+
+    async def list_all(
+        self, resource: Resource, namespace: str | None, label_selector: str = "", *, page_size: int = _PAGE_SIZE
+    ) -> list[dict[str, Any]]:
+        """All objects of a kind, read in pages.
+
+        A page token expires with etcd's compaction (410 Gone, after minutes); the list is then read whole, as
+        client-go does.
+        """
+        query = {"limit": str(page_size)}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        items: list[dict[str, Any]] = []
+        while True:
+            try:
+                page = await self.connection.request(
+                    "list",
+                    resource.plural,
+                    resource.path(namespace),
+                    query=query,
+                    timeout_seconds=_LIST_TIMEOUT_SECONDS,
+                )
+            except ApiError as error:
+                if error.status != HTTPStatus.GONE or "continue" not in query:
+                    raise
+                items.clear()
+                del query["continue"], query["limit"]
+                continue
+            items += page["items"]
+            token = page["metadata"].get("continue")
+            if not token:
+                return items
+            query["continue"] = token
+
+
+def label(resource: Resource, subresource: str) -> str:
+    """How metrics and errors name a resource: deployments, deployments/scale."""
+    return f"{resource.plural}/{subresource}" if subresource else resource.plural
+
+
+def conflict_if_replaced(error: Invalid) -> ApiError:
+    """A Conflict where the API server complains of the uid: another object has taken the name; else the error."""
+    if "metadata.uid" not in error.fields:
+        return error
+    return Conflict(HTTPStatus.CONFLICT, "Conflict", error.message)
