@@ -21,7 +21,7 @@ PIPE_COLUMNS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class Registered:
     """One registered process, how many messages it holds, and whether it reported while it was watched."""
 
     process: Process
@@ -90,7 +90,7 @@ async def evacuate(salvage: Salvage, key_prefix: str, watch: float, yes: bool, e
     await _give_back(salvage, chosen)
 
 
-async def _watch(salvage: Salvage, registry: str, seconds: float) -> list[Worker]:
+async def _watch(salvage: Salvage, registry: str, seconds: float) -> list[Registered]:
     """All registered workers, by two looks that lie `seconds` apart; one that has registered in between lives."""
     before = {process.process: process.reported for process in await salvage.processes([registry])}
     if not before:
@@ -100,13 +100,13 @@ async def _watch(salvage: Salvage, registry: str, seconds: float) -> list[Worker
     processes = await salvage.processes([registry])
     holds = await salvage.held(processes)
     workers = [
-        Worker(process, count, lives=process.process not in before or process.reported != before[process.process])
+        Registered(process, count, lives=process.process not in before or process.reported != before[process.process])
         for process, count in zip(processes, holds, strict=True)
     ]
     return sorted(workers, key=lambda worker: worker.name)
 
 
-def _print(workers: Sequence[Worker], seconds: float) -> None:
+def _print(workers: Sequence[Registered], seconds: float) -> None:
     table = Table("POOL", "WORKER", "STARTED", "HOLDS", "LAST REPORT", box=box.SIMPLE)
     for worker in workers:
         if worker.lives:
@@ -127,7 +127,7 @@ def _print(workers: Sequence[Worker], seconds: float) -> None:
     console.print(table)
 
 
-async def _give_back(salvage: Salvage, workers: Sequence[Worker]) -> None:
+async def _give_back(salvage: Salvage, workers: Sequence[Registered]) -> None:
     total = Restored()
     for number, worker in enumerate(workers, 1):
         done = await salvage.restore(worker.process, died=False)
