@@ -9,7 +9,6 @@ from typing import Any
 
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
-from celeriac.api.notices import Notice
 from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.tick import Autoscaler
 from celeriac.brokers.connect import connect
@@ -19,9 +18,13 @@ from celeriac.cluster.events import EventRecorder
 from celeriac.cluster.lease import Lease
 from celeriac.connecting.broker_access import BrokerAccess
 from celeriac.reconciling.agent_files import read_agent
+from celeriac.reconciling.applied import AppliedBook
+from celeriac.reconciling.applier import Applier
 from celeriac.reconciling.reconciler import Reconciler
 from celeriac.recovery.reaper import Reaper
-from celeriac.reporting.status_writer import Budget, Reporter
+from celeriac.reporting.status_book import Budget, StatusBook
+from celeriac.reporting.status_writer import StatusWriter
+from celeriac.reporting.teller import EventTeller
 from celeriac.settings import Settings
 from celeriac.telemetry.http import serve
 from celeriac.telemetry.metrics import Metrics
@@ -57,36 +60,21 @@ class Operator:
         )
         api.connection.fence = self.lease.is_holder
         self.events = EventRecorder(api, settings.identity)
-        self.reporter = Reporter(
-            api=api,
-            events=self.events,
-            metrics=self.metrics,
-            budget=Budget(settings.status_writes_per_second),
-            status_seconds=settings.status_seconds,
-            again=self.queue.add_after,
+        self.teller = EventTeller(self.events, self.store)
+        self.statuses = StatusWriter(
+            api, metrics, self.teller, StatusBook(Budget(settings.status_writes_per_second), settings.status_seconds)
         )
         self.actuator = Actuator(
             api=api,
             store=self.store,
             metrics=metrics,
             authority=self.authority,
-            changed=self.queue.add,
-            tell=self._tell,
+            queue=self.queue,
+            teller=self.teller,
         )
         self.reaper = self._make_reaper()
         self.autoscaler = self._make_autoscaler()
-        self.reconciler = Reconciler(
-            api=api,
-            agent=read_agent(),
-            store=self.store,
-            access=self.access,
-            autoscaling=self.autoscaler,
-            scale_refusal=self.actuator.refusals.message,
-            reporter=self.reporter,
-            queue=self.queue,
-            metrics=self.metrics,
-            authority=self.authority,
-        )
+        self.reconciler = self._make_reconciler()
 
     def _make_reaper(self) -> Reaper:
         watched = self.settings.watch_namespaces
@@ -98,7 +86,7 @@ class Operator:
             authority=self.authority,
             custody=self.custody,
             serves=lambda namespace: not watched or namespace in watched,
-            tell=self._tell,
+            tell=self.teller.tell,
         )
 
     def _make_autoscaler(self) -> Autoscaler:
@@ -109,8 +97,24 @@ class Operator:
             custody=self.custody,
             metrics=self.metrics,
             authority=self.authority,
-            changed=self.queue.add,
-            tell=self._tell,
+            queue=self.queue,
+            teller=self.teller,
+        )
+
+    def _make_reconciler(self) -> Reconciler:
+        applied = AppliedBook()
+        return Reconciler(
+            api=self.api,
+            store=self.store,
+            access=self.access,
+            autoscaler=self.autoscaler,
+            refusals=self.actuator.refusals,
+            applier=Applier(self.api, read_agent(), self.store, applied),
+            applied=applied,
+            statuses=self.statuses,
+            queue=self.queue,
+            metrics=self.metrics,
+            authority=self.authority,
         )
 
     async def run(self) -> None:
@@ -167,11 +171,6 @@ class Operator:
         except TimeoutError:
             log.warning("writes still under way after %.0f s are given up", FLUSH_SECONDS)
 
-    def _tell(self, notice: Notice) -> None:
-        known = self.store.pools.get(notice.pool)
-        if known is not None:
-            self.reporter.tell(known, notice)
-
     def _failed(self, key: PoolKey, error: Exception) -> None:
         if isinstance(error, ApiError):
             log.warning("pool %s: %s; it will be tried again", key, error)
@@ -192,7 +191,7 @@ class Operator:
     def _lead(self, leads: bool) -> None:
         log.info("this replica %s", "leads" if leads else "does not lead")
         self.metrics.leader(leads)
-        self.reporter.forget_all()
+        self.statuses.book.forget_all()
         for known in self.store.pools.values():
             self.queue.add(known.key)
 

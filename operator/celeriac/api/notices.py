@@ -1,10 +1,12 @@
 """What is to be told about a pool, as a value: rooms return it, one teller makes an event of it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
+
+EventType = Literal["Normal", "Warning"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +19,15 @@ class Notice:
     """
 
     pool: PoolKey
-    type: Literal["Normal", "Warning"]
+    type: EventType
     reason: Reason
     message: str
     series: str
     action: str = "Restore"
+
+
+class Teller(Protocol):
+    """Makes events of notices (`celeriac.reporting.teller`)."""
+
+    def tell(self, notice: Notice) -> None:
+        """Tell it. Returns at once, and never raises."""

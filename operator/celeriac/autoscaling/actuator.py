@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
-from celeriac.api.notices import Notice
+from celeriac.api.notices import Notice, Teller
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.drain_marker import DrainMarker, Marking
 from celeriac.autoscaling.pool_scaler import PoolScaler, Step
@@ -19,6 +19,7 @@ from celeriac.cluster.errors import ApiError
 from celeriac.pool.model import WorkerPool
 from celeriac.telemetry.metrics import Direction, Metrics
 from celeriac.watching.store import KnownPool, Store
+from celeriac.watching.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +37,16 @@ class Actuator:
         store: Store,
         metrics: Metrics,
         authority: Authority,
-        changed: Callable[[PoolKey], None],
-        tell: Callable[[Notice], None],
+        queue: WorkQueue[PoolKey],
+        teller: Teller,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = ScaleWriter(api, authority)
         self._marker = DrainMarker(api, authority)
         self._store = store
         self._metrics = metrics
-        self._changed = changed
-        self._tell = tell
+        self._queue = queue
+        self._teller = teller
         self._clock = clock
         self.refusals = Refusals()
         self._scaling: dict[PoolKey, asyncio.Task[None]] = {}
@@ -63,7 +64,7 @@ class Actuator:
         if change is not None:
             self._scale(known, change, scaler)
         elif step.outcome is not None and self.refusals.forget(key):
-            self._changed(key)
+            self._queue.add(key)
         if link is not None and step.marking and key not in self._removing:
             self._mark(pool, link, step.marking)
 
@@ -106,17 +107,17 @@ class Actuator:
         log.info("pool %s: scaled from %d to %d: %s", key, change.before, change.after, change.message)
         if self._store.pools.get(key) is not None:
             self._metrics.scale(key, Direction.UP if up else Direction.DOWN, abs(change.pods))
-        self._changed(key)
+        self._queue.add(key)
         reason = Reason.SCALED_UP if up else Reason.SCALED_DOWN
         # Each pair of counts is a series of its own: `kubectl describe` then shows the way that the pool has gone.
         series = f"{change.before}-{change.after}"
-        self._tell(Notice(key, "Normal", reason, change.message, series, action="Scale"))
+        self._teller.tell(Notice(key, "Normal", reason, change.message, series, action="Scale"))
 
     def _refused(self, key: PoolKey, change: Change, written: Written) -> None:
         message = written.refusal or ""
         if self.refusals.note(key, message, self._clock()):
             log.warning("pool %s: could not be scaled to %d: %s", key, change.after, message)
-            self._changed(key)
+            self._queue.add(key)
 
     def _mark(self, pool: WorkerPool, link: AgentLink, marking: Marking) -> None:
         if pool.key in self._marking or self._clock() < self._mark_again_at.get(pool.key, 0.0):

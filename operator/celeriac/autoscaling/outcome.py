@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.scaling.decision import Decision, Plan
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.workload import Demand, Doubt
@@ -44,6 +45,14 @@ class Outcome:
     def held(self) -> bool:
         """Whether the decision is not acted upon, for a reason of the plan's."""
         return self.plan.replicas is None and self.decision.replicas != self.demand.current_replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the tick knows of a pool: the outcome, None without a Deployment; and why its broker cannot be read."""
+
+    outcome: Outcome | None = None
+    doubt: BrokerDoubt | None = None
 
 
 def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:

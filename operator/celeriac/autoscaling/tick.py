@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
-from celeriac.api.notices import Notice
+from celeriac.api.notices import Teller
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.demand import queues_of
-from celeriac.autoscaling.outcome import Outcome, figures
+from celeriac.autoscaling.outcome import Outcome, Outlook, figures
 from celeriac.autoscaling.pool_scaler import PoolScaler, Seed, Sight
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
@@ -28,6 +28,7 @@ from celeriac.pool.model import WorkerPool
 from celeriac.scaling.workload import Demand
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import KnownPool, Store
+from celeriac.watching.workqueue import WorkQueue
 from celeriac.workers.custody import Custody
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ class Autoscaler:
         custody: Custody,
         metrics: Metrics,
         authority: Authority,
-        changed: Callable[[PoolKey], None],
-        tell: Callable[[Notice], None],
+        queue: WorkQueue[PoolKey],
+        teller: Teller,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -57,27 +58,18 @@ class Autoscaler:
         self._custody = custody
         self._metrics = metrics
         self._authority = authority
-        self._changed = changed
-        self._tell = tell
+        self._queue = queue
+        self._teller = teller
         self._clock = clock
         self._scalers: dict[PoolKey, PoolScaler] = {}
         self._reading: dict[BrokerAddress, asyncio.Task[None]] = {}
         self._stopped = False
         self.last_tick = clock()
 
-    def has_read(self, known: KnownPool) -> bool:
-        """Whether this very pool's broker has been tried: only then is there anything to be told of it."""
-        return self._scaler(known) is not None
-
-    def outcome(self, known: KnownPool) -> Outcome | None:
-        """What the last tick found and decided for a pool."""
+    def outlook(self, known: KnownPool) -> Outlook | None:
+        """What the last tick found and decided; None until this very pool's broker has been tried."""
         scaler = self._scaler(known)
-        return scaler.outcome if scaler else None
-
-    def doubt(self, known: KnownPool) -> BrokerDoubt | None:
-        """Why the pool's broker cannot be read, if so."""
-        scaler = self._scaler(known)
-        return scaler.doubt if scaler else None
+        return Outlook(scaler.outcome, scaler.doubt) if scaler else None
 
     async def run(self, seconds: float) -> None:
         """Tick for ever, every `seconds`; a tick that takes longer is followed at once by the next."""
@@ -127,7 +119,7 @@ class Autoscaler:
             del self._scalers[key]
             self._actuator.forget(key)
             self._metrics.forget(key)
-            self._changed(key)
+            self._queue.add(key)
 
     def _by_broker(self, pools: Mapping[PoolKey, WorkerPool]) -> dict[BrokerAddress, list[WorkerPool]]:
         """The pools of each broker; for those that have none, a step is taken at once."""
@@ -180,16 +172,16 @@ class Autoscaler:
         if scaler is None:
             seed = Seed.of(known.status, datetime.now(UTC))
             scaler = self._scalers[pool.key] = PoolScaler(pool.key, pool.uid, seed, now)
-            self._changed(pool.key)
+            self._queue.add(pool.key)
         deployment = self._store.deployments.get(pool.key)
         pods = self._store.pods(pool.key)
         step = scaler.step(Sight(pool, reading, deployment, pods, pool.uid in self._custody.unresolved), now)
         for notice in step.notices:
-            self._tell(notice)
+            self._teller.tell(notice)
         if step.outcome is not None and deployment is not None:
             self._measure(pool, deployment, reading, step.outcome)
         if step.is_news:
-            self._changed(pool.key)
+            self._queue.add(pool.key)
         self._actuator.carry_out(known, pool, step, scaler, broker.agents if broker is not None else None)
 
     def _measure(

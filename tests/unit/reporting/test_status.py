@@ -12,8 +12,8 @@ from celeriac.autoscaling.outcome import Outcome, urgent_outcome
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.problems import Problem
 from celeriac.cluster.records import DeploymentRecord, PodRecord
-from celeriac.reporting.status import View, build_status, conditions, noteworthy, urgent
-from celeriac.reporting.status_writer import Budget
+from celeriac.reporting.conditions import View, conditions
+from celeriac.reporting.status import build_status, noteworthy, urgent
 from celeriac.scaling.decide import decide, fresh_history
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.plan import plan
@@ -149,16 +149,6 @@ def test_a_reason_that_swings_with_every_tick_is_worth_noting_but_not_urgent() -
     swung = status | {"decision": status["decision"] | {"reason": Reason.STABILIZED}}
     assert urgent(swung) == urgent(status)
     assert noteworthy(swung) != noteworthy(status)
-
-
-def test_the_budget_of_writes_lets_a_burst_through_and_gives_each_further_one_its_own_slot() -> None:
-    now = 0.0
-    budget = Budget(10, lambda: now)
-    assert [budget.reserve() for _ in range(10)] == [0.0] * 10
-    assert [budget.reserve() for _ in range(3)] == pytest.approx([0.1, 0.2, 0.3])
-    now = 100.0
-    assert [budget.reserve() for _ in range(10)] == [100.0] * 10
-    assert budget.reserve() == pytest.approx(100.1)
 
 
 def test_a_dry_run_is_not_active_and_a_refused_scale_says_who_refused_it() -> None:

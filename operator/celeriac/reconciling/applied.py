@@ -1,0 +1,118 @@
+"""What was applied of each pool, and what is to be done next; in virtual time, it asks and writes nothing itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from celeriac.api.keys import PoolKey
+from celeriac.cluster.records import DeploymentRecord, PodRecord
+from celeriac.pool.model import WorkerPool
+from celeriac.reporting.conditions import Condition
+
+REFUSED_RETRY_SECONDS: Final = 15.0
+"""A refused Deployment is offered again after this long: a quota or a policy may have been mended meanwhile."""
+STILL_GOING_SECONDS: Final = 2.0
+"""A pool that was deleted and made anew waits for the garbage collector, looking this often."""
+AGENT_SECONDS: Final = 5.0
+"""While a Pod waits to be started, its agent's ConfigMap is looked for this often: somebody may have deleted it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """All that a Deployment's manifest is made from: the same source gives the same manifest."""
+
+    uid: str
+    generation: int
+    url_has_query: bool
+
+    @classmethod
+    def of(cls, pool: WorkerPool, *, url_has_query: bool) -> "Source":
+        """What a pool's manifest is made from now."""
+        return cls(pool.uid, pool.generation, url_has_query)
+
+
+class Task(Enum):
+    """What is to be done of a pool's children.
+
+    NOTHING     all is as it was applied
+    HOLD        what was refused is not offered again yet
+    LOOK        a Pod waits: the ConfigMap that it mounts may be gone
+    APPLY       the children are not what they should be
+    CREATE      there is no Deployment: the pool may be gone, too
+    """
+
+    NOTHING = auto()
+    HOLD = auto()
+    LOOK = auto()
+    APPLY = auto()
+    CREATE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The task, why the children were refused (as long as that stands), and after how many seconds to look again."""
+
+    task: Task
+    refusal: Condition | None = None
+    again_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """What was applied last.
+
+    result    fingerprint of what the API server made of it: while it stands, there is nothing to write
+    refusal   why it was refused instead
+    retry_at  when to offer the same again after a refusal
+    """
+
+    source: Source
+    result: str | None = None
+    refusal: Condition | None = None
+    retry_at: float = 0.0
+
+
+class AppliedBook:
+    """Remembers of each pool what was applied. `now` is in monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._applied: dict[PoolKey, _Applied] = {}
+        self._look_at: dict[PoolKey, float] = {}
+
+    def forget(self, key: PoolKey) -> None:
+        """Forget a pool that is gone."""
+        self._applied.pop(key, None)
+        self._look_at.pop(key, None)
+
+    def work(
+        self, pool: WorkerPool, source: Source, live: DeploymentRecord | None, pods: Sequence[PodRecord], now: float
+    ) -> Work:
+        """What is to be done; `live` is the pool's own Deployment, as it is now."""
+        applied = self._applied.get(pool.key)
+        if applied is not None and applied.source == source:
+            if live is not None and applied.result == live.fingerprint:
+                return self._agent_of(pool, pods, now)
+            if applied.refusal is not None and now < applied.retry_at:
+                return Work(Task.HOLD, applied.refusal, applied.retry_at - now)
+        return Work(Task.APPLY if live is not None else Task.CREATE)
+
+    def applied(self, key: PoolKey, source: Source, fingerprint: str) -> None:
+        """Take over what the API server made of the manifest."""
+        self._applied[key] = _Applied(source, result=fingerprint)
+
+    def refused(self, key: PoolKey, source: Source, refusal: Condition, now: float) -> Work:
+        """Take over that it was refused."""
+        self._applied[key] = _Applied(source, refusal=refusal, retry_at=now + REFUSED_RETRY_SECONDS)
+        return Work(Task.HOLD, refusal, REFUSED_RETRY_SECONDS)
+
+    def _agent_of(self, pool: WorkerPool, pods: Sequence[PodRecord], now: float) -> Work:
+        """A Pod without the ConfigMap that it mounts would wait for ever."""
+        waiting = any(pod.phase == "Pending" and not pod.terminating for pod in pods)
+        if not pool.agent or not waiting:
+            return Work(Task.NOTHING)
+        look_at = self._look_at.get(pool.key, 0.0)
+        if now < look_at:
+            return Work(Task.NOTHING, again_seconds=look_at - now)
+        self._look_at[pool.key] = now + AGENT_SECONDS
+        return Work(Task.LOOK, again_seconds=AGENT_SECONDS)

@@ -1,0 +1,190 @@
+"""When a status is written and what of it becomes an event, in virtual time."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from celeriac.api.keys import PoolKey
+from celeriac.api.notices import Notice
+from celeriac.api.reasons import Reason
+from celeriac.autoscaling.outcome import Outcome
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.cluster.records import DeploymentRecord
+from celeriac.reporting.conditions import View
+from celeriac.reporting.status import Status
+from celeriac.reporting.status_book import Budget, StatusBook
+from celeriac.scaling.decide import decide, fresh_history
+from celeriac.scaling.plan import plan
+from celeriac.scaling.policy import Policy
+from celeriac.scaling.workload import Demand, Workload
+from celeriac.watching.store import KnownPool
+
+pytestmark = pytest.mark.unit
+
+STATUS_SECONDS = 60.0
+AWAY = BrokerDoubt(Reason.BROKER_CONNECTION_FAILED, "Redis at redis:6379 cannot be reached")
+SLOW = BrokerDoubt(Reason.BROKER_TIMEOUT, "Redis at redis:6379 did not answer in time")
+
+
+def known(name: str = "ml", uid: str = "1", status: Status | None = None) -> KnownPool:
+    metadata = {"namespace": "team", "name": name, "uid": uid, "generation": 3}
+    spec = {"image": "app:1", "app": "app", "broker": {"url": "redis://redis:6379/0"}}
+    return KnownPool.from_body({"metadata": metadata, "spec": spec, "status": status or {}})
+
+
+def view(pool: KnownPool | None = None, *, waiting: int = 0, ready: int = 2, **more: Any) -> View:
+    pool = pool or known()
+    policy = Policy(slots=1, min_replicas=5)
+    demand = Demand(waiting=waiting, running=0, current_replicas=2)
+    decision = decide(policy, demand, fresh_history(2, 0.0), 1.0)
+    outcome = Outcome(demand, decision, plan(policy, decision, demand, Workload(2)))
+    deployment = DeploymentRecord(pool.key, "d", 1, 1, 2, 2, ready, 2, controller_uid=pool.uid)
+    return View(**{"known": pool, "deployment": deployment, "outcome": outcome, **more})
+
+
+class Hours:
+    """A book, a clock, and everything that was written and told."""
+
+    def __init__(self, per_second: float = 10.0) -> None:
+        self.book = StatusBook(Budget(per_second), STATUS_SECONDS)
+        self.now = 500.0
+        self.written: list[tuple[float, PoolKey]] = []
+        self.told: list[Notice] = []
+
+    def look(self, seen: View) -> float:
+        """One look, written if the book says so; the seconds after which to look again."""
+        moment = datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=self.now)
+        step = self.book.step(seen, moment, self.now)
+        if step.write:
+            self.written.append((self.now, seen.known.key))
+            self.told += self.book.written(seen, step.status, self.now)
+        return step.again_seconds
+
+    def look_for(self, seconds: float, *views: View) -> int:
+        """Look at each again when the book says so, and at least every second; how often something was written."""
+        before, end = len(self.written), self.now + seconds
+        while self.now < end:
+            pauses = [self.look(each) for each in views]
+            self.now += max(min(1.0, *pauses), 0.01)
+        return len(self.written) - before
+
+
+def test_a_status_that_does_not_change_is_written_once() -> None:
+    hours = Hours()
+    assert hours.look_for(600, view()) == 1
+
+
+def test_counts_alone_are_written_once_a_minute_and_a_change_of_the_replicas_within_ten_seconds() -> None:
+    hours = Hours()
+    hours.look(view())
+    begun = hours.now
+    hours.look_for(70, view(waiting=1))
+    assert [at - begun for at, _ in hours.written[1:]] == [pytest.approx(STATUS_SECONDS, abs=1.1)]
+    begun = hours.written[-1][0]
+    deployment = view().deployment
+    assert deployment is not None
+    hours.look_for(30, replace(view(waiting=1), deployment=replace(deployment, replicas=3)))
+    assert [at - begun for at, _ in hours.written[2:]] == [pytest.approx(10, abs=1.1)]
+
+
+def test_a_thousand_pools_that_lose_their_broker_stay_within_the_budget_and_each_gets_its_turn() -> None:
+    hours = Hours(per_second=10)
+    pools = [known(f"pool-{number}") for number in range(1000)]
+    for pool in pools:
+        hours.look(view(pool))
+        hours.now += 0.1
+    hours.written.clear()
+    lost = [view(pool, broker=AWAY) for pool in pools]
+    due = dict.fromkeys(range(1000), hours.now)
+    begun = hours.now
+    while len(hours.written) < 1000 and hours.now < begun + 300:
+        for number, at in due.items():
+            if at <= hours.now:
+                due[number] = hours.now + hours.look(lost[number])
+        hours.now += 0.1
+    moments = [at for at, _ in hours.written]
+    assert {key for _, key in hours.written} == {pool.key for pool in pools}
+    assert moments[-1] - begun == pytest.approx(99, abs=2)
+    busiest = max(sum(at <= each < at + 1 for each in moments) for at in moments[::50])
+    assert busiest <= 20, "a burst of ten and ten more"
+
+
+def test_an_urgent_change_waits_for_nobody_whose_counts_change() -> None:
+    hours = Hours(per_second=10)
+    pools = [known(f"pool-{number}") for number in range(200)]
+    for pool in pools:
+        hours.look(view(pool, waiting=1))
+        hours.now += 0.1
+    for pool in pools:
+        hours.look(view(pool, waiting=2))
+    before = len(hours.written)
+    hours.look(view(pools[7], waiting=2, broker=AWAY))
+    assert hours.written[before:] == [(hours.now, pools[7].key)]
+
+
+def test_a_turn_that_is_not_needed_any_more_is_not_kept_for_a_rush_to_come() -> None:
+    hours = Hours(per_second=10)
+    pools = [known(f"pool-{number}") for number in range(100)]
+    for pool in pools:
+        hours.look(view(pool))
+        hours.now += 0.1
+    for seen in (*[view(pool, broker=AWAY) for pool in pools], *[view(pool) for pool in pools]):
+        hours.look(seen)
+    hours.now += 100
+    before = len(hours.written)
+    for pool in pools:
+        hours.look(view(pool, broker=SLOW))
+    assert len(hours.written) - before <= 20, "those ten whose turn had come, a burst, and then one after the other"
+
+
+def test_trouble_is_one_warning_and_its_end_one_event_whatever_came_in_between() -> None:
+    hours = Hours()
+    for seen in (view(), view(broker=AWAY), view(broker=AWAY), view(broker=SLOW), view(broker=AWAY), view(), view()):
+        hours.look(seen)
+        hours.now += 30
+    reachable = [(each.type, each.reason, each.action) for each in hours.told if each.series == "BrokerReachable"]
+    assert reachable == [
+        ("Warning", Reason.BROKER_CONNECTION_FAILED, "ReadQueues"),
+        ("Warning", Reason.BROKER_TIMEOUT, "ReadQueues"),
+        ("Warning", Reason.BROKER_CONNECTION_FAILED, "ReadQueues"),
+        ("Normal", Reason.BROKER_READABLE, "ReadQueues"),
+    ]
+
+
+def test_pods_that_start_are_no_trouble() -> None:
+    hours = Hours()
+    for ready in (0, 2, 0, 2):
+        hours.look(view(ready=ready))
+        hours.now += 30
+    assert hours.told == []
+
+
+def test_a_new_leader_writes_nothing_where_the_last_one_has_said_the_same() -> None:
+    hours = Hours()
+    hours.look(view())
+    status = hours.book.step(view(), datetime(2030, 1, 1, tzinfo=UTC), hours.now).status
+    successor = Hours()
+    assert successor.look_for(300, view(known(status=status))) == 0
+    successor.look(view(known(status=status), broker=AWAY))
+    hours.book.forget_all()
+    assert hours.look_for(300, view(known(status=status))) == 0, "what others may have written since counts"
+
+
+def test_a_pool_that_is_made_anew_under_its_name_inherits_no_status() -> None:
+    hours = Hours()
+    hours.look(view(waiting=3))
+    hours.look(view(known(uid="2"), waiting=3))
+    assert len(hours.written) == 2
+    hours.book.forget(PoolKey("team", "ml"))
+    hours.look(view(known(uid="2"), waiting=3))
+    assert len(hours.written) == 3
+
+
+def test_the_budget_allows_a_burst_and_then_a_steady_rate() -> None:
+    budget = Budget(10)
+    assert [budget.reserve(0.0) for _ in range(10)] == [0.0] * 10
+    assert [budget.reserve(0.0) for _ in range(3)] == pytest.approx([0.1, 0.2, 0.3])
+    assert [budget.reserve(100.0) for _ in range(10)] == [100.0] * 10
+    assert budget.reserve(100.0) == pytest.approx(100.1)
