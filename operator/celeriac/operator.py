@@ -12,12 +12,14 @@ from celeriac.api.keys import PoolKey
 from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.tick import Autoscaler
 from celeriac.brokers.connect import connect
+from celeriac.cluster.agent_config import AgentConfigs
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError
 from celeriac.cluster.events import EventRecorder
 from celeriac.cluster.lease import Lease
 from celeriac.connecting.broker_access import BrokerAccess
 from celeriac.reconciling.agent_files import read_agent
+from celeriac.reconciling.agent_sweeper import AgentSweeper
 from celeriac.reconciling.applied import AppliedBook
 from celeriac.reconciling.applier import Applier
 from celeriac.reconciling.reconciler import Reconciler
@@ -25,6 +27,7 @@ from celeriac.recovery.reaper import Reaper
 from celeriac.reporting.status_book import Budget, StatusBook
 from celeriac.reporting.status_writer import StatusWriter
 from celeriac.reporting.teller import EventTeller
+from celeriac.resources.agent import agent_config_name
 from celeriac.settings import Settings
 from celeriac.telemetry.http import serve
 from celeriac.telemetry.metrics import Metrics
@@ -72,6 +75,14 @@ class Operator:
             queue=self.queue,
             teller=self.teller,
         )
+        self.agent, self.agent_configs = read_agent(), AgentConfigs(api)
+        self.sweeper = AgentSweeper(
+            self.agent_configs,
+            agent_config_name(self.agent),
+            self.store,
+            self.authority,
+            settings.watch_namespaces,
+        )
         self.reaper = self._make_reaper()
         self.autoscaler = self._make_autoscaler()
         self.reconciler = self._make_reconciler()
@@ -109,7 +120,7 @@ class Operator:
             access=self.access,
             autoscaler=self.autoscaler,
             refusals=self.actuator.refusals,
-            applier=Applier(self.api, read_agent(), self.store, applied),
+            applier=Applier(self.api, self.agent_configs, self.agent, self.store, applied),
             applied=applied,
             statuses=self.statuses,
             queue=self.queue,
@@ -124,6 +135,7 @@ class Operator:
         writers: list[Coroutine[Any, Any, None]] = [
             self.autoscaler.run(settings.tick_seconds),
             self.reaper.run(settings.reap_seconds),
+            self.sweeper.run(settings.agent_sweep_seconds),
             *(self.queue.run(self.reconciler.reconcile, self._failed) for _ in range(settings.reconcile_workers)),
         ]
         readers: list[Coroutine[Any, Any, None]] = [

@@ -14,6 +14,7 @@ class Settings:
                        its own Lease back at once, and its predecessor is certainly gone
     tick_seconds       between two readings of the brokers
     reap_seconds       between two looks for workers that have ended
+    agent_sweep_seconds  between two looks for agents that nobody uses any more
     resync_seconds     between two full lists of the objects, which find what a watch has missed
     status_seconds     after which changed counts alone are worth a write of the status
     status_writes_per_second  budget over all pools
@@ -27,6 +28,7 @@ class Settings:
     metrics_host: str = "0.0.0.0"
     metrics_port: int = 8080
     reap_seconds: float = 0.5
+    agent_sweep_seconds: float = 60.0
     resync_seconds: float = 120.0
     status_seconds: float = 60.0
     status_writes_per_second: float = 10.0

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 
 from celeriac.api.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
-from celeriac.cluster.agent_config import KEPT, ensure_agent_config, prune_agent_configs
+from celeriac.cluster.agent_config import AgentConfigs, AgentRecord
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment
-from celeriac.cluster.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound, StillGoing
+from celeriac.cluster.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound
 from celeriac.cluster.paths import CONFIG_MAPS, PODS
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.broker import parse_broker_reference
 from celeriac.pool.model import WorkerPool
 from celeriac.resources import build_agent_config, build_deployment
+from celeriac.resources.labels import owner_reference
+from tests.integration.brokers import eventually
 from tests.integration.live_pool import LABELS, LivePool
 from tests.unit.resources.pools import SOLO
 
@@ -27,20 +29,31 @@ def spec_of(pool: LivePool) -> WorkerPool:
 
 def agent(pool: LivePool, version: int) -> dict[str, Any]:
     """The ConfigMap of some version of the agent."""
-    return build_agent_config(spec_of(pool), {"celeriac_agent.py": f"VERSION = {version}\n"})
+    return build_agent_config(pool.key.namespace, {"__init__.py": f"VERSION = {version}\n"})
 
 
 async def names(api: Api, pool: LivePool) -> set[str]:
-    return {
-        each["metadata"]["name"] for each in await api.list_all(CONFIG_MAPS, pool.key.namespace, "celeriac.dev/pool")
-    }
+    """The ConfigMaps of the namespace, but for that of Kubernetes itself."""
+    listed = await api.list_all(CONFIG_MAPS, pool.key.namespace)
+    return {each["metadata"]["name"] for each in listed} - {"kube-root-ca.crt"}
 
 
-async def pod(api: Api, pool: LivePool, name: str, config: dict[str, Any] | None = None) -> PodRecord:
-    """A Pod of the pool, which nobody runs here, with an agent mounted."""
+async def listed(configs: AgentConfigs, pool: LivePool, *, at_least: int) -> list[AgentRecord]:
+    """What the API server's cache knows, once it knows so many."""
+    found: list[AgentRecord] = []
+
+    async def there_are_enough() -> bool:
+        found[:] = await configs.listed(pool.key.namespace)
+        return len(found) >= at_least
+
+    await eventually(there_are_enough)
+    return found
+
+
+async def pod(api: Api, pool: LivePool, name: str) -> PodRecord:
+    """A Pod of the pool, which nobody runs here."""
     container = {"name": "worker", "image": "app:1"}
-    volumes = [{"name": "agent", "configMap": {"name": config["metadata"]["name"]}}] if config else []
-    spec = {"containers": [container], "volumes": volumes, "automountServiceAccountToken": False}
+    spec = {"containers": [container], "automountServiceAccountToken": False}
     metadata = {"namespace": pool.key.namespace, "name": name, "labels": LABELS}
     body = await api.create(
         PODS, pool.key.namespace, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
@@ -52,60 +65,63 @@ async def pod(api: Api, pool: LivePool, name: str, config: dict[str, Any] | None
 
 
 async def test_the_agent_is_there_before_the_pods_that_mount_it_and_is_never_changed(api: Api, pool: LivePool) -> None:
-    for _ in range(2):
-        await ensure_agent_config(api, pool.uid, agent(pool, 1))
+    for configs in (AgentConfigs(api), AgentConfigs(api)):
+        await configs.ensure(agent(pool, 1))
     made = await api.read(CONFIG_MAPS, pool.key.namespace, agent(pool, 1)["metadata"]["name"])
-    assert made["data"] == {"celeriac_agent.py": "VERSION = 1\n"}
-    change = {"data": {"celeriac_agent.py": "VERSION = 2\n"}}
+    assert made["data"] == {"__init__.py": "VERSION = 1\n"}
+    change = {"data": {"__init__.py": "VERSION = 2\n"}}
     with pytest.raises(Invalid, match="immutable"):
         await api.merge_patch(CONFIG_MAPS, pool.key.namespace, made["metadata"]["name"], change, manager="somebody")
 
 
-async def test_the_agent_goes_with_its_pool(api: Api, pool: LivePool) -> None:
-    await ensure_agent_config(api, pool.uid, agent(pool, 1))
-    pool.kubectl("delete", "cwp", "ml", "--cascade=foreground", "--timeout=30s")
-    assert await names(api, pool) == set()
+async def test_a_second_pool_of_a_namespace_asks_nothing_and_one_that_was_deleted_is_made_anew(
+    api: Api, pool: LivePool
+) -> None:
+    configs, manifest = AgentConfigs(api), agent(pool, 1)
+    await configs.ensure(manifest)
+    pool.kubectl("delete", "configmap", manifest["metadata"]["name"])
+    await configs.ensure(manifest)
+    assert await names(api, pool) == set(), "trusted without a request"
+    await configs.ensure(manifest, look=True)
+    assert await names(api, pool) == {manifest["metadata"]["name"]}
 
 
 async def test_a_config_map_of_somebody_else_is_neither_mounted_nor_overwritten(api: Api, pool: LivePool) -> None:
-    name = agent(pool, 1)["metadata"]["name"]
-    pool.kubectl("create", "configmap", name, "--from-literal=celeriac_agent.py=import os")
-    with pytest.raises(NameTaken, match="does not belong to this pool") as taken:
-        await ensure_agent_config(api, pool.uid, agent(pool, 1))
-    assert not isinstance(taken.value, StillGoing)
-    pool.kubectl("delete", "configmap", name)
-    forged = {**agent(pool, 1), "data": {"celeriac_agent.py": "import os"}}
-    await api.create(CONFIG_MAPS, pool.key.namespace, forged)
+    manifest = agent(pool, 1)
+    name = manifest["metadata"]["name"]
+    pool.kubectl("create", "configmap", name, "--from-literal=__init__.py=import os")
     with pytest.raises(NameTaken, match="does not hold the operator's agent; delete it"):
-        await ensure_agent_config(api, pool.uid, agent(pool, 1))
+        await AgentConfigs(api).ensure(manifest)
+    pool.kubectl("delete", "configmap", name)
+    configs = AgentConfigs(api)
+    await configs.ensure(manifest)
+    pool.kubectl("delete", "configmap", name)
+    await api.create(CONFIG_MAPS, pool.key.namespace, {**manifest, "data": {"__init__.py": "import os"}})
+    with pytest.raises(NameTaken):
+        await configs.ensure(manifest, look=True)
 
 
-async def test_a_pool_made_anew_waits_for_the_agent_of_its_predecessor_to_go(api: Api, pool: LivePool) -> None:
-    await ensure_agent_config(api, pool.uid, agent(pool, 1))
-    with pytest.raises(StillGoing, match="replaced as soon as it is gone"):
-        await ensure_agent_config(api, "uid-of-the-next-pool", agent(pool, 1))
-
-
-async def test_agents_of_earlier_versions_are_removed_once_no_pod_mounts_them(api: Api, pool: LivePool) -> None:
-    """All are made within seconds, of which the API keeps no parts: which of them are the oldest is open."""
-    versions = [agent(pool, number) for number in range(KEPT + 3)]
-    for version in versions:
-        await ensure_agent_config(api, pool.uid, version)
-    pool.kubectl("create", "configmap", "of-the-user", "--from-literal=a=b")
-    pool.kubectl("label", "configmap", "of-the-user", "celeriac.dev/pool=ml")
-    mounted, current = (version["metadata"]["name"] for version in versions[:2])
-    old_pod = await pod(api, pool, "old", versions[0])
-    before = await names(api, pool)
-    gone = set(await prune_agent_configs(api, pool.uid, versions[1]))
-    kept = await names(api, pool)
-    assert (kept, bool(gone)) == (before - gone, True)
-    assert {current, mounted, "of-the-user"} <= kept
-    await api.delete(PODS, pool.key.namespace, "old", uid=old_pod.uid)
-    assert await prune_agent_configs(api, "uid-of-another-pool", versions[1]) == []
-    await prune_agent_configs(api, pool.uid, versions[1])
-    left = await names(api, pool)
-    assert {current, "of-the-user"} <= left
-    assert len(left - {current, "of-the-user"}) in (KEPT - 1, KEPT)
+async def test_what_is_listed_for_removal_is_ours_for_certain_those_of_the_release_before_included(
+    api: Api, pool: LivePool
+) -> None:
+    configs, old = AgentConfigs(api), f"{pool.key.name}-celeriac-agent-0123abcd"
+    await configs.ensure(agent(pool, 1))
+    owner = owner_reference(spec_of(pool))
+    of_pool = {"namespace": pool.key.namespace, "labels": LABELS}
+    for name, owners in ((old, [owner]), ("of-the-user", []), ("another-celeriac-agent-0123abcd", [owner])):
+        metadata = {**of_pool, "name": name, "ownerReferences": owners}
+        await api.create(
+            CONFIG_MAPS, pool.key.namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        )
+    found = await listed(configs, pool, at_least=2)
+    assert {record.key.name for record in found} == {old, agent(pool, 1)["metadata"]["name"]}
+    for record in found:
+        await configs.remove(replace(record, uid="uid-of-its-predecessor"))
+    assert len(await names(api, pool)) == 4, "one that was made anew is not the one that was listed"
+    for record in found:
+        await configs.remove(record)
+        await configs.remove(record)
+    assert await names(api, pool) == {"of-the-user", "another-celeriac-agent-0123abcd"}
 
 
 async def test_another_agent_is_a_rollout_of_a_running_pool_and_disabling_it_another(api: Api, pool: LivePool) -> None:
@@ -117,7 +133,7 @@ async def test_another_agent_is_a_rollout_of_a_running_pool_and_disabling_it_ano
         (replace(spec, agent=False), {"a.py": "VERSION = 2\n"}),
     ):
         if each.agent:
-            await ensure_agent_config(api, pool.uid, build_agent_config(each, source))
+            await AgentConfigs(api).ensure(build_agent_config(pool.key.namespace, source))
         applied = await ensure_deployment(api, pool.uid, build_deployment(each, agent=source))
         templates.append(applied["spec"]["template"])
         assert applied["metadata"]["generation"] == len(templates)

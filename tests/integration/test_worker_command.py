@@ -279,7 +279,7 @@ def test_the_agent_and_the_users_own_modules_are_loaded_side_by_side(tmp_path: P
             a_pool(PoolType.PREFORK, BrokerSpec(url=redis.url)),
             worker=WorkerOptions(extra_args=("--include=shop_events", "-O", "fair")),
         )
-        files = build_agent_config(pool, read_agent())["data"]
+        files = build_agent_config("shop", read_agent())["data"]
         agent.mkdir()
         for name, text in files.items():
             (agent / name).write_text(text)

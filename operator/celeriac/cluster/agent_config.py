@@ -1,78 +1,101 @@
-"""The ConfigMaps with the agent: made before the pods that mount them, removed when no pod does any more.
+"""The ConfigMaps with the agent: one for each version of it in a namespace, shared by all pools there.
 
-They never change: another agent is another ConfigMap (`celeriac.resources.agent`). With their pool the garbage
-collector removes them all.
+They never change: another agent is another ConfigMap (`celeriac.resources.agent`). They have no owner, since the last
+of many users is nobody's child; `celeriac.reconciling.agent_sweeper` removes them.
 """
 
+import re
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
-from celeriac.api.names import POOL_LABEL
+from celeriac.api.names import AGENT_LABEL, GROUP, KIND, POOL_LABEL
 from celeriac.cluster.body import Body
 from celeriac.cluster.client import Api
-from celeriac.cluster.errors import NameTaken, NotFound
-from celeriac.cluster.ownership import check_owner
+from celeriac.cluster.errors import Conflict, NameTaken, NotFound
 from celeriac.cluster.paths import CONFIG_MAPS
 from celeriac.cluster.records import controller_of
 
-KEPT: Final = 3
-"""The youngest ones stay, used or not: as many as a pool's Deployment keeps ReplicaSets, two old ones and its own."""
+_OF_ONE_POOL: Final = re.compile(r"(.+)-celeriac-agent-[0-9a-f]{8}")
+"""Names up to release 0.1: each pool had ConfigMaps of its own, with its label and with it as their owner."""
 
 
-async def ensure_agent_config(api: Api, pool_uid: str, manifest: Body) -> None:
-    """Create the ConfigMap unless it is there; to be called before its name is in a pod template.
+class AgentName(NamedTuple):
+    """Names one ConfigMap with an agent."""
 
-    The manifest has an owner reference to the pool. Raises NameTaken where something else has the name, StillGoing
-    where that will be gone soon; Conflict where somebody was faster: try again.
-    """
-    metadata = manifest["metadata"]
-    namespace, name = metadata["namespace"], metadata["name"]
-    try:
-        current = await api.read(CONFIG_MAPS, namespace, name)
-    except NotFound:
-        await api.create(CONFIG_MAPS, namespace, manifest)
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, manifest: Body) -> "AgentName":
+        """The name of what a manifest describes."""
+        return cls(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRecord:
+    """One ConfigMap with an agent, as far as its removal is concerned."""
+
+    key: AgentName
+    uid: str
+
+
+class AgentConfigs:
+    """Makes and removes them. Each is 80 KB, so it is read whole once, and trusted while its uid stays the same."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._verified: dict[AgentName, str] = {}
+
+    async def ensure(self, manifest: Body, *, look: bool = False) -> None:
+        """Create the ConfigMap unless it is there; to be called before its name is in a pod template.
+
+        One that was verified before is trusted without a request, unless `look`. Raises NameTaken where something else
+        has the name, Conflict where somebody was faster: try again.
+        """
+        key = AgentName.of(manifest)
+        if key in self._verified and not look:
+            return
+        try:
+            metadata = await self._api.read_metadata(CONFIG_MAPS, *key)
+        except NotFound:
+            self._verified[key] = (await self._api.create(CONFIG_MAPS, key.namespace, manifest))["metadata"]["uid"]
+            return
+        if self._verified.get(key) != metadata["metadata"]["uid"]:
+            current = await self._api.read(CONFIG_MAPS, *key)
+            _check(current, manifest)
+            self._verified[key] = current["metadata"]["uid"]
+
+    async def listed(self, namespace: str | None) -> list[AgentRecord]:
+        """All that are certainly ours, those of earlier releases too; None: of the whole cluster."""
+        shared = await self._api.list_metadata(CONFIG_MAPS, namespace, AGENT_LABEL)
+        of_pools = await self._api.list_metadata(CONFIG_MAPS, namespace, POOL_LABEL)
+        bodies = [*shared, *(body for body in of_pools if _is_of_one_pool(body))]
+        return [AgentRecord(AgentName.of(body), body["metadata"]["uid"]) for body in bodies]
+
+    async def remove(self, record: AgentRecord) -> None:
+        """Delete this very one; one that is gone, or was made anew, is left as it is."""
+        self._verified.pop(record.key, None)
+        with suppress(NotFound, Conflict):
+            await self._api.delete(CONFIG_MAPS, *record.key, uid=record.uid)
+
+
+def _check(current: Body, manifest: Body) -> None:
+    """Raise NameTaken unless it is the manifest's."""
+    if current.get("data") == manifest["data"] and current.get("immutable"):
         return
-    check_owner(current, manifest, pool_uid)
-    if current.get("data") != manifest["data"]:
-        message = f"ConfigMap {namespace}/{name} does not hold the operator's agent; delete it, and it is made anew"
-        raise NameTaken(HTTPStatus.CONFLICT, "NameTaken", message)
+    namespace, name = AgentName.of(manifest)
+    message = f"ConfigMap {namespace}/{name} does not hold the operator's agent; delete it, and it is made anew"
+    raise NameTaken(HTTPStatus.CONFLICT, "NameTaken", message)
 
 
-async def prune_agent_configs(api: Api, pool_uid: str, manifest: Body) -> list[str]:
-    """Delete what came before the ConfigMap of the manifest and is in no use; the names of those deleted.
-
-    The manifest's own stays, as do the youngest and all that a pod mounts.
-    """
-    metadata = manifest["metadata"]
-    namespace, selector = metadata["namespace"], f"{POOL_LABEL}={metadata['labels'][POOL_LABEL]}"
-    old = await _old_ones(api, pool_uid, manifest, selector)
-    if not old:
-        return []
-    used = {name for pod in await api.list_pods(namespace, selector) for name in _mounted(pod)}
-    unused = {name: uid for name, uid in old.items() if name not in used}
-    for name, uid in unused.items():
-        with suppress(NotFound):
-            await api.delete(CONFIG_MAPS, namespace, name, uid=uid)
-    return list(unused)
-
-
-async def _old_ones(api: Api, pool_uid: str, manifest: Body, selector: str) -> dict[str, str]:
-    """The agents' ConfigMaps of the same owner that are not among the youngest: name and uid."""
-    listed = await api.list_all(CONFIG_MAPS, manifest["metadata"]["namespace"], selector)
-    own = [each for each in listed if _is_agent_of(pool_uid, each, manifest)]
-    own.sort(key=lambda each: str(each["metadata"]["creationTimestamp"]), reverse=True)
-    found = {each["metadata"]["name"]: each["metadata"]["uid"] for each in own[KEPT:]}
-    found.pop(manifest["metadata"]["name"], None)
-    return found
-
-
-def _is_agent_of(pool_uid: str, body: Body, manifest: Body) -> bool:
-    """Whether a ConfigMap is the pool's and holds what the manifest's does, in some version."""
-    owner = controller_of(body) or {}
-    return owner.get("uid") == pool_uid and (body.get("data") or {}).keys() == manifest["data"].keys()
-
-
-def _mounted(pod: Body) -> list[str]:
-    """The names of the ConfigMaps that a pod has as volumes."""
-    return [each["configMap"]["name"] for each in pod["spec"].get("volumes") or () if "configMap" in each]
+def _is_of_one_pool(body: Body) -> bool:
+    """Whether release 0.1 made it: by its name, its label, and the pool that owns it."""
+    metadata, owner = body["metadata"], controller_of(body) or {}
+    match = _OF_ONE_POOL.fullmatch(metadata["name"])
+    labels: Mapping[str, str] = metadata.get("labels") or {}
+    group = str(owner.get("apiVersion", "")).partition("/")[0]
+    ours = (group, owner.get("kind"), owner.get("name")) == (GROUP, KIND, labels.get(POOL_LABEL))
+    return ours and match is not None and match[1] == labels.get(POOL_LABEL)

@@ -27,6 +27,8 @@ from celeriac.cluster.errors import ApiError, BadConfiguration, NotHolder, Unava
 from celeriac.cluster.paths import LEASES
 
 JSON: Final = "application/json"
+METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -100,6 +102,7 @@ class Connection:
         query: Mapping[str, str] | None = None,
         body: Payload | None = None,
         content_type: str = JSON,
+        accept: str = JSON,
         timeout_seconds: float | None = None,
     ) -> dict[str, Any]:
         """Ask once and return the decoded answer; `verb` and `resource` are Kubernetes' own words, for the metrics.
@@ -107,7 +110,7 @@ class Connection:
         Raises ApiError: within twice the timeout, since the request may have to wait for others first. A 401 is tried
         once more with credentials read anew: exec plug-ins' tokens expire.
         """
-        call = (_METHODS[verb], path, list((query or {}).items()), body, content_type)
+        call = (_METHODS[verb], path, list((query or {}).items()), body, content_type, accept)
         timeout = timeout_seconds or self.timeout_seconds
         async with self._slot(resource, timeout):
             self._check_fence(verb, resource)
@@ -152,10 +155,11 @@ class Connection:
         query: Sequence[tuple[str, str]],
         body: Payload | None,
         content_type: str,
+        accept: str,
         timeout_seconds: float,
     ) -> tuple[int, bytes]:
         """One HTTP request: status and raw body."""
-        headers = {"Accept": JSON, "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         call = await self._client.param_serialize(
             method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
         )

@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.names import (
+    AGENT_VOLUME,
     BROKER_ANNOTATION,
     DELETION_COST_ANNOTATION,
     DRAIN_ANNOTATION,
@@ -33,6 +34,7 @@ class DeploymentRecord:
 
     controller_uid   uid of the owner that controls it, None where nobody does
     replica_failure  why its Pods are refused (quota, pod security), in the API server's words
+    agent            name of the ConfigMap with the agent that its Pods mount, None without
     fingerprint      changes with whatever an apply of the manifest could put right; not with the replicas
     """
 
@@ -46,6 +48,7 @@ class DeploymentRecord:
     updated: int
     controller_uid: str | None = None
     replica_failure: str | None = None
+    agent: str | None = None
     fingerprint: str = ""
 
     @classmethod
@@ -66,6 +69,7 @@ class DeploymentRecord:
             updated=status.get("updatedReplicas", 0),
             controller_uid=(controller_of(body) or {}).get("uid"),
             replica_failure=bounded(failure.get("message", "")) if failed else None,
+            agent=_agent((body["spec"].get("template") or {}).get("spec") or {}),
             fingerprint=_fingerprint(body),
         )
 
@@ -105,6 +109,7 @@ class PodRecord:
     restarts       of the worker's container
     replica_set    uid of the ReplicaSet that controls it
     broker         where its broker is, as `celeriac.pool.broker.parse_broker_reference` reads it; None without agent
+    agent          name of the ConfigMap with the agent that it mounts, None without
     drain_token    the mark of a Pod that is to end, None without one
     deletion_cost  0 where there is none or it is no number, as the ReplicaSet controller reads it
     evicted        its end is the cluster's will: eviction, preemption, a node that shuts down or is gone
@@ -127,6 +132,7 @@ class PodRecord:
     restarts: int = 0
     replica_set: str | None = None
     broker: str | None = None
+    agent: str | None = None
     drain_token: str | None = None
     deletion_cost: int = 0
     evicted: bool = False
@@ -157,6 +163,7 @@ class PodRecord:
             restarts=worker.get("restartCount", 0),
             replica_set=(controller_of(body) or {}).get("uid"),
             broker=annotations.get(BROKER_ANNOTATION) or None,
+            agent=_agent(spec),
             drain_token=annotations.get(DRAIN_ANNOTATION) or None,
             deletion_cost=_deletion_cost(annotations.get(DELETION_COST_ANNOTATION, "")),
             evicted=status.get("reason") in _KUBELET_EVICTIONS or bool(_condition(status, "DisruptionTarget")),
@@ -172,6 +179,12 @@ def _condition(status: Body, kind: str) -> Body:
     """The condition of this type if it holds, else nothing."""
     found = (each for each in status.get("conditions") or () if each["type"] == kind and each["status"] == "True")
     return next(found, {})
+
+
+def _agent(spec: Body) -> str | None:
+    """The ConfigMap of the volume that `celeriac.resources.agent` gives to a Pod."""
+    volumes = (each for each in spec.get("volumes") or () if each.get("name") == AGENT_VOLUME)
+    return next((each["configMap"].get("name") for each in volumes if each.get("configMap")), None)
 
 
 def _worker(status: Body) -> Body:

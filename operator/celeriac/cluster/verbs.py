@@ -5,7 +5,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 
-from celeriac.cluster.connection import APPLY_PATCH, MERGE_PATCH, Connection, OnRequest
+from celeriac.cluster.connection import APPLY_PATCH, MERGE_PATCH, METADATA, METADATA_LIST, Connection, OnRequest
 from celeriac.cluster.errors import ApiError, Conflict, Invalid, Unavailable
 from celeriac.cluster.paths import Resource
 
@@ -54,6 +54,29 @@ class Verbs:
         return await self.connection.request(
             "get", label(resource, subresource), resource.path(namespace, name, subresource)
         )
+
+    async def read_metadata(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        """One object without all but its metadata."""
+        path = resource.path(namespace, name)
+        return await self.connection.request("get", resource.plural, path, accept=METADATA)
+
+    async def list_metadata(
+        self, resource: Resource, namespace: str | None, label_selector: str
+    ) -> list[dict[str, Any]]:
+        """The metadata of all objects that carry the labels.
+
+        From the API server's cache, a moment old at most: it need not ask etcd for bodies that nobody wants.
+        """
+        page = await self.connection.request(
+            "list",
+            resource.plural,
+            resource.path(namespace),
+            query={"labelSelector": label_selector, "resourceVersion": "0"},
+            accept=METADATA_LIST,
+            timeout_seconds=_LIST_TIMEOUT_SECONDS,
+        )
+        items: list[dict[str, Any]] = page["items"]
+        return items
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; Conflict where it exists."""

@@ -1,12 +1,11 @@
 """Brings a pool's children to the API server: the agent's ConfigMap first, then the Deployment that mounts it."""
 
-import logging
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
 
 from celeriac.api.reasons import Reason
-from celeriac.cluster.agent_config import ensure_agent_config, prune_agent_configs
+from celeriac.cluster.agent_config import AgentConfigs
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment
 from celeriac.cluster.errors import ApiError, Forbidden, NameTaken, StillGoing
@@ -18,8 +17,6 @@ from celeriac.resources.agent import build_agent_config
 from celeriac.resources.deployment import build_deployment
 from celeriac.watching.store import Store
 
-log = logging.getLogger(__name__)
-
 REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY}
 """Answers about the manifest itself (a 400 is a field of the wrong type): trying again at once changes nothing."""
 
@@ -27,9 +24,12 @@ REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSAB
 class Applier:
     """Applies what is made from a Source, and notes in the book what became of it."""
 
-    def __init__(self, api: Api, agent: Mapping[str, str], store: Store, book: AppliedBook) -> None:
+    def __init__(
+        self, api: Api, configs: AgentConfigs, agent: Mapping[str, str], store: Store, book: AppliedBook
+    ) -> None:
         """`agent` has the texts of the agent's files by their names."""
         self._api = api
+        self._configs = configs
         self._agent = agent
         self._store = store
         self._book = book
@@ -49,26 +49,18 @@ class Applier:
             return self._book.refused(pool.key, source, refusal_of(error), time.monotonic())
         self._store.deployment_event(body, deleted=False)
         self._book.applied(pool.key, source, DeploymentRecord.from_body(body).fingerprint)
-        await self._prune(pool)
         return Work(Task.NOTHING)
 
     async def look_for_agent(self, pool: WorkerPool, source: Source, work: Work) -> Work:
         """Make the agent's ConfigMap anew if it is gone."""
         try:
-            await self._ensure_agent(pool)
+            await self._ensure_agent(pool, look=True)
         except ApiError:
             return await self.apply(pool, source)  # which says what is in the way
         return work
 
-    async def _ensure_agent(self, pool: WorkerPool) -> None:
-        await ensure_agent_config(self._api, pool.uid, build_agent_config(pool, self._agent))
-
-    async def _prune(self, pool: WorkerPool) -> None:
-        """Remove the agents that no Pod mounts any more; what stays behind goes with the pool."""
-        try:
-            await prune_agent_configs(self._api, pool.uid, build_agent_config(pool, self._agent))
-        except ApiError as error:
-            log.warning("pool %s: an old agent's ConfigMap stays for now: %s", pool.key, error)
+    async def _ensure_agent(self, pool: WorkerPool, *, look: bool = False) -> None:
+        await self._configs.ensure(build_agent_config(pool.key.namespace, self._agent), look=look)
 
 
 def refusal_of(error: ApiError) -> Condition:

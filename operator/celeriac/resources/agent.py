@@ -1,4 +1,4 @@
-"""The agent in a pool's workers: the ConfigMap that holds its files, and what a pod has of it.
+"""The agent in workers: the ConfigMap that holds its files, and what a pod has of it.
 
 They are mounted beside the image's own code, which stays as it is. The name of the ConfigMap follows from its
 content: another agent is another pod template, a rollout as any other, and the pods of before keep the one they have.
@@ -9,37 +9,45 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from celeriac.api.names import AGENT_LABEL, AGENT_VOLUME
 from celeriac.pool.model import WorkerPool
-from celeriac.resources.labels import owner_reference, pool_labels
 
 AGENT_DIR: Final = "/celeriac"
 AGENT_MODULE: Final = "celeriac_agent"
-AGENT_VOLUME: Final = "celeriac-agent"
 READ_ONLY_MODE: Final = 0o444
 
-_DIGITS: Final = 8  # of the digest, in the name
+_DIGITS: Final = 12  # of the digest: two agents of one name would be one ConfigMap for both
 
 
-def build_agent_config(pool: WorkerPool, files: Mapping[str, str]) -> dict[str, Any]:
-    """The ConfigMap with the agent: `files` are texts by name. It never changes (immutable); kubelets need no watch."""
+def build_agent_config(namespace: str, files: Mapping[str, str]) -> dict[str, Any]:
+    """The ConfigMap with the agent for all pools of a namespace: `files` are texts by name.
+
+    It never changes (immutable); kubelets need no watch. It has no owner: it goes with its last user.
+    """
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": agent_config_name(pool, files),
-            "namespace": pool.key.namespace,
-            "labels": pool_labels(pool),
-            "ownerReferences": [owner_reference(pool)],
+            "name": agent_config_name(files),
+            "namespace": namespace,
+            "labels": {
+                "app.kubernetes.io/name": AGENT_VOLUME,
+                "app.kubernetes.io/managed-by": "celeriac",
+                AGENT_LABEL: _digest(files),
+            },
         },
         "immutable": True,
         "data": dict(files),
     }
 
 
-def agent_config_name(pool: WorkerPool, files: Mapping[str, str]) -> str:
-    """The ConfigMap's name, of at most 87 characters; a pool's has at most 63."""
-    digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:_DIGITS]
-    return f"{pool.key.name}-{AGENT_VOLUME}-{digest}"
+def agent_config_name(files: Mapping[str, str]) -> str:
+    """The ConfigMap's name: it follows from what is in it."""
+    return f"{AGENT_VOLUME}-{_digest(files)}"
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
 def agent_environment(pool: WorkerPool) -> list[dict[str, Any]]:

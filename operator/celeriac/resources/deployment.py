@@ -21,7 +21,7 @@ def build_deployment(
     query already (`?db=1`); it matters with broker.tls only, where parameters are added to the URL. Every call returns
     a fresh dict.
     """
-    agent_config = agent_config_name(pool, agent) if pool.agent and agent is not None else None
+    agent_config = agent_config_name(agent) if pool.agent and agent is not None else None
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

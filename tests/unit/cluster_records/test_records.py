@@ -210,3 +210,16 @@ def test_a_pod_without_our_label_belongs_to_no_pool() -> None:
     body = pod_body()
     del body["metadata"]["labels"]
     assert PodRecord.from_body(body).key == PoolKey("shop", "")
+
+
+def test_the_agent_that_a_pod_or_a_template_mounts_is_known_by_the_volume() -> None:
+    volumes = [
+        {"name": "celeriac-run", "emptyDir": {}},
+        {"name": "of-the-user", "configMap": {"name": "settings"}},
+        {"name": "celeriac-agent", "configMap": {"name": "celeriac-agent-1"}},
+    ]
+    metadata = {"namespace": "team", "name": "ml", "uid": "u"}
+    assert PodRecord.from_body({"metadata": metadata, "spec": {"volumes": volumes}}).agent == "celeriac-agent-1"
+    assert PodRecord.from_body({"metadata": metadata, "spec": {"volumes": volumes[:2]}}).agent is None
+    template = {"template": {"spec": {"volumes": volumes}}}
+    assert DeploymentRecord.from_body({"metadata": metadata, "spec": template}).agent == "celeriac-agent-1"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from celeriac.api.keys import PoolKey
 from celeriac.pool.broker import broker_reference, parse_broker_reference
 from celeriac.pool.model import InvalidPool, PodTemplate, WorkerOptions, WorkerPool
 from celeriac.pool.parse import parse_pool
@@ -49,7 +48,7 @@ def test_a_pool_with_the_agent_disabled_has_the_pods_of_plain_celery(name: str) 
 
 @pytest.mark.parametrize("name", POOLS)
 def test_the_pods_mount_the_very_config_map_that_is_built(name: str) -> None:
-    config = build_agent_config(POOLS[name], AGENT)
+    config = build_agent_config(POOLS[name].key.namespace, AGENT)
     volumes = template(POOLS[name])["spec"]["volumes"]
     names = [volume["configMap"]["name"] for volume in volumes if volume["name"] == "celeriac-agent"]
     assert names == [config["metadata"]["name"]]
@@ -57,15 +56,18 @@ def test_the_pods_mount_the_very_config_map_that_is_built(name: str) -> None:
 
 
 def test_another_agent_is_a_rollout_and_leaves_the_old_config_map_alone() -> None:
-    first, second = (build_agent_config(SOLO, source)["metadata"]["name"] for source in (AGENT, ANOTHER))
+    first, second = (build_agent_config("shop", source)["metadata"]["name"] for source in (AGENT, ANOTHER))
     assert first != second
     assert template(SOLO) != template(SOLO, ANOTHER)
-    assert build_agent_config(SOLO, AGENT)["immutable"] is True
+    assert build_agent_config("shop", AGENT)["immutable"] is True
 
 
-def test_the_longest_name_of_a_pool_leaves_room_for_the_config_maps() -> None:
-    pool = replace(SOLO, key=PoolKey("shop", "x" * 63))
-    assert len(build_agent_config(pool, AGENT)["metadata"]["name"]) <= 253
+def test_all_pools_of_a_namespace_share_one_config_map_that_a_label_tells_from_others() -> None:
+    configs = [build_agent_config(pool.key.namespace, AGENT) for pool in POOLS.values()]
+    assert all(config == configs[0] for config in configs)
+    metadata = configs[0]["metadata"]
+    assert metadata["name"] == f"celeriac-agent-{metadata['labels']['celeriac.dev/agent']}"
+    assert "ownerReferences" not in metadata
 
 
 @pytest.mark.parametrize(

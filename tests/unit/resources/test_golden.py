@@ -38,7 +38,9 @@ def test_what_the_agent_adds_is_what_was_reviewed(name: str) -> None:
     pool = WITH_AGENT[name]
     check(
         f"agent-{name}",
-        "---\n".join(map(to_yaml, (build_agent_config(pool, AGENT), build_deployment(pool, agent=AGENT)))),
+        "---\n".join(
+            map(to_yaml, (build_agent_config(pool.key.namespace, AGENT), build_deployment(pool, agent=AGENT)))
+        ),
     )
 
 

@@ -1,0 +1,106 @@
+"""Removes ConfigMaps with agents that nobody uses any more: the last pool is gone, or runs another version."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
+
+from celeriac.api.authority import Authority
+from celeriac.cluster.agent_config import AgentConfigs, AgentName, AgentRecord
+from celeriac.cluster.errors import ApiError
+from celeriac.cluster.records import DeploymentRecord, PodRecord
+from celeriac.pool.model import WorkerPool
+from celeriac.watching.store import KnownPool, Store
+
+log = logging.getLogger(__name__)
+
+LISTS_AGAIN: Final = 30
+"""Looks after which everything is listed again: another process, or a person, may have left some."""
+
+
+def used(
+    pools: Iterable[KnownPool], deployments: Iterable[DeploymentRecord], pods: Iterable[PodRecord], current: str
+) -> set[AgentName]:
+    """Which ConfigMaps have a user: what Pods and templates mount, and what the pools' next templates will.
+
+    `current` is the name of this operator's agent.
+    """
+    mounting: list[DeploymentRecord | PodRecord] = [*deployments, *pods]
+    wanted = {
+        AgentName(known.key.namespace, current)
+        for known in pools
+        if not known.deleting and not (isinstance(known.spec, WorkerPool) and not known.spec.agent)
+    }
+    return wanted | {AgentName(each.key.namespace, each.agent) for each in mounting if each.agent is not None}
+
+
+class Sweep:
+    """Which ConfigMaps are without a user for the second look in a row: one that was just made has none yet."""
+
+    def __init__(self) -> None:
+        self._idle: frozenset[AgentRecord] = frozenset()
+        self._in_use: Collection[AgentName] | None = None
+        self._looks = 0
+
+    def must_list(self, in_use: Collection[AgentName]) -> bool:
+        """Whether there may be something to remove: then all ConfigMaps are to be listed for a `step`.
+
+        At first, where one has lost its users since the last look, and now and then, since others may leave some.
+        """
+        before, self._in_use = self._in_use, in_use
+        self._looks += 1
+        lost = before is None or any(name not in in_use for name in before)
+        return lost or bool(self._idle) or self._looks % LISTS_AGAIN == 0
+
+    def step(self, listed: Collection[AgentRecord], in_use: Collection[AgentName]) -> list[AgentRecord]:
+        """Take over one look; returns those that are to be removed."""
+        idle = frozenset(record for record in listed if record.key not in in_use)
+        removed = idle & self._idle
+        self._idle = idle - removed
+        return sorted(removed, key=lambda record: record.key)
+
+
+class AgentSweeper:
+    """Sweeps now and then while it has the authority and has seen all Pods."""
+
+    def __init__(
+        self, configs: AgentConfigs, current: str, store: Store, authority: Authority, namespaces: Sequence[str]
+    ) -> None:
+        """`current` is the name of this operator's agent; no `namespaces`: the whole cluster is served."""
+        self._configs = configs
+        self._current = current
+        self._store = store
+        self._authority = authority
+        self._namespaces: Sequence[str | None] = namespaces or (None,)
+        self._sweeps = {namespace: Sweep() for namespace in self._namespaces}
+
+    async def run(self, seconds: float) -> None:
+        """Sweep for ever, every `seconds`; a namespace that cannot be read keeps nobody from the others."""
+        while True:
+            await asyncio.sleep(seconds)
+            if not self._authority.may_judge_pods:
+                self._sweeps = {namespace: Sweep() for namespace in self._namespaces}
+                continue
+            for namespace in self._namespaces:
+                try:
+                    await self._sweep(namespace)
+                except ApiError as error:
+                    where = f"namespace {namespace}" if namespace else "the cluster"
+                    log.warning("agents in %s that nobody uses stay for now: %s", where, error)
+                except Exception:
+                    log.exception("agents that nobody uses were not looked for, by a fault of the operator")
+
+    async def _sweep(self, namespace: str | None) -> None:
+        sweep, in_use = self._sweeps[namespace], self._used_in(namespace)
+        if not sweep.must_list(in_use):
+            return
+        for record in sweep.step(await self._configs.listed(namespace), in_use):
+            if not self._authority.may_judge_pods or record.key in self._used_in(namespace):
+                continue
+            await self._configs.remove(record)
+            log.info("ConfigMap %s/%s is removed: no Pod uses the agent in it any more", *record.key)
+
+    def _used_in(self, namespace: str | None) -> set[AgentName]:
+        store = self._store
+        names = used(store.pools.values(), store.deployments.values(), store.all_pods(), self._current)
+        return names if namespace is None else {name for name in names if name.namespace == namespace}
