@@ -22,7 +22,7 @@ from celeriac.cluster.deployments import ensure_deployment
 from celeriac.cluster.errors import ApiError, Forbidden, NameTaken, NotFound, StillGoing
 from celeriac.cluster.paths import CELERY_WORKER_POOLS
 from celeriac.cluster.records import DeploymentRecord
-from celeriac.connecting.broker_access import BrokerAccess
+from celeriac.connecting.credentials import Credentials
 from celeriac.pool.model import WorkerPool
 from celeriac.reporting.status import Condition, View
 from celeriac.reporting.status_writer import Reporter
@@ -90,7 +90,7 @@ class Reconciler:
         api: Api,
         agent: Mapping[str, str],
         store: Store,
-        access: BrokerAccess,
+        credentials: Credentials,
         autoscaling: Autoscaling,
         scale_refusal: Callable[[PoolKey], str | None],
         reporter: Reporter,
@@ -102,7 +102,7 @@ class Reconciler:
         self._api = api
         self._agent = agent
         self._store = store
-        self._access = access
+        self._credentials = credentials
         self._autoscaling = autoscaling
         self._scale_refusal = scale_refusal
         self._reporter = reporter
@@ -164,7 +164,7 @@ class Reconciler:
         """Apply the Deployment where it is not what it should be; returns why it was refused."""
         url_has_query = False
         if pool.broker.tls is not None:
-            address = self._access.lookup(pool)
+            address = self._credentials.of_pool(pool)
             if not isinstance(address, BrokerAddress):
                 return None  # the worker's URL is made from the Secret's: without it no Deployment can be right
             url_has_query = "?" in address.url
