@@ -46,6 +46,7 @@ class Look:
         self._place = place
         self._namespaces = namespaces
         self._now = now
+        self._entries = set(place.pools)
         self._failed: set[BrokerSource] = {source for source, way in place.ways.items() if now < way.try_at}
         self._listed: dict[RegistryEntry, PoolKey | None] = {}
         self._lists: dict[str, RegistryList] = {}
@@ -79,7 +80,7 @@ class Look:
         """Which pools to read next with whose credentials: their own, or those of others where these are refused."""
         self._note_strangers()
         reads: dict[BrokerSource, list[RegistryEntry]] = {}
-        for entry in self._place.pools:
+        for entry in self._entries:
             source = self._next_reader(entry)
             if source is not None:
                 self._tried.setdefault(entry, set()).add(source)
@@ -95,7 +96,7 @@ class Look:
 
     def questions(self, store: Store) -> set[Question]:
         """What to ask the API server. Notes what each pool has, and who is silent since when."""
-        for entry, pool in self._place.pools.items():
+        for entry, pool in self._pools():
             found = self._found.get(entry)
             pool.learn(found, found.doubts if found is not None else (self._doubt_of(entry, pool),), self._now)
         silences, audible = self._place.silences, list(self._processes(audible=True))
@@ -107,9 +108,7 @@ class Look:
     def findings(self, store: Store, answers: Answers) -> Findings:
         """Who is gone, and what follows."""
         gone: list[tuple[Process, Verdict]] = []
-        unresolved = {
-            entry.pool_uid for entry, pool in self._place.pools.items() if pool.doubts and self._is_ours(entry)
-        }
+        unresolved = {entry.pool_uid for entry, pool in self._pools() if pool.doubts and self._is_ours(entry)}
         hurry = False
         for process in self._processes():
             pod = store.pod(process.pod_uid)
@@ -124,8 +123,12 @@ class Look:
         return Findings(
             gone=tuple(gone),
             unresolved=frozenset(unresolved),
-            take_overs=tuple(entry for entry in self._found if self._place.pools[entry].takes_over(self._now)),
-            forgotten=tuple(entry for entry in self._found if self._is_left(entry, store)),
+            take_overs=tuple(
+                entry for entry, pool in self._pools() if entry in self._found and pool.takes_over(self._now)
+            ),
+            forgotten=tuple(
+                entry for entry, _ in self._pools() if entry in self._found and self._is_left(entry, store)
+            ),
             hurry=hurry,
         )
 
@@ -143,6 +146,11 @@ class Look:
             if key is None or self._serves(key.namespace):
                 pool = self._place.pools.setdefault(entry, PoolHere())
                 pool.key = pool.key or key
+                self._entries.add(entry)
+
+    def _pools(self) -> list[tuple[RegistryEntry, PoolHere]]:
+        """Those that this look is about: others may come while it waits for an answer."""
+        return [(entry, pool) for entry, pool in self._place.pools.items() if entry in self._entries]
 
     def _next_reader(self, entry: RegistryEntry) -> BrokerSource | None:
         found, tried = self._found.get(entry), self._tried.get(entry, set())

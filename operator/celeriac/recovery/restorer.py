@@ -89,6 +89,8 @@ class Restorer:
     async def _forget(self, entry: RegistryEntry) -> bool:
         """Remove what is left of a pool that is gone."""
         pool = self._place.pools[entry]
+        if pool.lives:
+            return False  # it came back while others were restored
         done = await self._try(entry, lambda salvage: salvage.forget_pool(entry))
         if isinstance(done, BrokerDoubt):
             self._tidings.not_cleared(self._place.name, entry, pool.key, done, self._clock())
