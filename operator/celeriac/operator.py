@@ -17,7 +17,8 @@ from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError
 from celeriac.cluster.events import EventRecorder
 from celeriac.cluster.lease import Lease
-from celeriac.connecting.broker_access import BrokerAccess
+from celeriac.connecting.connections import Connections
+from celeriac.connecting.credentials import Credentials
 from celeriac.reconciling.agent_files import read_agent
 from celeriac.reconciling.agent_sweeper import AgentSweeper
 from celeriac.reconciling.applied import AppliedBook
@@ -58,9 +59,8 @@ class Operator:
         self.watch = Watch(api, self.store, settings, metrics, self.stopping)
         self.authority = Authority(self.lease.is_holder, self.watch.listed.is_set)
         self.custody = Custody()
-        self.access = BrokerAccess(
-            api, connect, resolved=self.queue.add, closed=lambda address: metrics.forget_broker(address.url)
-        )
+        self.credentials = Credentials(api, changed=self.queue.add)
+        self.connections = Connections(connect, closed=lambda address: metrics.forget_broker(address.url))
         api.connection.fence = self.lease.is_holder
         self.events = EventRecorder(api, settings.identity)
         self.teller = EventTeller(self.events, self.store)
@@ -88,22 +88,23 @@ class Operator:
         self.reconciler = self._make_reconciler()
 
     def _make_reaper(self) -> Reaper:
-        watched = self.settings.watch_namespaces
         return Reaper(
             api=self.api,
             store=self.store,
-            access=self.access,
+            credentials=self.credentials,
+            connections=self.connections,
             metrics=self.metrics,
             authority=self.authority,
             custody=self.custody,
-            serves=lambda namespace: not watched or namespace in watched,
-            tell=self.teller.tell,
+            namespaces=self.settings.watch_namespaces,
+            teller=self.teller,
         )
 
     def _make_autoscaler(self) -> Autoscaler:
         return Autoscaler(
             store=self.store,
-            access=self.access,
+            credentials=self.credentials,
+            connections=self.connections,
             actuator=self.actuator,
             custody=self.custody,
             metrics=self.metrics,
@@ -117,7 +118,7 @@ class Operator:
         return Reconciler(
             api=self.api,
             store=self.store,
-            access=self.access,
+            credentials=self.credentials,
             autoscaler=self.autoscaler,
             refusals=self.actuator.refusals,
             applier=Applier(self.api, self.agent_configs, self.agent, self.store, applied),
@@ -164,7 +165,8 @@ class Operator:
             await _cancel([leasing, stop])
             await self.lease.release()
             await _cancel(reading)
-            await self.access.close()
+            await self.credentials.close()
+            await self.connections.close()
 
     def _take_signals(self) -> None:
         """Stop in good order on a signal. kopf puts its own handlers there, which would stop the watches first."""

@@ -15,7 +15,7 @@ from kombu.entity import Exchange, Queue
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
-from celeriac.brokers.agents import Process, Restored
+from celeriac.brokers.agents import Process, RegistryEntry, Restored
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import QueueSet
 from celeriac.brokers.redis.broker import RedisBroker
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.integration
 
 MAIL = QueueSet(("mail",), agent=POOL_UID)
 LAYOUT = QueueLayout()
+ENTRY = RegistryEntry("", POOL_UID)
 AGENT = Path(__file__).parents[2] / "worker-image" / "agent" / "celeriac_agent.py"
 MANY = 10_000
 MANY_SECONDS = 2.0
@@ -54,8 +55,16 @@ class a_broker:
         await self.one.close()
 
 
+async def all_processes(broker: RedisBroker, key_prefix: str = "") -> list[Process]:
+    """Of all pools that a registry lists; nothing is in doubt."""
+    listed = (await broker.salvage.listed([key_prefix]))[key_prefix]
+    found = await broker.salvage.registered([RegistryEntry(key_prefix, uid) for uid in listed.pools])
+    assert [*listed.doubts, *(doubt for each in found.values() for doubt in each.doubts)] == []
+    return [process for each in found.values() for process in each.processes]
+
+
 async def the_process(broker: RedisBroker, key_prefix: str = "") -> Process:
-    (process,) = await broker.salvage.processes([key_prefix])
+    (process,) = await all_processes(broker, key_prefix)
     return process
 
 
@@ -137,7 +146,7 @@ async def test_what_a_gone_worker_held_is_consumed_next_and_in_the_order_in_whic
     assert "redelivered" not in last["headers"]
     assert {message["headers"]["id"]: message["body"] for message in in_order(server, "mail")} == bodies
     assert keys(server) == {"mail", "celeriac:pools"}, "nothing is left of the process"
-    await broker.salvage.forget_pool("", POOL_UID)
+    await broker.salvage.forget_pool(ENTRY)
     assert keys(server) == {"mail"}
 
 
@@ -149,7 +158,7 @@ async def test_prefix_separator_and_priorities_are_those_of_the_process(
         send(server, "mail", f"p{priority}", priority=priority, transport_options=options)
     gone = GoneWorker(server, key_prefix="shop:", separator=":", steps=(0, 5))
     gone.take("mail", 4)
-    assert await broker.salvage.processes([""]) == []
+    assert await all_processes(broker) == []
     assert await broker.salvage.restore(await the_process(broker, "shop:"), died=True) == Restored(restored=4)
     assert (ids(server, "shop:mail"), ids(server, "shop:mail:5")) == (["p0", "p4"], ["p5", "p9"])
 
@@ -325,13 +334,13 @@ async def test_a_younger_process_of_the_same_pod_keeps_its_report_and_its_mark(
     old = GoneWorker(server)
     young = GoneWorker(server, start="99999999")
     await broker.agents.mark(LAYOUT, POOL_UID, {old.pod_uid: "token"})
-    for process in await broker.salvage.processes([""]):
+    for process in await all_processes(broker):
         if process.process == old.process:
             await broker.salvage.restore(process, died=True)
     (reading,) = readings(await broker.queues.read([MAIL]))
     assert reading.reports[young.pod_uid].process == young.process
     assert reading.marks == {young.pod_uid: "token"}
-    await broker.salvage.forget_pool("", POOL_UID)
+    await broker.salvage.forget_pool(ENTRY)
     assert (await the_process(broker)).process == young.process, "a pool with a process is not forgotten"
 
 
@@ -341,7 +350,9 @@ async def test_registrations_that_name_other_keys_are_not_believed(server: Redis
     with server.client() as client:
         for wrong in ({"unacked": "sessions"}, {"poolUid": "another"}, {"prioritySteps": ["0"]}, {"started": True}):
             client.hset(gone.key("processes"), gone.process, json.dumps({**gone.registration, **wrong}))
-            assert await broker.salvage.processes([""]) == []
+            found = (await broker.salvage.registered([ENTRY]))[ENTRY]
+            assert (found.processes, [doubt.reason for doubt in found.doubts]) == ((), ["RegistrationUnreadable"])
+            assert gone.process in str(found.doubts[0])
 
 
 @pytest.mark.parametrize("rights", ["+@all -@scripting", "+@all"])
@@ -481,6 +492,6 @@ async def test_what_a_killed_worker_with_the_agent_held_is_back_at_once(
 async def test_a_broker_that_is_gone_is_a_doubt_that_names_no_password(server: RedisServer) -> None:
     async with a_broker("redis://:s3cr3t@127.0.0.1:1/0") as broker:
         with pytest.raises(BrokerDoubt) as raised:
-            await broker.salvage.processes([""])
+            await broker.salvage.listed([""])
     assert raised.value.reason == Reason.BROKER_CONNECTION_FAILED
     assert "s3cr3t" not in str(raised.value)

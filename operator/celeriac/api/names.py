@@ -1,5 +1,6 @@
 """The names of the API. They stand in objects that outlive the operator's versions: none of them ever changes."""
 
+import re
 from typing import Final
 
 GROUP: Final = "celeriac.dev"
@@ -21,3 +22,19 @@ DELETION_COST_ANNOTATION: Final = "controller.kubernetes.io/pod-deletion-cost"
 """Kubernetes' own: the ReplicaSet controller stops the Pod with the lowest first, after those that are not ready."""
 WORKER_CONTAINER: Final = "worker"
 """Name of the container in a Pod that runs the worker."""
+
+DNS_LABEL_LENGTH: Final = 63
+DNS_NAME_LENGTH: Final = 253
+_LABEL: Final = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_DNS_LABEL: Final = re.compile(_LABEL)
+_DNS_NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+
+
+def is_dns_label(text: str) -> bool:
+    """Whether a namespace may be called so (RFC 1123 label)."""
+    return len(text) <= DNS_LABEL_LENGTH and _DNS_LABEL.fullmatch(text) is not None
+
+
+def is_dns_name(text: str) -> bool:
+    """Whether most other objects may be called so (RFC 1123 subdomain)."""
+    return len(text) <= DNS_NAME_LENGTH and _DNS_NAME.fullmatch(text) is not None

@@ -85,5 +85,6 @@ class Reason(StrEnum):
     WORKER_MISMATCH = "WorkerMismatch"
     SIGNALS_NOT_FORWARDED = "SignalsNotForwarded"
     NOT_DRAINING = "NotDraining"
+    REGISTRATION_UNREADABLE = "RegistrationUnreadable"
     RESTORED = "Restored"
     DEAD_LETTERED = "DeadLettered"

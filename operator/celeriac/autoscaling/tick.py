@@ -23,7 +23,8 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
 from celeriac.brokers.readings import PoolReading
 from celeriac.cluster.records import DeploymentRecord
-from celeriac.connecting.broker_access import BrokerAccess
+from celeriac.connecting.connections import Connections
+from celeriac.connecting.credentials import BrokerSource, Credentials
 from celeriac.pool.model import WorkerPool
 from celeriac.scaling.workload import Demand
 from celeriac.telemetry.metrics import Metrics
@@ -32,6 +33,9 @@ from celeriac.watching.workqueue import WorkQueue
 from celeriac.workers.custody import Custody
 
 log = logging.getLogger(__name__)
+
+USER = "autoscaling"
+"""Who it is that needs addresses and connections."""
 
 Readings = list[PoolReading | BrokerDoubt]
 
@@ -43,7 +47,8 @@ class Autoscaler:
         self,
         *,
         store: Store,
-        access: BrokerAccess,
+        credentials: Credentials,
+        connections: Connections,
         actuator: Actuator,
         custody: Custody,
         metrics: Metrics,
@@ -53,7 +58,8 @@ class Autoscaler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._access = access
+        self._credentials = credentials
+        self._connections = connections
         self._actuator = actuator
         self._custody = custody
         self._metrics = metrics
@@ -95,8 +101,10 @@ class Autoscaler:
             if isinstance(known.spec, WorkerPool) and not known.deleting
         }
         self._forget_all_but(pools)
-        self._access.retain(pools.keys(), busy=self._reading.keys() | self._custody.needed)
-        for address, members in self._by_broker(pools).items():
+        self._credentials.retain(USER, {BrokerSource.of_pool(pool) for pool in pools.values()})
+        groups = self._by_broker(pools)
+        self._connections.retain(USER, groups.keys() | self._reading.keys())
+        for address, members in groups.items():
             if address not in self._reading:
                 self._reading[address] = asyncio.get_running_loop().create_task(self._read(address, members))
 
@@ -125,7 +133,7 @@ class Autoscaler:
         """The pools of each broker; for those that have none, a step is taken at once."""
         groups: dict[BrokerAddress, list[WorkerPool]] = {}
         for pool in pools.values():
-            address = self._access.lookup(pool)
+            address = self._credentials.of_pool(pool)
             if isinstance(address, BrokerDoubt):
                 self._step(pool, address)
             elif address is not None:
@@ -137,7 +145,7 @@ class Autoscaler:
         started = self._clock()
         broker: Broker | None = None
         try:
-            broker = self._access.broker(address)
+            broker = self._connections.broker(address)
             readings: Readings = list(await broker.queues.read([queues_of(pool) for pool in pools]))
             failure = None
         except BrokerDoubt as doubt:
@@ -151,7 +159,7 @@ class Autoscaler:
         self._metrics.broker_read(address.url, self._clock() - started, reason=failure)
         for pool, reading in zip(pools, readings, strict=True):
             if isinstance(reading, BrokerDoubt):
-                self._access.doubted(pool.key, reading.reason)
+                self._credentials.doubted(BrokerSource.of_pool(pool), reading.reason)
             self._step(pool, reading, broker)
 
     def _step(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt, broker: Broker | None = None) -> None:

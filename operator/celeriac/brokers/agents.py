@@ -1,7 +1,12 @@
 """What the agents in the workers leave with a broker: reports, registrations, messages of processes that are gone."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from celeriac.api.keys import PoolKey
+from celeriac.api.names import is_dns_label, is_dns_name
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.pool.model import QueueLayout
 
 
@@ -47,11 +52,14 @@ class WorkerReport:
 class Process:
     """One start of a worker with the agent, as it registered itself before it consumed.
 
+    Anybody may write to a broker, and these names go into paths of the API server and into logs: a ValueError tells
+    which is none.
+
     layout              of its queues, and where it is registered; opaque to all but its broker
     held_in             the keys of what it holds, as its broker names them
     started             Unix time by the clock of the worker's node
     visibility_timeout  the application's own, in seconds; infinity: never
-    reported            counter of its last report, None without one: while it moves, the process lives
+    reported            tells its last report from the one before, None without one: while it moves, the process lives
     max_attempts        a message that was running in so many processes that died becomes a dead letter
     """
 
@@ -69,10 +77,58 @@ class Process:
     max_attempts: int
     reported: int | None = None
 
+    def __post_init__(self) -> None:
+        if not is_dns_label(self.namespace):
+            raise ValueError("namespace is no DNS label")
+        for name in ("pool", "pod"):
+            if not is_dns_name(getattr(self, name)):
+                raise ValueError(f"{name} is no DNS name")
+        pod, _, start = self.process.rpartition(".")
+        if pod != self.pod or not is_dns_label(start):
+            raise ValueError("its name is not that of its pod, a dot and a word")
+
     @property
     def registry(self) -> str:
         """Where it is registered: see QueueLayout.registry."""
         return self.layout.registry
+
+    @property
+    def entry(self) -> "RegistryEntry":
+        """Where its pool stands."""
+        return RegistryEntry(self.registry, self.pool_uid)
+
+
+class RegistryEntry(NamedTuple):
+    """One pool in one registry of worker processes (QueueLayout.registry)."""
+
+    registry: str
+    pool_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryList:
+    """The pools that a registry knows, deleted ones too.
+
+    pools   by uid; None where the registry does not tell the name
+    doubts  what of the list could not be read or understood
+    """
+
+    pools: Mapping[str, PoolKey | None] = field(default_factory=dict)
+    doubts: tuple[BrokerDoubt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredPool:
+    """What one pool has in a registry.
+
+    processes  all that could be understood
+    audible    whether their reports could be read: without, silence means nothing
+    doubts     what could not be read or understood: while there is any, nobody knows all that the pool's workers hold
+    """
+
+    processes: tuple[Process, ...] = ()
+    audible: bool = True
+    doubts: tuple[BrokerDoubt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +146,11 @@ class Restored:
 
     def __add__(self, other: "Restored") -> "Restored":
         return Restored(self.restored + other.restored, self.dead + other.dead, self.dropped + other.dropped)
+
+
+class NotAllRestored(BrokerDoubt):
+    """Some messages could not be moved; `restored` tells what became of the others. The doubt is that of the first."""
+
+    def __init__(self, doubt: BrokerDoubt, restored: Restored) -> None:
+        super().__init__(doubt.reason, str(doubt))
+        self.restored = restored

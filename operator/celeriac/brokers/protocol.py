@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from celeriac.brokers.agents import Process, Restored
+from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList, Restored
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueSet
 from celeriac.pool.model import QueueLayout
@@ -34,8 +34,14 @@ class AgentLink(Protocol):
 class Salvage(Protocol):
     """Gives back what gone processes held. A broker that redelivers by itself needs none."""
 
-    async def processes(self, registries: Collection[str]) -> Sequence[Process]:
-        """All processes in these registries (QueueLayout.registry), of all pools, of deleted ones too."""
+    async def listed(self, registries: Collection[str]) -> Mapping[str, RegistryList]:
+        """The pools of each of these registries (QueueLayout.registry), deleted ones too.
+
+        Raises BrokerDoubt where the broker as a whole is in doubt; so does `registered`.
+        """
+
+    async def registered(self, entries: Collection[RegistryEntry]) -> Mapping[RegistryEntry, RegisteredPool]:
+        """The processes of each of these pools; what is wrong with one pool spoils no other."""
 
     async def held(self, processes: Sequence[Process]) -> Sequence[int]:
         """How many messages each process holds."""
@@ -44,14 +50,18 @@ class Salvage(Protocol):
         """Put back all that a process held which is known to be gone, and forget the process.
 
         May be repeated, and may race with others that do the same: each message is moved once. With `died` a message
-        that was running counts one death; see Process.max_attempts.
+        that was running counts one death; see Process.max_attempts. Raises NotAllRestored where some could not be
+        moved: the others were.
         """
 
-    async def forget_pool(self, registry: str, pool_uid: str) -> None:
+    async def forget_pool(self, entry: RegistryEntry) -> None:
         """Remove what is left of a pool that is gone; nothing, while one of its processes is registered."""
 
     async def take_over(self, layout: QueueLayout, queues: Collection[str], *, older_than_seconds: float) -> Restored:
-        """Put back what workers without the agent were given of these queues so long ago, a bounded number per call."""
+        """Put back what workers without the agent were given of these queues so long ago, a bounded number per call.
+
+        Raises NotAllRestored as `restore` does.
+        """
 
 
 @dataclass(frozen=True, slots=True)

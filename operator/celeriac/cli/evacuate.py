@@ -1,7 +1,7 @@
 """`celeriac evacuate`: give back what workers hold that are gone, where no operator is there to do it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,7 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from celeriac.brokers.agents import Process, Restored
+from celeriac.brokers.agents import NotAllRestored, Process, RegistryEntry, Restored
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Salvage
 from celeriac.cli.broker_place import on_broker, printable
 from celeriac.pool.model import QueueLayout
@@ -22,7 +23,7 @@ PIPE_COLUMNS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One registered process, how many messages it holds, and whether it reported while it was watched."""
+    """One registered process, how many messages it holds, and whether it may have reported while it was watched."""
 
     process: Process
     holds: int
@@ -72,10 +73,21 @@ async def evacuate(salvage: Salvage, key_prefix: str, watch: float, yes: bool, e
     """
     if even_living and not yes:
         raise click.UsageError("--even-living does nothing without --yes")
-    workers = await _watch(salvage, QueueLayout(key_prefix).registry, watch)
-    if not workers:
+    registry = QueueLayout(key_prefix).registry
+    workers, doubts = await _watch(salvage, registry, watch)
+    for doubt in doubts:
+        click.echo(f"{doubt.reason}: {printable(str(doubt))}", err=True)
+    if workers:
+        await _evacuate(salvage, workers, watch, yes=yes, even_living=even_living)
+    elif not doubts:
         click.echo(f"no worker with the agent is registered under the key prefix {key_prefix!r}", err=True)
-        return
+    if doubts:
+        raise click.ClickException("not all that is registered could be read, see above: it is left as it is")
+
+
+async def _evacuate(
+    salvage: Salvage, workers: Sequence[Registered], watch: float, *, yes: bool, even_living: bool
+) -> None:
     _print(workers, watch)
     chosen = [worker for worker in workers if even_living or not worker.lives]
     if not yes:
@@ -90,20 +102,49 @@ async def evacuate(salvage: Salvage, key_prefix: str, watch: float, yes: bool, e
     await _give_back(salvage, chosen)
 
 
-async def _watch(salvage: Salvage, registry: str, seconds: float) -> list[Registered]:
-    """All registered workers, by two looks that lie `seconds` apart; one that has registered in between lives."""
-    before = {process.process: process.reported for process in await salvage.processes([registry])}
-    if not before:
-        return []
-    click.echo(f"{len(before)} worker(s) registered; watching for {seconds:g} s which of them report ...", err=True)
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """All registered processes; those of them whose reports can be read; what could not be read or understood."""
+
+    processes: Sequence[Process]
+    audible: Set[str]
+    doubts: Sequence[BrokerDoubt]
+
+
+async def _look(salvage: Salvage, registry: str) -> _Look:
+    listed = (await salvage.listed([registry]))[registry]
+    pools = (await salvage.registered([RegistryEntry(registry, uid) for uid in listed.pools])).values()
+    return _Look(
+        [process for pool in pools for process in pool.processes],
+        {process.process for pool in pools if pool.audible for process in pool.processes},
+        [*listed.doubts, *(doubt for pool in pools for doubt in pool.doubts)],
+    )
+
+
+async def _watch(salvage: Salvage, registry: str, seconds: float) -> tuple[list[Registered], Sequence[BrokerDoubt]]:
+    """All registered workers, by two looks that lie `seconds` apart.
+
+    One that has registered in between lives, and one whose reports cannot be read may.
+    """
+    look = await _look(salvage, registry)
+    if not look.processes:
+        return [], look.doubts
+    before = {process.process: process.reported for process in look.processes if process.process in look.audible}
+    number = len(look.processes)
+    click.echo(f"{number} worker(s) registered; watching for {seconds:g} s which of them report ...", err=True)
     await asyncio.sleep(seconds)
-    processes = await salvage.processes([registry])
-    holds = await salvage.held(processes)
+    look = await _look(salvage, registry)
+    silent = {
+        process.process
+        for process in look.processes
+        if process.process in before.keys() & look.audible and process.reported == before[process.process]
+    }
+    holds = await salvage.held(look.processes)
     workers = [
-        Registered(process, count, lives=process.process not in before or process.reported != before[process.process])
-        for process, count in zip(processes, holds, strict=True)
+        Registered(process, count, lives=process.process not in silent)
+        for process, count in zip(look.processes, holds, strict=True)
     ]
-    return sorted(workers, key=lambda worker: worker.name)
+    return sorted(workers, key=lambda worker: worker.name), look.doubts
 
 
 def _print(workers: Sequence[Registered], seconds: float) -> None:
@@ -128,14 +169,21 @@ def _print(workers: Sequence[Registered], seconds: float) -> None:
 
 
 async def _give_back(salvage: Salvage, workers: Sequence[Registered]) -> None:
-    total = Restored()
+    """Give back what each holds; where that fails for one, the others' turn comes all the same."""
+    total, failed = Restored(), 0
     for number, worker in enumerate(workers, 1):
-        done = await salvage.restore(worker.process, died=False)
+        try:
+            done = await salvage.restore(worker.process, died=False)
+        except NotAllRestored as doubt:
+            done, failed = doubt.restored, failed + 1
+            click.echo(f"{worker.name}: {doubt.reason}: {printable(str(doubt))}", err=True)
         total += done
         click.echo(f"{number}/{len(workers)} {worker.name}: {_words(done)}", err=True)
-    for registry, pool_uid in dict.fromkeys((each.process.registry, each.process.pool_uid) for each in workers):
-        await salvage.forget_pool(registry, pool_uid)
+    for entry in dict.fromkeys(each.process.entry for each in workers):
+        await salvage.forget_pool(entry)
     click.echo(f"{len(workers)} worker(s): {_words(total)}")
+    if failed:
+        raise click.ClickException(f"{failed} worker(s) still hold messages, see above")
 
 
 def _words(done: Restored) -> str:

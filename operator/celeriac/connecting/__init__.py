@@ -1,1 +1,1 @@
-"""From a pool to the connection that reads its queues: Secrets, addresses, sharing."""
+"""From a pool to the connection that reads its queues: Secrets become addresses, addresses become connections."""

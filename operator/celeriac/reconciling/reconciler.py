@@ -11,7 +11,7 @@ from celeriac.cluster.client import Api
 from celeriac.cluster.errors import NotFound
 from celeriac.cluster.paths import CELERY_WORKER_POOLS
 from celeriac.cluster.records import DeploymentRecord
-from celeriac.connecting.broker_access import BrokerAccess
+from celeriac.connecting.credentials import Credentials
 from celeriac.pool.model import WorkerPool
 from celeriac.reconciling.applied import AppliedBook, Source, Task, Work
 from celeriac.reconciling.applier import Applier
@@ -30,7 +30,7 @@ class Reconciler:
         *,
         api: Api,
         store: Store,
-        access: BrokerAccess,
+        credentials: Credentials,
         autoscaler: Autoscaler,
         refusals: Refusals,
         applier: Applier,
@@ -42,7 +42,7 @@ class Reconciler:
     ) -> None:
         self._api = api
         self._store = store
-        self._access = access
+        self._credentials = credentials
         self._autoscaler = autoscaler
         self._refusals = refusals
         self._applier = applier
@@ -116,7 +116,7 @@ class Reconciler:
         """
         if pool.broker.tls is None:
             return Source.of(pool, url_has_query=False)
-        address = self._access.lookup(pool)
+        address = self._credentials.of_pool(pool)
         if not isinstance(address, BrokerAddress):
             return None
         return Source.of(pool, url_has_query="?" in address.url)

@@ -97,7 +97,13 @@ class WorkerFamilies:
             (*POOL, "to"),
             registry=registry,
         )
-        self.all = (*self.figures.values(), self.restored)
+        self.recovery_failures = Counter(
+            "celeriac_pool_recovery_failures_total",
+            "Looks for what ended workers held, or tries to put it back, that failed for this pool, by their reason.",
+            (*POOL, "reason"),
+            registry=registry,
+        )
+        self.all = (*self.figures.values(), self.restored, self.recovery_failures)
 
 
 class OperatorFamilies:
@@ -148,6 +154,18 @@ class OperatorFamilies:
             "celeriac_unreadable_objects",
             "Objects that the operator cannot read, for a fault of its own: see its log.",
             ("kind",),
+            registry=registry,
+        )
+        self.unread_registrations = Gauge(
+            "celeriac_unread_registrations",
+            "Pools, deleted ones too, whose registered workers are not all known, by the reason: nobody can say what "
+            "they hold.",
+            ("reason",),
+            registry=registry,
+        )
+        self.given_up = Counter(
+            "celeriac_given_up_pools_total",
+            "Deleted pools whose broker could not be read for an hour: what their workers held stays there.",
             registry=registry,
         )
         self.leader = Gauge("celeriac_leader", "1 while this replica holds the Lease and acts.", registry=registry)

@@ -97,6 +97,20 @@ class Metrics:
         self._workers.restored.labels(*key, "queue").inc(queued)
         self._workers.restored.labels(*key, "dead").inc(dead)
 
+    def recovery_failure(self, key: PoolKey, reason: str) -> None:
+        """Count that something which the pool's ended workers held could not be looked for, or not be put back."""
+        self._workers.recovery_failures.labels(*key, reason).inc()
+
+    def unread_registrations(self, pools: Mapping[str, int]) -> None:
+        """Say of how many pools not all registered workers are known, by reason."""
+        self._operator.unread_registrations.clear()
+        for reason, count in pools.items():
+            self._operator.unread_registrations.labels(reason).set(count)
+
+    def given_up(self) -> None:
+        """Count a deleted pool whose broker is not looked at any more."""
+        self._operator.given_up.inc()
+
     def condition(self, key: PoolKey, type: str, status: str) -> None:
         """Say which status ("True", "False" or "Unknown") a condition of the pool has."""
         for each in CONDITION_STATUSES:

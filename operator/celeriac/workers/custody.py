@@ -3,17 +3,13 @@
 from collections.abc import Set
 from dataclasses import dataclass
 
-from celeriac.brokers.address import BrokerAddress
-
 
 @dataclass(slots=True)
 class Custody:
-    """One instance is shared. Its fields are replaced as wholes, never changed.
+    """One instance is shared. Its field is replaced as a whole, never changed.
 
-    unresolved  uids of pools with a worker that may be gone, whose messages are not back: nobody can say that such a
-                pool holds nothing
-    needed      addresses of brokers that are still needed, those of deleted pools included
+    unresolved  uids of pools of which nobody can say that they hold nothing: a worker may be gone whose messages are
+                not back, or what is registered could not be read (yet)
     """
 
     unresolved: Set[str] = frozenset()
-    needed: Set[BrokerAddress] = frozenset()

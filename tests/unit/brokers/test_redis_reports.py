@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celeriac.brokers.redis.registry import process_of
+from celeriac.brokers.agents import Process
+from celeriac.brokers.redis.json_fields import WrongField
+from celeriac.brokers.redis.registration import heard_of, pool_key_of, pool_uid_of, process_of
 from celeriac.brokers.redis.worker_reports import STATES, Reports, report_of
 from celeriac.pool.model import QueueLayout
 
@@ -81,8 +83,15 @@ def read(values: Any) -> Any:
     return report_of(b"pod-uid", text(values))
 
 
-def register(values: Any) -> Any:
-    return process_of("shop:", "pool-uid", b"ml-1.0a1b2c3d", text(values))
+def register(values: Any, name: bytes = b"ml-1.0a1b2c3d") -> Process:
+    return process_of("shop:", "pool-uid", name, text(values))
+
+
+def refused(values: Any, name: bytes = b"ml-1.0a1b2c3d") -> str:
+    """Why a registration is not believed."""
+    with pytest.raises(WrongField) as raised:
+        register(values, name)
+    return str(raised.value)
 
 
 def test_a_report_is_read_field_by_field() -> None:
@@ -121,7 +130,12 @@ def test_a_report_that_lacks_a_field_or_has_one_of_another_type_is_missing(field
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(text))
 def test_whatever_stands_there_raises_nothing(value: bytes) -> None:
     assert Reports().read({b"pod-uid": value, b"\xff": text(REPORT)}) == {}
-    assert process_of("", "pool-uid", b"ml-1.0a1b2c3d", value) is None
+    assert heard_of({b"pod-uid": value, b"\xff": text(REPORT)}).of(register(REGISTRATION)) is not None
+    for wrong in (value, text([]), b"\xff"):
+        with pytest.raises(WrongField):
+            process_of("", "pool-uid", b"ml-1.0a1b2c3d", wrong)
+        with pytest.raises(WrongField):
+            pool_key_of(wrong)
 
 
 @pytest.mark.parametrize("field", sorted(FOR_PEOPLE))
@@ -135,7 +149,6 @@ def test_a_report_of_megabytes_is_not_read() -> None:
 
 def test_a_registration_is_read_field_by_field() -> None:
     process = register(REGISTRATION)
-    assert process is not None
     assert (process.process, process.registry, process.started) == ("ml-1.0a1b2c3d", "shop:", 1_700_000_000.25)
     assert (process.layout, process.max_attempts) == (QueueLayout("shop:"), 5)
     assert process.held_in == tuple(REGISTRATION[name] for name in ("unacked", "index", "mutex"))
@@ -143,14 +156,12 @@ def test_a_registration_is_read_field_by_field() -> None:
 
 @pytest.mark.parametrize("endless", [None, math.inf])
 def test_an_application_whose_visibility_timeout_never_ends_is_registered(endless: float | None) -> None:
-    process = register({**REGISTRATION, "visibilityTimeout": endless})
-    assert process is not None
-    assert process.visibility_timeout == math.inf
+    assert register({**REGISTRATION, "visibilityTimeout": endless}).visibility_timeout == math.inf
 
 
 @pytest.mark.parametrize("field", REGISTRATION)
-def test_a_registration_that_lacks_a_field_is_none(field: str) -> None:
-    assert register({name: value for name, value in REGISTRATION.items() if name != field}) is None
+def test_a_registration_that_lacks_a_field_says_which(field: str) -> None:
+    assert refused({name: value for name, value in REGISTRATION.items() if name != field}) == f"field {field}"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +179,58 @@ def test_a_registration_that_lacks_a_field_is_none(field: str) -> None:
 )
 def test_a_registration_never_points_at_keys_that_are_not_its_own(wrong: dict[str, Any]) -> None:
     """What stands under them is moved and deleted once the process is gone."""
-    assert register({**REGISTRATION, **wrong}) is None
+    assert refused({**REGISTRATION, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"namespace": "shop/../kube-system"}, "namespace is no DNS label"),
+        ({"namespace": "shop.kube-system"}, "namespace is no DNS label"),
+        ({"namespace": ""}, "namespace is no DNS label"),
+        ({"namespace": "x" * 64}, "namespace is no DNS label"),
+        ({"pool": ".."}, "pool is no DNS name"),
+        ({"pool": "ml\x1b[2J"}, "pool is no DNS name"),
+        ({"pod": "../../secrets/broker"}, "pod is no DNS name"),
+        ({"pod": "x" * 254}, "pod is no DNS name"),
+        ({"podUid": "a\nb"}, "field podUid is no uid"),
+        ({"separator": ""}, "field separator is empty"),
+        ({"separator": "\ud800"}, "field separator"),
+        ({"queues": ["\ud800"]}, "field queues"),
+        ({"pod": "ml-2"}, "its name is not that of its pod, a dot and a word"),
+    ],
+)
+def test_a_name_that_is_none_reaches_neither_the_api_server_nor_a_log(wrong: dict[str, Any], why: str) -> None:
+    assert refused({**REGISTRATION, **wrong}) == why
+
+
+@pytest.mark.parametrize("name", [b"ml-1.", b"ml-1.0a1b2c3d\n", b"ml-1./", b"\xff.0a1b2c3d", b"ml-1"])
+def test_nor_does_the_name_of_a_process(name: bytes) -> None:
+    ours = {key: f"{key}.{name.decode(errors='replace')}" for key in ("unacked", "index", "mutex")}
+    assert refused({**REGISTRATION, **ours}, name)
+
+
+@pytest.mark.parametrize("name", [b"", b"dead", b"a:processes", b"\xff", b"a b", b"x" * 254])
+def test_a_pool_whose_uid_would_make_other_keys_of_it_is_none(name: bytes) -> None:
+    """Under `dead` stand the dead letters of queues, which a pool that is gone would take with it."""
+    with pytest.raises(WrongField):
+        pool_uid_of(name)
+
+
+def test_a_pool_of_the_registry_has_a_name_that_an_object_may_have() -> None:
+    assert pool_uid_of(b"5f1c-uid") == "5f1c-uid"
+    assert pool_key_of(text({"namespace": "shop", "name": "ml"})) == ("shop", "ml")
+    with pytest.raises(WrongField):
+        pool_key_of(text({"namespace": "shop", "name": "../secrets"}))
+
+
+def test_a_report_that_cannot_be_understood_still_tells_that_somebody_lives_while_it_changes() -> None:
+    process = register(REGISTRATION)
+    assert heard_of({b"pod-uid": text(REPORT)}).of(process) == 12
+    assert heard_of({}).of(process) is None
+    younger = [heard_of({b"pod-uid": text({**REPORT, "v": 2, "n": n})}).of(process) for n in (1, 1, 2)]
+    assert None not in younger
+    assert (younger[0] == younger[1], younger[1] == younger[2]) == (True, False)
 
 
 def test_only_a_report_that_has_changed_is_parsed_again_and_one_that_is_gone_is_forgotten() -> None:

@@ -6,16 +6,32 @@ import pytest
 
 from celeriac.brokers.agents import Process
 from celeriac.cluster.records import PodRecord
-from celeriac.recovery.gone import QUIET_SECONDS, SILENT_SECONDS, Silences, Verdict, judge
+from celeriac.pool.model import QueueLayout
+from celeriac.recovery.gone import (
+    QUIET_SECONDS,
+    SILENT_SECONDS,
+    Answers,
+    NodeQuestion,
+    PodQuestion,
+    Silences,
+    Verdict,
+    judge,
+    question,
+)
 from tests.unit.builders.workers import pod, process
 
 pytestmark = pytest.mark.unit
 
 
 def judged(
-    worker: Process, where: PodRecord | None, *, ended: bool = False, silent: float = QUIET_SECONDS
+    worker: Process,
+    where: PodRecord | None,
+    *,
+    ended: bool = False,
+    silent: float = QUIET_SECONDS,
+    answers: Answers | None = None,
 ) -> Verdict | None:
-    return judge(worker, where, ended=ended, silent_seconds=silent)
+    return judge(worker, where, answers or {}, ended=ended, silent_seconds=silent)
 
 
 def test_a_worker_whose_container_runs_is_not_gone() -> None:
@@ -68,6 +84,24 @@ def test_a_pod_that_vanished_while_it_ran_is_not_gone_by_that_alone() -> None:
     assert judged(process(), None, silent=10 * SILENT_SECONDS) is None
 
 
+def test_of_a_pod_that_vanished_the_api_server_is_asked_once_its_worker_was_silent_for_long() -> None:
+    asked = PodQuestion("shop", "ml-a", "a")
+    assert question(process(), None, SILENT_SECONDS - 1) is None
+    assert question(process(), None, SILENT_SECONDS) == asked
+    gone = judged(process(), None, silent=SILENT_SECONDS, answers={asked: True})
+    assert gone == Verdict(False, "its Pod is gone")
+    assert judged(process(), None, silent=SILENT_SECONDS, answers={asked: False}) is None
+    assert judged(process(), None, silent=SILENT_SECONDS - 1, answers={asked: True}) is None
+
+
+def test_a_worker_that_is_silent_for_long_is_gone_with_its_node() -> None:
+    asked = NodeQuestion("n1")
+    assert question(process(), pod(), SILENT_SECONDS) == asked
+    assert question(process(), pod(node=None), SILENT_SECONDS) is None
+    assert judged(process(), pod(), silent=SILENT_SECONDS, answers={asked: True}) == Verdict(False, "its node is gone")
+    assert judged(process(), pod(), silent=SILENT_SECONDS) is None, "no answer proves nothing"
+
+
 def test_silence_begins_with_the_first_look_and_anew_with_each_report() -> None:
     silences = Silences()
     assert silences.seconds(process(reported=7), 1000.0) == 0.0
@@ -82,17 +116,17 @@ def test_a_worker_that_has_never_reported_is_silent_from_the_first_look_on() -> 
     assert silences.seconds(process(), 1031.0) == 31.0
 
 
-def test_while_nobody_can_report_no_silence_is_counted() -> None:
-    silences = Silences()
-    silences.seconds(process(reported=7), 1000.0)
-    silences.forget()
-    assert silences.seconds(process(reported=7), 1060.0) == 0.0
-
-
-def test_the_silence_of_one_process_is_nothing_to_another() -> None:
+def test_whose_reports_nobody_could_hear_is_not_silent_and_others_are() -> None:
     silences = Silences()
     for worker in (process("a"), process("b")):
         silences.seconds(worker, 1000.0)
-    silences.keep({process("a").process})
+    silences.keep([process("a")])
     assert silences.seconds(process("a"), 1010.0) == 10.0
     assert silences.seconds(process("b"), 1010.0) == 0.0
+
+
+def test_the_silence_of_a_process_is_nothing_to_one_of_the_same_name_in_another_registry() -> None:
+    silences = Silences()
+    silences.seconds(process(reported=1), 1000.0)
+    assert silences.seconds(process(layout=QueueLayout("evil:"), reported=2), 1010.0) == 0.0
+    assert silences.seconds(process(reported=1), 1010.0) == 10.0

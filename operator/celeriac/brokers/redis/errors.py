@@ -11,6 +11,7 @@ from celeriac.api.reasons import Reason
 from celeriac.brokers.doubt import BrokerDoubt
 
 LONGEST_ANSWER = 200
+LONGEST_KEY = 200
 
 
 def doubt_of(error: BaseException, where: str) -> BrokerDoubt:
@@ -47,15 +48,40 @@ def queue_doubt(error: BaseException, key: str, kind: str, where: str) -> Broker
     if "WRONGTYPE" in answer:
         return BrokerDoubt(
             Reason.BROKER_WRONG_TYPE,
-            f"key {key!r} in {where} is no {kind}, so something else uses this name: rename the queue, or give"
+            f"key {quoted(key)} in {where} is no {kind}, so something else uses this name: rename the queue, or give"
             " Celery a key prefix (global_keyprefix, spec.broker.keyPrefix)",
         )
     if _is_refused(error, answer):
         return BrokerDoubt(
             Reason.BROKER_PERMISSION_DENIED,
-            f"{where} does not let this user read key {key!r}: grant the ACL user the pattern ~{key}* and +@read",
+            f"{where} does not let this user read key {quoted(key)}: grant the ACL user the pattern ~{_bounded(key)}*"
+            " and +@read",
         )
     return doubt_of(error, where)
+
+
+def registry_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
+    """Turn the error of a key in which agents keep something into the BrokerDoubt of the pool that it belongs to."""
+    answer = answer_of(error)
+    if "WRONGTYPE" in answer:
+        return BrokerDoubt(
+            Reason.BROKER_WRONG_TYPE,
+            f"key {quoted(key)} in {where} is no hash, so something else uses this name, and what a worker holds when"
+            " it dies stays there: remove that key, and restart the pool's workers by a rollout",
+        )
+    if _is_refused(error, answer):
+        return BrokerDoubt(
+            Reason.BROKER_PERMISSION_DENIED,
+            f"{where} does not let this user read key {quoted(key)}, so that what a worker holds when it dies stays"
+            " there: grant the ACL user the pattern ~celeriac:* (after the key prefix) and +@read",
+        )
+    return doubt_of(error, where)
+
+
+def is_about_a_key(error: BaseException) -> bool:
+    """Whether an error says something of one key alone: its type, or that this user may not read it."""
+    answer = answer_of(error)
+    return "WRONGTYPE" in answer or _is_refused(error, answer)
 
 
 def write_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
@@ -64,8 +90,8 @@ def write_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
     if "WRONGTYPE" in answer:
         return BrokerDoubt(
             Reason.BROKER_WRONG_TYPE,
-            f"key {key!r} in {where} is of another type than Celery and its agent use it with, so something else uses"
-            " this name: rename that",
+            f"key {quoted(key)} in {where} is of another type than Celery and its agent use it with, so something else"
+            " uses this name: rename that",
         )
     if _is_refused(error, answer):
         return BrokerDoubt(
@@ -83,6 +109,15 @@ def write_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
 def answer_of(error: BaseException) -> str:
     """Return the server's words, cut where Redis would repeat the arguments of a command: AUTH has a password."""
     return str(error).split(", with args", 1)[0][:LONGEST_ANSWER]
+
+
+def quoted(text: str) -> str:
+    """Somebody else's text as it may stand in a message: escaped, and cut to LONGEST_KEY characters."""
+    return repr(_bounded(text))
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= LONGEST_KEY else f"{text[:LONGEST_KEY]}…"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

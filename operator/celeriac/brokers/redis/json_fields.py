@@ -9,7 +9,7 @@ LONGEST_TEXT = 65_536
 
 
 class WrongField(ValueError):
-    """The object is not what its name says."""
+    """The object is not what its name says; the message names the field, or what else is wrong."""
 
 
 class JsonFields:
@@ -28,10 +28,10 @@ class JsonFields:
         self._values = values
 
     def text(self, name: str) -> str:
-        """A string."""
+        """A string of whole characters: JSON may hold halves of one, and no key of Redis could be written with them."""
         value = self._values.get(name)
-        if not isinstance(value, str):
-            raise WrongField(name)
+        if not isinstance(value, str) or not is_whole(value):
+            raise WrongField(f"field {name}")
         return value
 
     def text_or_none(self, name: str) -> str | None:
@@ -42,20 +42,20 @@ class JsonFields:
         """A whole number from 0."""
         value = self._values.get(name)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise WrongField(name)
+            raise WrongField(f"field {name}")
         return value
 
     def number(self, name: str) -> float:
         """A finite number from 0."""
         value = self._values.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise WrongField(name)
+            raise WrongField(f"field {name}")
         try:
             number = float(value)
         except OverflowError as error:
-            raise WrongField(name) from error
+            raise WrongField(f"field {name}") from error
         if not math.isfinite(number) or number < 0:
-            raise WrongField(name)
+            raise WrongField(f"field {name}")
         return number
 
     def number_or_infinity(self, name: str) -> float:
@@ -68,28 +68,40 @@ class JsonFields:
         """True, false or null."""
         value = None if self._is_null(name) else self._values.get(name)
         if value is not None and not isinstance(value, bool):
-            raise WrongField(name)
+            raise WrongField(f"field {name}")
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings."""
-        return tuple(self._list(name, str))
+        texts = self._list(name, str)
+        if not all(map(is_whole, texts)):
+            raise WrongField(f"field {name}")
+        return tuple(texts)
 
     def counts(self, name: str) -> tuple[int, ...]:
         """A list of whole numbers from 0."""
         numbers = self._list(name, int)
         if any(number < 0 for number in numbers):
-            raise WrongField(name)
+            raise WrongField(f"field {name}")
         return tuple(numbers)
 
     def _list(self, name: str, kind: type) -> list[Any]:
         values = self._values.get(name)
         if not isinstance(values, list) or any(type(value) is not kind for value in values):
-            raise WrongField(name)
+            raise WrongField(f"field {name}")
         return values
 
     def _is_null(self, name: str) -> bool:
         """Tell null from a field that is not there at all."""
         if name not in self._values:
-            raise WrongField(name)
+            raise WrongField(f"field {name}")
         return self._values[name] is None
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text can be written: it has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

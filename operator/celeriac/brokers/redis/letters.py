@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from celeriac.brokers.redis.json_fields import is_whole
 from celeriac.brokers.redis.unacked import Binding, queues_bound
 
 QUEUE_STAMP: Final = "celeriac_queue"
@@ -55,7 +56,10 @@ class Letter:
 
 
 def letter_of(entry: bytes) -> Letter | None:
-    """Read an entry of an unacked hash: JSON [message, exchange, routing_key]. None where it is not one of kombu's."""
+    """Read an entry of an unacked hash: JSON [message, exchange, routing_key]. None where it is not one of kombu's.
+
+    A route that cannot be written, since JSON may hold half a character, names no key of Redis.
+    """
     try:
         message, exchange, routing_key = json.loads(entry)
     except (ValueError, TypeError, RecursionError):
@@ -63,7 +67,11 @@ def letter_of(entry: bytes) -> Letter | None:
     if not isinstance(message, dict) or not isinstance(message.get("properties"), dict):
         return None
     stamp = _delivery_info(message).get(QUEUE_STAMP)
-    return Letter(message, str(exchange or ""), str(routing_key or ""), stamp if isinstance(stamp, str) else None)
+    stamp = stamp if isinstance(stamp, str) else None
+    exchange, routing_key = str(exchange or ""), str(routing_key or "")
+    if not all(map(is_whole, (exchange, routing_key, stamp or ""))):
+        return None
+    return Letter(message, exchange, routing_key, stamp)
 
 
 def message_of(text: bytes) -> dict[str, Any] | None:

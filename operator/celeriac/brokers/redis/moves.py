@@ -129,9 +129,9 @@ async def move(redis: Redis, source: Source, moves: Sequence[Move]) -> list[bool
     if not moves:
         return []
     arguments = _arguments(source, moves)
-    (reply,) = await _pipeline(redis, [("EVALSHA", source.script.sha, *arguments)])
+    (reply,) = await replies(redis, [("EVALSHA", source.script.sha, *arguments)])
     if isinstance(reply, NoScriptError):
-        (reply,) = await _pipeline(redis, [("EVAL", source.script.text, *arguments)])
+        (reply,) = await replies(redis, [("EVAL", source.script.text, *arguments)])
     if isinstance(reply, ResponseError):
         # It says nothing of a single message, and may be about scripts alone.
         return [await _alone(redis, source, each) for each in moves]
@@ -172,11 +172,11 @@ async def _require_list(pipe: Pipeline, key: str) -> None:
 
 async def ask(redis: Redis, commands: Collection[Command]) -> list[Any]:
     """All replies in one round trip. Raises the first error."""
-    replies = await _pipeline(redis, commands)
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return replies
+    answers = await replies(redis, commands)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 def _arguments(source: Source, moves: Sequence[Move]) -> Command:
@@ -211,11 +211,12 @@ async def _alone(redis: Redis, source: Source, each: Move) -> bool | Exception:
     return True
 
 
-async def _pipeline(redis: Redis, commands: Collection[Command]) -> list[Any]:
+async def replies(redis: Redis, commands: Collection[Command]) -> list[Any]:
+    """All replies in one round trip; an error of Redis stands in its place. Raises RedisError for a lost connection."""
     if not commands:
         return []
     async with redis.pipeline(transaction=False) as pipe:
         for command in commands:
             pipe.execute_command(*command)
-        replies: list[Any] = await pipe.execute(raise_on_error=False)
-        return replies
+        answers: list[Any] = await pipe.execute(raise_on_error=False)
+        return answers

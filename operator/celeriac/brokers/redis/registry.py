@@ -3,64 +3,158 @@
 A registration never expires: it is the only trace of messages that a dead worker holds. It goes when they are moved.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from celeriac.brokers.agents import Process
-from celeriac.brokers.redis.json_fields import JsonFields, WrongField
+from celeriac.api.keys import PoolKey
+from celeriac.api.reasons import Reason
+from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.redis.errors import is_about_a_key, quoted, registry_doubt
+from celeriac.brokers.redis.json_fields import WrongField
 from celeriac.brokers.redis.keys import drain_key, pools_key, processes_key, reports_key
-from celeriac.brokers.redis.moves import ask, when
+from celeriac.brokers.redis.moves import ask, replies, when
 from celeriac.brokers.redis.queries import Command
+from celeriac.brokers.redis.registration import heard_of, pool_key_of, pool_uid_of, process_of
 from celeriac.brokers.redis.worker_reports import report_of
-from celeriac.pool.model import QueueLayout
+
+T = TypeVar("T")
+
+MOST_ENTRIES: Final = 10_000
+"""Fields of one hash that are read at a time: workers of a pool, or pools of a registry."""
+AT_ONCE: Final = 200
+"""Hashes that are read in one round trip."""
 
 
-def process_of(key_prefix: str, pool_uid: str, name: bytes, text: bytes) -> Process | None:
-    """Read one registration; None for one that is malformed, or names keys that are no process's own.
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """Fields of a hash. `size` is how many it has: more than were read, where it is larger than MOST_ENTRIES."""
 
-    Whatever stands under these keys is moved away and deleted: they have to end with the name of the process.
-    """
-    try:
-        fields = JsonFields(text)
-        process = Process(
-            process=name.decode(),
-            pod=fields.text("pod"),
-            pod_uid=fields.text("podUid"),
-            namespace=fields.text("namespace"),
-            pool=fields.text("pool"),
-            pool_uid=fields.text("poolUid"),
-            started=fields.number("started"),
-            held_in=(fields.text("unacked"), fields.text("index"), fields.text("mutex")),
-            layout=QueueLayout(key_prefix, fields.text("separator"), fields.counts("prioritySteps")),
-            queues=fields.texts("queues"),
-            visibility_timeout=fields.number_or_infinity("visibilityTimeout"),
-            max_attempts=fields.count("maxAttempts"),
-        )
-    except (WrongField, UnicodeDecodeError):
-        return None
-    keys = set(process.held_in)
-    of_its_own = len(keys) == len(process.held_in) and all(key.endswith(f".{process.process}") for key in keys)
-    return process if of_its_own and process.pool_uid == pool_uid else None
+    key: str
+    fields: Mapping[bytes, bytes]
+    size: int
 
 
-async def registered(redis: Redis, key_prefixes: Collection[str]) -> list[Process]:
-    """All registrations that can be understood, with the counter of each one's last report; in two round trips."""
-    prefixes = tuple(dict.fromkeys(key_prefixes))
-    pools: list[Mapping[bytes, bytes]] = await ask(redis, [("HGETALL", pools_key(prefix)) for prefix in prefixes])
-    places = [
-        (prefix, uid.decode(errors="replace")) for prefix, uids in zip(prefixes, pools, strict=True) for uid in uids
-    ]
-    entries = await ask(redis, [("HGETALL", key(*place)) for place in places for key in (processes_key, reports_key)])
-    found = []
-    for place, some, reports in zip(places, entries[::2], entries[1::2], strict=True):
-        said = [report_of(pod_uid, text) for pod_uid, text in reports.items()]
-        counters = {report.process: report.counter for report in said if report is not None}
-        processes = [process_of(*place, name, text) for name, text in some.items()]
-        found += [replace(each, reported=counters.get(each.process)) for each in processes if each is not None]
+async def listed(redis: Redis, registries: Collection[str], where: str) -> dict[str, RegistryList]:
+    """The pools of each registry, whose name is its key prefix; in two round trips."""
+    hashes = await _hashes(redis, [pools_key(prefix) for prefix in registries], where)
+    return {prefix: _listed(found, where) for prefix, found in zip(registries, hashes, strict=True)}
+
+
+async def registered(
+    redis: Redis, entries: Collection[RegistryEntry], where: str
+) -> dict[RegistryEntry, RegisteredPool]:
+    """The processes of each pool, with what tells each one's last report from the one before."""
+    keys = [key(*entry) for entry in entries for key in (processes_key, reports_key)]
+    hashes = await _hashes(redis, keys, where)
+    found = zip(entries, hashes[::2], hashes[1::2], strict=True)
+    return {entry: _registered(entry, processes, reports, where) for entry, processes, reports in found}
+
+
+async def _hashes(redis: Redis, keys: Sequence[str], where: str) -> list[Hash | BrokerDoubt]:
+    """Read hashes. Raises what Redis answers if it is not about a single key, and RedisError for a lost connection."""
+    found: list[Hash | BrokerDoubt] = []
+    for first in range(0, len(keys), AT_ONCE):
+        some = keys[first : first + AT_ONCE]
+        sizes = await _answers(redis, some, [("HLEN", key) for key in some], where)
+        commands: list[Command] = [
+            ("HGETALL", key) if _fits(size) else ("HSCAN", key, 0, "COUNT", MOST_ENTRIES)
+            for key, size in zip(some, sizes, strict=True)
+        ]
+        fields = await _answers(redis, some, commands, where)
+        found += [_hash(*each) for each in zip(some, sizes, fields, strict=True)]
     return found
+
+
+async def _answers(redis: Redis, keys: Sequence[str], commands: Sequence[Command], where: str) -> list[Any]:
+    answers = await replies(redis, commands)
+    for answer in answers:
+        if isinstance(answer, Exception) and not is_about_a_key(answer):
+            raise answer
+    return [
+        registry_doubt(answer, key, where) if isinstance(answer, Exception) else answer
+        for key, answer in zip(keys, answers, strict=True)
+    ]
+
+
+def _fits(size: int | BrokerDoubt) -> bool:
+    return isinstance(size, BrokerDoubt) or size <= MOST_ENTRIES
+
+
+def _hash(key: str, size: int | BrokerDoubt, fields: Any) -> Hash | BrokerDoubt:
+    if isinstance(fields, BrokerDoubt):
+        return fields
+    if isinstance(size, BrokerDoubt):
+        return size
+    if size > MOST_ENTRIES:
+        _, fields = fields  # a cursor comes with it
+    return Hash(key, fields, size if size > MOST_ENTRIES else len(fields))
+
+
+def _listed(found: Hash | BrokerDoubt, where: str) -> RegistryList:
+    if isinstance(found, BrokerDoubt):
+        return RegistryList(doubts=(found,))
+    uids, wrong = _each(found, lambda name, _: pool_uid_of(name))
+    pools: dict[str, PoolKey | None] = {}
+    for name, uid in uids.items():
+        try:
+            pools[uid] = pool_key_of(found.fields[name])
+        except WrongField:
+            pools[uid] = None
+    return RegistryList(pools, _doubts(found, wrong, where))
+
+
+def _registered(
+    entry: RegistryEntry, found: Hash | BrokerDoubt, reports: Hash | BrokerDoubt, where: str
+) -> RegisteredPool:
+    audible = isinstance(reports, Hash) and reports.size == len(reports.fields)
+    doubts = (reports,) if isinstance(reports, BrokerDoubt) else _doubts(reports, {}, where)
+    if isinstance(found, BrokerDoubt):
+        return RegisteredPool(audible=audible, doubts=(found, *doubts))
+    processes, wrong = _each(found, lambda name, text: process_of(*entry, name, text))
+    heard = heard_of(reports.fields if isinstance(reports, Hash) else {})
+    known = tuple(replace(each, reported=heard.of(each)) for each in processes.values())
+    return RegisteredPool(known, audible, (*_doubts(found, wrong, where), *doubts))
+
+
+def _each(found: Hash, read: Callable[[bytes, bytes], T]) -> tuple[dict[bytes, T], dict[bytes, str]]:
+    """What the fields say, and of those that cannot be understood why."""
+    values, wrong = {}, {}
+    for name, text in found.fields.items():
+        try:
+            values[name] = read(name, text)
+        except WrongField as error:
+            wrong[name] = str(error)
+    return values, wrong
+
+
+def _doubts(found: Hash, wrong: Mapping[bytes, str], where: str) -> tuple[BrokerDoubt, ...]:
+    """One for all entries that cannot be understood, and one for those that were not read."""
+    doubts = []
+    if wrong:
+        name, why = next(iter(wrong.items()))
+        doubts.append(
+            BrokerDoubt(
+                Reason.REGISTRATION_UNREADABLE,
+                f"{len(wrong)} of {found.size} entries of key {quoted(found.key)} in {where} cannot be understood, the"
+                f" first is {quoted(name.decode(errors='replace'))} ({why}): what such a worker holds when it dies"
+                " stays there. Restart the pool's workers by a rollout, so that their agent is that of this operator;"
+                " remove an entry whose pod is gone with HDEL",
+            )
+        )
+    if found.size > len(found.fields):
+        doubts.append(
+            BrokerDoubt(
+                Reason.REGISTRATION_UNREADABLE,
+                f"key {quoted(found.key)} in {where} has {found.size} entries, of which only {len(found.fields)} are"
+                " read: something else writes there; end that, and remove its entries with HDEL",
+            )
+        )
+    return tuple(doubts)
 
 
 def held_keys(process: Process) -> tuple[str, str, str]:

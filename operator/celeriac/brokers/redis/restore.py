@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from celeriac.brokers.agents import Process, Restored
+from celeriac.brokers.agents import NotAllRestored, Process, Restored
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.errors import write_doubt
 from celeriac.brokers.redis.keys import UNROUTABLE, dead_key, list_key
 from celeriac.brokers.redis.letters import BROADCAST, NO_ROUTE, Letter, letter_of, redelivered, step_of
@@ -55,28 +56,49 @@ class Hash:
 
 @dataclass(frozen=True, slots=True)
 class Disposal:
-    """What becomes of one message, and how it is counted."""
+    """What becomes of one message, and how it is counted. `step` is the priority step of the list that it goes to."""
 
     move: Move
     effect: Restored
+    step: int = 0
+
+
+NOTHING: Final = Restored()
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What became of some messages. `doubt` tells why the first of those that could not be moved was not."""
+
+    restored: Restored = NOTHING
+    doubt: BrokerDoubt | None = None
+
+    def __add__(self, other: "Carried") -> "Carried":
+        return Carried(self.restored + other.restored, self.doubt or other.doubt)
+
+    def result(self) -> Restored:
+        """What was restored. Raises NotAllRestored where that is not all."""
+        if self.doubt is not None:
+            raise NotAllRestored(self.doubt, self.restored)
+        return self.restored
 
 
 async def restore(redis: Redis, process: Process, where: str, *, died: bool) -> Restored:
-    """Move all that the process held, then forget it. Raises BrokerDoubt where a message cannot be moved.
+    """Move all that the process held, then forget it. Raises NotAllRestored where some messages cannot be moved.
 
     A process that lives in spite of all takes new messages meanwhile: it is not chased for ever.
     """
     unacked, index, _ = held_keys(process)
     source = Hash(unacked, index, process.layout)
     limit = process.max_attempts if died else 0
-    total = Restored()
+    total = Carried()
     for _ in range(ROUNDS):
         async for some in _newest_first(redis, source):
             async for portion in entries(redis, source, some):
                 total += await _restore_some(redis, source, portion, died=died, limit=limit, where=where)
-        if await forget_process(redis, process):
+        if total.doubt is not None or await forget_process(redis, process):
             break
-    return total
+    return total.result()
 
 
 async def entries(redis: Redis, source: Hash, held: Sequence[Held]) -> AsyncIterator[list[tuple[Held, bytes]]]:
@@ -100,14 +122,15 @@ async def tables(redis: Redis, share: Share, letters: Sequence[Letter | None]) -
     return found
 
 
-async def carry_out(redis: Redis, source: Hash, disposals: Sequence[Disposal], where: str) -> Restored:
-    """Make the moves; what another has moved meanwhile does not count. Raises BrokerDoubt for the first refused one."""
-    total = Restored()
+async def carry_out(redis: Redis, source: Hash, disposals: Sequence[Disposal], where: str) -> Carried:
+    """Make the moves; what another has moved meanwhile does not count. A refused one keeps no other back."""
+    total = Carried()
     made = await move(redis, source.messages, [disposal.move for disposal in disposals])
     for disposal, done in zip(disposals, made, strict=True):
         if isinstance(done, Exception):
-            raise write_doubt(done, disposal.move.target or source.unacked, where)
-        total += disposal.effect if done else Restored()
+            total += Carried(doubt=write_doubt(done, disposal.move.target or source.unacked, where))
+        elif done:
+            total += Carried(disposal.effect)
     return total
 
 
@@ -118,7 +141,7 @@ def back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str) -> 
 
 async def _restore_some(
     redis: Redis, source: Hash, some: Sequence[tuple[Held, bytes]], *, died: bool, limit: int, where: str
-) -> Restored:
+) -> Carried:
     letters = [letter_of(entry) for _, entry in some]
     bindings = await tables(redis, source.share, letters)
     disposals = [
@@ -127,15 +150,9 @@ async def _restore_some(
     ]
     dead = [disposal for disposal in disposals if disposal.effect.dead]
     # A worker that waits on all steps is served from the list that was filled first: the urgent one has to be that.
-    living = sorted((each for each in disposals if not each.effect.dead), key=lambda each: _step(each, source.layout))
+    living = sorted((each for each in disposals if not each.effect.dead), key=lambda each: each.step)
     # Dead letters go in at the other end, so the oldest goes first.
     return await carry_out(redis, source, living + dead[::-1], where)
-
-
-def _step(disposal: Disposal, layout: QueueLayout) -> int:
-    """The priority step of the list that the message goes to; 0 is consumed first."""
-    _, _, step = (disposal.move.target or "").rpartition(layout.separator)
-    return int(step) if step.isdecimal() and int(step) in layout.priority_steps else 0
 
 
 def _judge(
@@ -164,9 +181,9 @@ def _judge(
 
 
 def _back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str, deaths: int) -> Disposal:
-    target = list_key(source.layout, queue, step_of(letter.message, source.layout.priority_steps))
-    move_ = Move(held.tag, entry, target, redelivered(letter, deaths))
-    return Disposal(move_, Restored(restored=1))
+    step = step_of(letter.message, source.layout.priority_steps)
+    move_ = Move(held.tag, entry, list_key(source.layout, queue, step), redelivered(letter, deaths))
+    return Disposal(move_, Restored(restored=1), step)
 
 
 def _dead(source: Hash, held: Held, entry: bytes, queue: str, message: bytes) -> Disposal:

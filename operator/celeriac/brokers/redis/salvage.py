@@ -1,8 +1,8 @@
 """What gone processes held, as a Redis keeps it: see Salvage."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from celeriac.brokers.agents import Process, Restored
+from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList, Restored
 from celeriac.brokers.redis import registry
 from celeriac.brokers.redis.calls import calling
 from celeriac.brokers.redis.client import RedisClient
@@ -19,9 +19,13 @@ class RedisSalvage:
         self._where = where
         self._take_over = TakeOver(client.redis, where)
 
-    async def processes(self, registries: Collection[str]) -> Sequence[Process]:
-        """See Salvage.processes. A registry's name is its key prefix."""
-        return await calling(registry.registered(self._redis, registries), self._where)
+    async def listed(self, registries: Collection[str]) -> Mapping[str, RegistryList]:
+        """See Salvage.listed."""
+        return await calling(registry.listed(self._redis, registries, self._where), self._where)
+
+    async def registered(self, entries: Collection[RegistryEntry]) -> Mapping[RegistryEntry, RegisteredPool]:
+        """See Salvage.registered. A registry's name is its key prefix."""
+        return await calling(registry.registered(self._redis, entries, self._where), self._where)
 
     async def held(self, processes: Sequence[Process]) -> Sequence[int]:
         """See Salvage.held."""
@@ -31,9 +35,9 @@ class RedisSalvage:
         """See Salvage.restore."""
         return await calling(restore(self._redis, process, self._where, died=died), self._where)
 
-    async def forget_pool(self, registry_: str, pool_uid: str) -> None:
+    async def forget_pool(self, entry: RegistryEntry) -> None:
         """See Salvage.forget_pool."""
-        await calling(registry.forget_pool(self._redis, registry_, pool_uid), self._where)
+        await calling(registry.forget_pool(self._redis, *entry), self._where)
 
     async def take_over(self, layout: QueueLayout, queues: Collection[str], *, older_than_seconds: float) -> Restored:
         """See Salvage.take_over."""

@@ -13,7 +13,7 @@ from celeriac.brokers.agents import Restored
 from celeriac.brokers.redis.letters import letter_of
 from celeriac.brokers.redis.moves import BATCH
 from celeriac.brokers.redis.reading_plan import Share
-from celeriac.brokers.redis.restore import Disposal, Hash, Held, back, carry_out, entries, tables
+from celeriac.brokers.redis.restore import Carried, Disposal, Hash, Held, back, carry_out, entries, tables
 from celeriac.pool.model import QueueLayout
 
 LOOK_THROUGH: Final = 5000
@@ -32,7 +32,10 @@ class TakeOver:
         self._from: dict[tuple[Share, frozenset[str]], float] = {}
 
     async def run(self, layout: QueueLayout, queues: Collection[str], older_than_seconds: float) -> Restored:
-        """Put back those of `queues` that were delivered so long ago, by Redis's clock."""
+        """Put back those of `queues` that were delivered so long ago, by Redis's clock.
+
+        Raises NotAllRestored where some of them cannot be moved.
+        """
         seconds, microseconds = await self._redis.time()
         until = seconds + microseconds / 1e6 - older_than_seconds
         share = Share(layout.key_prefix, layout.separator)
@@ -45,11 +48,11 @@ class TakeOver:
         for first in range(0, len(held), BATCH):
             async for portion in entries(self._redis, source, held[first : first + BATCH]):
                 disposals += await self._ours(source, portion, queues)
-        total = Restored()
+        total = Carried()
         newest_first = disposals[::-1]
         for first in range(0, len(disposals), BATCH):
             total += await carry_out(self._redis, source, newest_first[first : first + BATCH], self._where)
-        return total
+        return total.result()
 
     async def _next(self, index: str, since: float, until: float) -> list[Held]:
         reply: Any = self._redis.zrangebyscore(index, since, f"({until}", start=0, num=LOOK_THROUGH, withscores=True)

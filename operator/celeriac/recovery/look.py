@@ -1,0 +1,198 @@
+"""One look at a place: who reads what with whose credentials, what has to be asked, who is gone. No I/O and no clock.
+
+look = Look(place, namespaces, now)
+for source, registries in look.listings(): look.listed(source, ...)      # or look.failed(source, doubt)
+while reads := look.reads(): look.registered(source, ...)                # or look.failed(source, doubt)
+findings = look.findings(store, ask(look.questions(store)))
+
+What is wrong with one pool, or with one pool's credentials, is that pool's alone.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from celeriac.api.keys import PoolKey
+from celeriac.api.reasons import Reason
+from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.connecting.credentials import BrokerSource
+from celeriac.recovery.gone import Answers, Question, Verdict, judge, question, seems_ended
+from celeriac.recovery.place import Place, PoolHere
+from celeriac.watching.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a look has shown.
+
+    gone        processes whose messages are to be put back
+    unresolved  uids of pools of which nobody knows that they hold nothing
+    take_overs  pools whose queues are to be looked for in what plain workers left
+    forgotten   pools of which nothing is left here
+    hurry       somebody may soon be found gone
+    """
+
+    gone: tuple[tuple[Process, Verdict], ...]
+    unresolved: frozenset[str]
+    take_overs: tuple[RegistryEntry, ...]
+    forgotten: tuple[RegistryEntry, ...]
+    hurry: bool
+
+
+class Look:
+    """See above. `namespaces` are those that this operator serves; empty: all."""
+
+    def __init__(self, place: Place, namespaces: Collection[str], now: float) -> None:
+        self._place = place
+        self._namespaces = namespaces
+        self._now = now
+        self._entries = set(place.pools)
+        self._failed: set[BrokerSource] = {source for source, way in place.ways.items() if now < way.try_at}
+        self._listed: dict[RegistryEntry, PoolKey | None] = {}
+        self._lists: dict[str, RegistryList] = {}
+        self._found: dict[RegistryEntry, RegisteredPool] = {}
+        self._reader: dict[RegistryEntry, BrokerSource] = {}
+        self._tried: dict[RegistryEntry, set[BrokerSource]] = {}
+        self._silent: dict[tuple[RegistryEntry, str], float] = {}
+
+    def listings(self) -> list[tuple[BrokerSource, frozenset[str]]]:
+        """Which registries to list with whose credentials."""
+        ways = self._place.ways
+        return [(source, frozenset(way.registries)) for source, way in ways.items() if source not in self._failed]
+
+    def listed(self, source: BrokerSource, lists: Mapping[str, RegistryList]) -> None:
+        """Take over the lists. A registry is listed once somebody may read its list."""
+        if source in self._place.ways:
+            self._place.ways[source].succeeded()
+        for registry, found in lists.items():
+            before = self._lists.get(registry)
+            if before is None or (before.doubts and not found.doubts):
+                self._lists[registry] = found
+            self._listed |= {RegistryEntry(registry, uid): key for uid, key in found.pools.items()}
+
+    def failed(self, source: BrokerSource, doubt: BrokerDoubt) -> None:
+        """The broker as a whole was in doubt with these credentials."""
+        self._failed.add(source)
+        if source in self._place.ways:
+            self._place.ways[source].failed(doubt, self._now)
+
+    def reads(self) -> dict[BrokerSource, list[RegistryEntry]]:
+        """Which pools to read next with whose credentials: their own, or those of others where these are refused."""
+        self._note_strangers()
+        reads: dict[BrokerSource, list[RegistryEntry]] = {}
+        for entry in self._entries:
+            source = self._next_reader(entry)
+            if source is not None:
+                self._tried.setdefault(entry, set()).add(source)
+                reads.setdefault(source, []).append(entry)
+        return reads
+
+    def registered(self, source: BrokerSource, found: Mapping[RegistryEntry, RegisteredPool]) -> None:
+        """Take over what was read."""
+        for entry, pool in found.items():
+            before = self._found.get(entry)
+            if before is None or len(pool.doubts) < len(before.doubts):
+                self._found[entry], self._reader[entry] = pool, source
+
+    def questions(self, store: Store) -> set[Question]:
+        """What to ask the API server. Notes what each pool has, and who is silent since when."""
+        for entry, pool in self._pools():
+            found = self._found.get(entry)
+            pool.learn(found, found.doubts if found is not None else (self._doubt_of(entry, pool),), self._now)
+        silences, audible = self._place.silences, list(self._processes(audible=True))
+        silences.keep(audible)
+        self._silent = {_name(process): silences.seconds(process, self._now) for process in audible}
+        asked = {question(process, store.pod(process.pod_uid), self._silence(process)) for process in audible}
+        return {each for each in asked if each is not None}
+
+    def findings(self, store: Store, answers: Answers) -> Findings:
+        """Who is gone, and what follows."""
+        gone: list[tuple[Process, Verdict]] = []
+        unresolved = {entry.pool_uid for entry, pool in self._pools() if pool.doubts and self._is_ours(entry)}
+        hurry = False
+        for process in self._processes():
+            pod = store.pod(process.pod_uid)
+            ended = process.pod_uid in store.ended(PoolKey(process.namespace, process.pool))
+            verdict = judge(process, pod, answers, ended=ended, silent_seconds=self._silence(process))
+            if verdict is not None:
+                gone.append((process, verdict))
+            elif seems_ended(process, pod):
+                hurry = True
+                unresolved |= {process.pool_uid} if self._is_ours(process.entry) else set()
+        self._place.listed = set(self._listed)
+        return Findings(
+            gone=tuple(gone),
+            unresolved=frozenset(unresolved),
+            take_overs=tuple(
+                entry for entry, pool in self._pools() if entry in self._found and pool.takes_over(self._now)
+            ),
+            forgotten=tuple(
+                entry for entry, _ in self._pools() if entry in self._found and self._is_left(entry, store)
+            ),
+            hurry=hurry,
+        )
+
+    def reader(self, entry: RegistryEntry) -> BrokerSource:
+        """Whose credentials have read a pool."""
+        return self._reader[entry]
+
+    def list_doubts(self) -> list[tuple[str, BrokerDoubt]]:
+        """Registries whose list cannot be read or understood: a deleted pool may not be found."""
+        return [(registry, doubt) for registry, found in self._lists.items() for doubt in found.doubts]
+
+    def _note_strangers(self) -> None:
+        """Pools that a registry lists and nobody here has ever seen, but none of namespaces that others serve."""
+        for entry, key in self._listed.items():
+            if key is None or self._serves(key.namespace):
+                pool = self._place.pools.setdefault(entry, PoolHere())
+                pool.key = pool.key or key
+                self._entries.add(entry)
+
+    def _pools(self) -> list[tuple[RegistryEntry, PoolHere]]:
+        """Those that this look is about: others may come while it waits for an answer."""
+        return [(entry, pool) for entry, pool in self._place.pools.items() if entry in self._entries]
+
+    def _next_reader(self, entry: RegistryEntry) -> BrokerSource | None:
+        found, tried = self._found.get(entry), self._tried.get(entry, set())
+        if found is not None and Reason.BROKER_PERMISSION_DENIED not in {doubt.reason for doubt in found.doubts}:
+            return None
+        ways = self._place.ways_of(entry)
+        return next((source for source in ways if source not in self._failed and source not in tried), None)
+
+    def _doubt_of(self, entry: RegistryEntry, pool: PoolHere) -> BrokerDoubt:
+        """Why a pool could not be read at all."""
+        for source in self._place.ways_of(entry):
+            way = self._place.ways[source]
+            if way.doubt is None:
+                continue
+            if way.lost is None:
+                return way.doubt
+            return BrokerDoubt(way.doubt.reason, f"{way.doubt}; what leads to it is not there any more: {way.lost}")
+        return BrokerDoubt(Reason.BROKER_ERROR, "nobody's credentials for this broker are known any more")
+
+    def _processes(self, *, audible: bool = False) -> Iterable[Process]:
+        """All processes that this operator serves; with `audible`, those only whose reports could be read."""
+        for found in self._found.values():
+            if found.audible or not audible:
+                yield from (each for each in found.processes if self._serves(each.namespace))
+
+    def _silence(self, process: Process) -> float:
+        """For how long its reports stand still; 0 where nobody could hear them."""
+        return self._silent.get(_name(process), 0.0)
+
+    def _serves(self, namespace: str) -> bool:
+        return not self._namespaces or namespace in self._namespaces
+
+    def _is_ours(self, entry: RegistryEntry) -> bool:
+        return self._place.is_ours(entry)
+
+    def _is_left(self, entry: RegistryEntry, store: Store) -> bool:
+        """Whether a pool that is deleted or has moved is done with here: nothing is registered nor left to run."""
+        pool, found = self._place.pools[entry], self._found[entry]
+        if pool.lives or found.processes or found.doubts or self._place.is_named(entry.registry, pool.key):
+            return False
+        return pool.key is None or store.pools.get(pool.key) is not None or not store.pods(pool.key)
+
+
+def _name(process: Process) -> tuple[RegistryEntry, str]:
+    return process.entry, process.process

@@ -1,0 +1,183 @@
+"""One place where processes are registered: one broker, whatever user and password lead to it.
+
+A place knows its pools (each by registry and uid) and the ways to it: a way is one source of credentials with the
+newest address that it gave. No I/O and no clock; `now` is in monotonic seconds.
+"""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from celeriac.api.keys import PoolKey
+from celeriac.api.reasons import Reason
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.agents import RegisteredPool, RegistryEntry
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.connecting.credentials import BrokerSource
+from celeriac.pool.model import WorkerPool
+from celeriac.recovery.gone import Silences
+from celeriac.watching.store import Store
+
+SCAN_SECONDS = 5.0
+"""Between two looks into a registry while nothing calls for one."""
+HURRY_SECONDS = 1.0
+"""Between two looks while a worker seems to have ended and is still registered."""
+LONGEST_PAUSE_SECONDS = 60.0
+"""Between two tries with credentials that were refused, at last."""
+GIVE_UP_SECONDS = 3600.0
+"""What a pool that is gone left in a broker which cannot be read is given up after so long."""
+OF_CREDENTIALS = {
+    Reason.BROKER_AUTHENTICATION_FAILED,
+    Reason.BROKER_TLS_FAILED,
+    Reason.BROKER_URL_INVALID,
+    Reason.BROKER_UNSUPPORTED,
+}
+"""Doubts that the next try meets again, unless somebody mends the credentials."""
+
+
+@dataclass(slots=True)
+class Way:
+    """How to get to a place. `lost` tells why the source gives no address any more: the one it gave last is used."""
+
+    address: BrokerAddress
+    registries: set[str] = field(default_factory=set)
+    lost: BrokerDoubt | None = None
+    doubt: BrokerDoubt | None = None
+    pause: float = 0.0
+    try_at: float = -math.inf
+
+    def update(self, address: BrokerAddress) -> None:
+        """Take over an address; a new one is tried at once."""
+        self.lost = None
+        if address != self.address:
+            self.address, self.doubt, self.pause, self.try_at = address, None, 0.0, -math.inf
+
+    def failed(self, doubt: BrokerDoubt, now: float) -> None:
+        """The broker as a whole was in doubt. Credentials that were refused are tried less and less often."""
+        self.doubt = doubt
+        if doubt.reason in OF_CREDENTIALS:
+            self.pause = min(max(2 * self.pause, SCAN_SECONDS), LONGEST_PAUSE_SECONDS)
+            self.try_at = now + self.pause
+
+    def succeeded(self) -> None:
+        """The broker has answered."""
+        self.doubt, self.pause, self.try_at = None, 0.0, -math.inf
+
+
+@dataclass(slots=True)
+class PoolHere:
+    """One pool at a place; it is remembered after it is deleted or has moved, until nothing of it is left there.
+
+    key                 None where nobody has told it yet
+    lives               the pool exists and its broker is this one
+    source, spec        None where it was deleted before this operator saw it
+    visibility_timeout  of the application, in seconds; None until a worker has said it
+    found               what the last look read; None before the first, and while it cannot be read
+    doubts              what of it is not known, and since when
+    """
+
+    key: PoolKey | None = None
+    lives: bool = False
+    source: BrokerSource | None = None
+    spec: WorkerPool | None = None
+    visibility_timeout: float | None = None
+    take_over_at: float = -math.inf
+    found: RegisteredPool | None = None
+    doubts: tuple[BrokerDoubt, ...] = ()
+    doubt_since: float | None = None
+
+    def learn(self, found: RegisteredPool | None, doubts: tuple[BrokerDoubt, ...], now: float) -> None:
+        """Take over what a look brought."""
+        self.found, self.doubts = found, doubts
+        self.doubt_since = None if not doubts else now if self.doubt_since is None else self.doubt_since
+        if found is not None and found.processes:
+            self.visibility_timeout = max(each.visibility_timeout for each in found.processes)
+            first = found.processes[0]
+            self.key = self.key or PoolKey(first.namespace, first.pool)
+
+    @property
+    def was_looked_at(self) -> bool:
+        """Whether any look has been finished."""
+        return self.found is not None or self.doubt_since is not None
+
+    def takes_over(self, now: float) -> bool:
+        """Whether it is time to look for what plain workers left; how old that must be only the workers know."""
+        known = self.visibility_timeout is not None and math.isfinite(self.visibility_timeout)
+        return self.lives and self.spec is not None and self.spec.agent and known and now >= self.take_over_at
+
+
+@dataclass(slots=True)
+class Place:
+    """One broker.
+
+    named       registries and pools that Pods name whose pool does not
+    listed      pools that the registries listed when they were last read
+    scan_at     when to look again
+    ended       Pods whose end was known at the last look at them
+    unresolved  uids of pools of which nobody knows that they hold nothing: a worker may be gone whose messages are not
+                back, or what is registered could not be read
+    """
+
+    name: str
+    ways: dict[BrokerSource, Way] = field(default_factory=dict)
+    pools: dict[RegistryEntry, PoolHere] = field(default_factory=dict)
+    named: set[tuple[str, PoolKey]] = field(default_factory=set)
+    listed: set[RegistryEntry] = field(default_factory=set)
+    scan_at: float = -math.inf
+    ended: frozenset[tuple[str, float | None]] = frozenset()
+    silences: Silences = field(default_factory=Silences)
+    unresolved: frozenset[str] = frozenset()
+
+    def reach(self, source: BrokerSource, address: BrokerAddress, registry: str) -> None:
+        """Note that a source leads here, for a registry."""
+        way = self.ways.setdefault(source, Way(address))
+        way.update(address)
+        way.registries.add(registry)
+
+    def ways_of(self, entry: RegistryEntry) -> list[BrokerSource]:
+        """Whose credentials may read a pool: its own first, then those of others that use the registry."""
+        own = self.pools[entry].source
+        others = [source for source, way in self.ways.items() if entry.registry in way.registries and source != own]
+        return [own, *others] if own is not None and own in self.ways else others
+
+    def is_due(self, store: Store, now: float) -> bool:
+        """Look at once where a worker has just ended, else now and then."""
+        keys = {pool.key for pool in self.pools.values() if pool.key is not None}
+        pods = (pod for key in keys for pod in store.pods(key) if pod.finished_at is not None)
+        ended = frozenset((pod.uid, pod.finished_at) for pod in pods)
+        ended |= {(uid, None) for key in keys for uid in store.ended(key)}
+        if not ended <= self.ended:
+            self.scan_at = -math.inf
+        self.ended = ended
+        return now >= self.scan_at
+
+    def drop_ways(self, named: Collection[BrokerSource]) -> None:
+        """Forget the sources that no pool and no Pod names, unless a registry could not be read without them."""
+        wanted = {pool.source for pool in self.pools.values()} | set(named)
+        covered = {registry for source, way in self.ways.items() if source in wanted for registry in way.registries}
+        needed = {entry.registry for entry in self.pools} - covered
+        self.ways = {source: way for source, way in self.ways.items() if source in wanted or way.registries & needed}
+
+    def give_up(self, now: float) -> list[tuple[RegistryEntry, PoolHere]]:
+        """Forget the pools that are gone, cannot be read for long, and that nobody names."""
+        lost = [
+            (entry, pool)
+            for entry, pool in self.pools.items()
+            if not pool.lives
+            and pool.doubt_since is not None
+            and now - pool.doubt_since >= GIVE_UP_SECONDS
+            and entry not in self.listed
+            and not self.is_named(entry.registry, pool.key)
+        ]
+        for entry, _ in lost:
+            del self.pools[entry]
+        return lost
+
+    def is_named(self, registry: str, key: PoolKey | None) -> bool:
+        """Whether Pods of a pool name this place; without its name, Pods of any pool."""
+        return any(named == registry and key in (None, pool) for named, pool in self.named)
+
+    def is_ours(self, entry: RegistryEntry) -> bool:
+        """Whether the cluster itself says that the pool was here: anybody may write a uid into a registry."""
+        pool = self.pools[entry]
+        return pool.spec is not None or (pool.key is not None and self.is_named(entry.registry, pool.key))

@@ -1,0 +1,136 @@
+"""All places where processes are registered, as pools and Pods name them. No I/O and no clock."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from celeriac.api.keys import PoolKey
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.agents import RegistryEntry
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.connecting.credentials import BrokerSource
+from celeriac.pool.model import InvalidPool, WorkerPool
+from celeriac.recovery.orphans import Orphan
+from celeriac.recovery.place import Place, PoolHere
+from celeriac.watching.store import KnownPool
+
+Addresses = Mapping[BrokerSource, BrokerAddress | BrokerDoubt | None]
+
+
+class Places:
+    """All places, as pools and Pods name them."""
+
+    def __init__(self, place_of: Callable[[BrokerAddress], str]) -> None:
+        """`place_of` names the broker of an address; it raises BrokerDoubt for a URL that cannot be used."""
+        self._place_of = place_of
+        self._homes: dict[str, tuple[str, RegistryEntry]] = {}
+        self.all: dict[str, Place] = {}
+        self.living: Mapping[str, PoolKey] = {}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._homes.clear()
+        self.all.clear()
+        self.living = {}
+
+    def sources(self, pools: Iterable[KnownPool], orphans: Iterable[Orphan]) -> set[BrokerSource]:
+        """Whose addresses are needed: those of pools, of Pods without their pool, and of what was left behind."""
+        of_pools = {BrokerSource.of_pool(known.spec) for known in pools if isinstance(known.spec, WorkerPool)}
+        of_pods = {orphan.where[0] for orphan in orphans if isinstance(orphan.where, tuple)}
+        return of_pools | of_pods | {source for place in self.all.values() for source in place.ways}
+
+    def addresses(self) -> set[BrokerAddress]:
+        """Which connections are needed."""
+        return {way.address for place in self.all.values() for way in place.ways.values()}
+
+    def knows(self, source: BrokerSource) -> bool:
+        """Whether a source has ever led to a place that is still there."""
+        return any(source in place.ways for place in self.all.values())
+
+    def unresolved(self) -> frozenset[str]:
+        """Uids of pools of which nobody knows that they hold nothing; those too that nobody has looked at yet."""
+        known = {uid for place in self.all.values() for uid in place.unresolved}
+        pools = ((entry, pool) for place in self.all.values() for entry, pool in place.pools.items())
+        return frozenset(known | {entry.pool_uid for entry, pool in pools if pool.lives and not pool.was_looked_at})
+
+    def doubts(self) -> Mapping[str, int]:
+        """By reason: pools, deleted ones too, of which not all is known that is registered."""
+        pools = (pool for place in self.all.values() for pool in place.pools.values())
+        return Counter(str(pool.doubts[0].reason) for pool in pools if pool.doubts)
+
+    def follow(self, pools: Collection[KnownPool], orphans: Collection[Orphan], addresses: Addresses) -> None:
+        """Note where each pool's broker is now; where it was before is left once nothing of it is registered there."""
+        self._refresh(addresses)
+        self.living = {known.uid: known.key for known in pools if not known.deleting}
+        self._homes = {uid: home for uid, home in self._homes.items() if uid in self.living}
+        for known in pools:
+            if isinstance(known.spec, WorkerPool) and not known.deleting:
+                self._settle(known.spec, addresses)
+        for place in self.all.values():
+            for entry, pool in place.pools.items():
+                pool.lives = self._homes.get(entry.pool_uid) == (place.name, entry)
+        self._name(orphans, addresses)
+
+    def leave(self, place: Place) -> bool:
+        """Forget a place where nothing is left; tell whether that is so."""
+        if place.pools or place.named:
+            return False
+        if self.all.get(place.name) is place:  # another may stand there since the Lease was lost and won
+            del self.all[place.name]
+        return True
+
+    def _refresh(self, addresses: Addresses) -> None:
+        """Take over rotated credentials of all ways. A Secret that leads to another broker now says nothing of this."""
+        for place in self.all.values():
+            for source, way in place.ways.items():
+                address = addresses.get(source)
+                if isinstance(address, BrokerDoubt):
+                    way.lost = address
+                elif address is not None and self._name_of(address) == place.name:
+                    way.update(address)
+
+    def _settle(self, spec: WorkerPool, addresses: Addresses) -> None:
+        """Note where a pool's broker is. While nobody knows the address, it is where it was with the same source."""
+        source = BrokerSource.of_pool(spec)
+        entry = RegistryEntry(spec.broker.layout.registry, spec.uid)
+        address = addresses.get(source)
+        place = self._at(address) if isinstance(address, BrokerAddress) else None
+        if place is not None and isinstance(address, BrokerAddress):
+            place.reach(source, address, entry.registry)
+            pool = place.pools.setdefault(entry, PoolHere())
+            pool.key, pool.spec, pool.source = spec.key, spec, source
+            self._homes[spec.uid] = place.name, entry
+            return
+        name, before = self._homes.get(spec.uid, ("", entry))
+        known = self.all[name].pools.get(before) if name in self.all else None
+        if before != entry or known is None or known.source != source:
+            self._homes.pop(spec.uid, None)
+
+    def _name(self, orphans: Iterable[Orphan], addresses: Addresses) -> None:
+        for place in self.all.values():
+            place.named = set()
+        named = set()
+        for orphan in orphans:
+            if isinstance(orphan.where, InvalidPool):
+                continue
+            source, registry = orphan.where
+            named.add(source)
+            address = addresses.get(source)
+            at = self._at(address) if isinstance(address, BrokerAddress) else None
+            if at is not None and isinstance(address, BrokerAddress):
+                at.reach(source, address, registry)
+            for place in self.all.values():
+                if source in place.ways:
+                    place.named.add((registry, orphan.pool))
+        for place in self.all.values():
+            place.drop_ways(named)
+
+    def _at(self, address: BrokerAddress) -> Place | None:
+        """The place of an address; None for a URL that cannot be used."""
+        name = self._name_of(address)
+        return None if name is None else self.all.setdefault(name, Place(name))
+
+    def _name_of(self, address: BrokerAddress) -> str | None:
+        try:
+            return self._place_of(address)
+        except BrokerDoubt:
+            return None

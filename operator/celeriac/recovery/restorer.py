@@ -1,0 +1,118 @@
+"""Carries out what a look has found: puts back, takes over, forgets. A failure of one pool is that pool's alone."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from celeriac.api.authority import Authority
+from celeriac.api.reasons import Reason
+from celeriac.brokers.agents import NotAllRestored, Process, RegistryEntry
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import Salvage
+from celeriac.connecting.credentials import BrokerSource
+from celeriac.recovery.gone import Verdict
+from celeriac.recovery.look import Findings, Look
+from celeriac.recovery.place import Place, PoolHere
+from celeriac.recovery.tidings import Tidings
+
+log = logging.getLogger(__name__)
+
+TAKE_OVER_SECONDS = 30.0
+OF_ONE_POOL = {
+    Reason.BROKER_WRONG_TYPE,
+    Reason.BROKER_PERMISSION_DENIED,
+    Reason.BROKER_ERROR,
+    Reason.REGISTRATION_UNREADABLE,
+}
+"""Doubts after which the next process is worth a try: they are about keys, not about the connection."""
+
+T = TypeVar("T")
+
+
+class Restorer:
+    """Writes to one place after one look at it. `salvages` are what the credentials that could be used lead to."""
+
+    def __init__(
+        self,
+        place: Place,
+        look: Look,
+        salvages: Mapping[BrokerSource, Salvage],
+        authority: Authority,
+        tidings: Tidings,
+        clock: Callable[[], float],
+    ) -> None:
+        self._place = place
+        self._look = look
+        self._salvages = salvages
+        self._authority = authority
+        self._tidings = tidings
+        self._clock = clock
+        self._lost: dict[BrokerSource, BrokerDoubt] = {}
+
+    async def carry_out(self, findings: Findings) -> list[PoolHere]:
+        """Do all that is to be done, and note in the place what is left. Returns the pools that are done with."""
+        for process, verdict in findings.gone:
+            if not await self._restore(process, verdict):
+                self._place.unresolved |= {process.pool_uid} if self._place.is_ours(process.entry) else set()
+        for entry in findings.take_overs:
+            await self._take_over(entry)
+        done_with = [(self._place.pools[entry], await self._forget(entry)) for entry in findings.forgotten]
+        return [pool for pool, is_forgotten in done_with if is_forgotten]
+
+    async def _restore(self, process: Process, verdict: Verdict) -> bool:
+        """Put back what a process held; tell whether all of it is."""
+        done = await self._try(process.entry, lambda salvage: salvage.restore(process, died=verdict.died))
+        if isinstance(done, NotAllRestored):
+            self._tidings.restored(process, verdict, done.restored)
+        if isinstance(done, BrokerDoubt):
+            self._tidings.not_restored(process, done, self._clock())
+            return False
+        self._tidings.restored(process, verdict, done)
+        return True
+
+    async def _take_over(self, entry: RegistryEntry) -> None:
+        """Put back what plain workers left in the shared hash: with the agent everywhere nobody else does."""
+        pool = self._place.pools[entry]
+        spec, timeout = pool.spec, pool.visibility_timeout
+        if spec is None or timeout is None:
+            return
+        pool.take_over_at = self._clock() + TAKE_OVER_SECONDS
+        layout, queues = spec.broker.layout, spec.queues
+        done = await self._try(entry, lambda each: each.take_over(layout, queues, older_than_seconds=timeout))
+        if isinstance(done, NotAllRestored):
+            self._tidings.taken_over(entry, done.restored)
+        if isinstance(done, BrokerDoubt):
+            self._tidings.not_cleared(self._place.name, entry, pool.key, done, self._clock())
+        else:
+            self._tidings.taken_over(entry, done)
+
+    async def _forget(self, entry: RegistryEntry) -> bool:
+        """Remove what is left of a pool that is gone."""
+        pool = self._place.pools[entry]
+        if pool.lives:
+            return False  # it came back while others were restored
+        done = await self._try(entry, lambda salvage: salvage.forget_pool(entry))
+        if isinstance(done, BrokerDoubt):
+            self._tidings.not_cleared(self._place.name, entry, pool.key, done, self._clock())
+            return False
+        del self._place.pools[entry]
+        return True
+
+    async def _try(self, entry: RegistryEntry, work: Callable[[Salvage], Awaitable[T]]) -> T | BrokerDoubt:
+        """Do it with the credentials that have read the pool, while this process may act and they lead somewhere."""
+        source = self._look.reader(entry)
+        if not self._authority.may_judge_pods:
+            return BrokerDoubt(Reason.BROKER_ERROR, "this operator does not act any more")
+        if source in self._lost:
+            return self._lost[source]
+        if source not in self._salvages:
+            return BrokerDoubt(Reason.BROKER_UNSUPPORTED, "this broker gives back by itself what workers held")
+        try:
+            return await work(self._salvages[source])
+        except BrokerDoubt as doubt:
+            if doubt.reason not in OF_ONE_POOL:
+                self._lost[source] = doubt
+            return doubt
+        except Exception as error:
+            log.exception("what ended workers held is not cleared up, by a fault of the operator")
+            return BrokerDoubt(Reason.BROKER_ERROR, f"a fault of the operator ({type(error).__name__}); see its log")

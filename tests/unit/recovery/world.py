@@ -1,0 +1,179 @@
+"""Pods, Secrets and registries as values, and looks at them as the operator takes them, in virtual time.
+
+world = World(); world.pool(url="redis://redis:6379/0"); world.worker("a")
+world.vanish("a"); world.live(40); world.gone      # [("ml-a", "its Pod is gone")]
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from celeriac.api.reasons import Reason
+from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList
+from celeriac.brokers.connect import place_of
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.connecting.credentials import BrokerSource
+from celeriac.pool.model import BrokerSpec, QueueLayout
+from celeriac.recovery.gone import PodQuestion, Question
+from celeriac.recovery.look import Findings, Look
+from celeriac.recovery.orphans import orphans_of
+from celeriac.recovery.place import HURRY_SECONDS, SCAN_SECONDS, Place, PoolHere
+from celeriac.recovery.places import Places
+from celeriac.watching.store import Store
+from tests.unit.builders.cluster import pod_body, pool_body
+from tests.unit.builders.workers import KEY, process
+
+TICK = 0.5
+URL = "redis://redis:6379/0"
+DENIED = BrokerDoubt(Reason.BROKER_PERMISSION_DENIED, "may not read key 'celeriac:pool:processes'")
+REFUSED = BrokerDoubt(Reason.BROKER_AUTHENTICATION_FAILED, "refused the user or password")
+AWAY = BrokerDoubt(Reason.BROKER_CONNECTION_FAILED, "cannot be reached")
+
+
+class World:
+    """Workers report every second while they live.
+
+    secrets  what the key `url` of each Secret holds, or why it cannot be read
+    down     URLs that fail as a whole, and why
+    denied   pools that a URL's user may not read
+    doubts   what of a pool is not known, whoever reads
+    deaf     pools whose reports cannot be read
+    away     whether the API server gives no answer
+    """
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.store = Store(lambda _: None)
+        self.places = Places(place_of)
+        self.secrets: dict[str, str | BrokerDoubt] = {}
+        self.down: dict[str, BrokerDoubt] = {}
+        self.denied: set[tuple[str, str]] = set()
+        self.doubts: dict[str, BrokerDoubt] = {}
+        self.deaf: set[str] = set()
+        self.away = False
+        self.namespaces: tuple[str, ...] = ()
+        self.workers: dict[str, tuple[str, Process, bool]] = {}
+        self.listed: dict[tuple[str, str], set[str]] = {}
+        self.asked: list[Question] = []
+        self.gone: list[tuple[str, str]] = []
+        self.given_up: list[tuple[RegistryEntry, PoolHere]] = []
+        self.read_with: list[str] = []
+        self.last: dict[str, Findings] = {}
+
+    def pool(self, name: str = KEY.name, uid: str = "pool", **broker: Any) -> None:
+        """Make or change a pool."""
+        self.store.pool_event(pool_body(name, uid, **(broker or {"url": URL})), deleted=False)
+
+    def delete_pool(self, name: str = KEY.name) -> None:
+        self.store.pool_event(pool_body(name), deleted=True)
+
+    def worker(
+        self,
+        name: str,
+        pool: str = KEY.name,
+        uid: str = "pool",
+        *,
+        url: str = URL,
+        prefix: str = "",
+        broker: BrokerSpec | None = None,
+        **fields: Any,
+    ) -> Process:
+        """A Pod that runs, with a registered process that reports."""
+        place = place_of(BrokerAddress(url))
+        made = process(name, pool=pool, pool_uid=uid, layout=QueueLayout(prefix), reported=1, **fields)
+        self.workers[name] = place, made, True
+        self.listed.setdefault((place, prefix), set()).add(uid)
+        self.store.pod_event(pod_body(made.pod, name, pool=pool, broker=broker), deleted=False)
+        return made
+
+    def vanish(self, name: str, *, reports: bool = False) -> None:
+        """Its Pod is deleted by force; what runs in it reports no more, or goes on."""
+        place, made, _ = self.workers[name]
+        self.workers[name] = place, made, reports
+        self.store.pod_event(pod_body(made.pod, name, pool=made.pool), deleted=True)
+
+    def end(self, name: str) -> None:
+        """Its Pod ends, and is gone."""
+        place, made, _ = self.workers[name]
+        self.workers[name] = place, made, False
+        ended = pod_body(made.pod, name, pool=made.pool, ended_at="2026-01-01T00:00:00Z", has_ended=True)
+        self.store.pod_event(ended, deleted=False)
+        self.store.pod_event(ended, deleted=True)
+
+    def live(self, seconds: float, tick: float = TICK) -> None:
+        """Tick for so long, and obey: who is gone has nothing registered any more."""
+        for _ in range(round(seconds / tick)):
+            self.now += tick
+            self._report()
+            self.tick()
+
+    def tick(self) -> None:
+        """Follow what pools and Pods say, and look at each place that is due."""
+        pools = self.store.pools.values()
+        orphans = orphans_of(pools, self.store.all_pods())
+        sources = self.places.sources(pools, orphans)
+        self.places.follow(pools, orphans, {source: self._address(source) for source in sources})
+        for place in list(self.places.all.values()):
+            self.given_up += place.give_up(self.now)
+            if not self.places.leave(place) and place.is_due(self.store, self.now):
+                self.obey(place, self.look(place))
+
+    def look(self, place: Place) -> Findings:
+        """One look."""
+        look = Look(place, self.namespaces, self.now)
+        for source, registries in look.listings():
+            url = place.ways[source].address.url
+            if url in self.down:
+                look.failed(source, self.down[url])
+            else:
+                lists = {name: self.listed.get((place.name, name), set()) for name in registries}
+                look.listed(source, {name: RegistryList(dict.fromkeys(uids)) for name, uids in lists.items()})
+        while reads := look.reads():
+            for source, entries in reads.items():
+                url = place.ways[source].address.url
+                self.read_with.append(url)
+                look.registered(source, {entry: self._registered(place.name, url, entry) for entry in entries})
+        questions = look.questions(self.store)
+        self.asked += questions
+        answers = {} if self.away else {each: self._is_gone(each) for each in questions}
+        self.last[place.name] = look.findings(self.store, answers)
+        place.scan_at = self.now + (HURRY_SECONDS if self.last[place.name].hurry else SCAN_SECONDS)
+        return self.last[place.name]
+
+    def obey(self, place: Place, findings: Findings) -> None:
+        """All that is found gone is put back, and a pool of which nothing is left is forgotten."""
+        place.unresolved = findings.unresolved
+        for each, verdict in findings.gone:
+            self.gone.append((each.pod, verdict.why))
+            del self.workers[each.pod_uid]
+        for entry in findings.forgotten:
+            self.listed.get((place.name, entry.registry), set()).discard(entry.pool_uid)
+            del place.pools[entry]
+
+    @property
+    def unresolved(self) -> set[str]:
+        return set(self.places.unresolved())
+
+    def _address(self, source: BrokerSource) -> BrokerAddress | BrokerDoubt:
+        if source.broker.url_from is None:
+            return BrokerAddress(source.broker.url or "")
+        url = self.secrets[source.broker.url_from.name]
+        return url if isinstance(url, BrokerDoubt) else BrokerAddress(url, None, source.broker.sentinel_master)
+
+    def _registered(self, place: str, url: str, entry: RegistryEntry) -> RegisteredPool:
+        if (url, entry.pool_uid) in self.denied:
+            return RegisteredPool(audible=False, doubts=(DENIED,))
+        doubts = (self.doubts[entry.pool_uid],) if entry.pool_uid in self.doubts else ()
+        audible = entry.pool_uid not in self.deaf
+        here = [made for where, made, _ in self.workers.values() if where == place and made.entry == entry]
+        known = here if audible else [replace(each, reported=None) for each in here]
+        return RegisteredPool(tuple(known), audible, doubts)
+
+    def _is_gone(self, question: Question) -> bool:
+        """The API server knows the Pods that the store knows, and all nodes."""
+        return isinstance(question, PodQuestion) and self.store.pod(question.uid) is None
+
+    def _report(self) -> None:
+        for name, (place, made, reports) in self.workers.items():
+            if reports:
+                self.workers[name] = place, replace(made, reported=(made.reported or 0) + 1), True
