@@ -27,7 +27,7 @@ def spec_of(pool: LivePool) -> WorkerPool:
 
 def agent(pool: LivePool, version: int) -> dict[str, Any]:
     """The ConfigMap of some version of the agent."""
-    return build_agent_config(spec_of(pool), {"celeriac_agent.py": f"VERSION = {version}\n"})
+    return build_agent_config(spec_of(pool), {"__init__.py": f"VERSION = {version}\n"})
 
 
 async def names(api: Api, pool: LivePool) -> set[str]:
@@ -55,8 +55,8 @@ async def test_the_agent_is_there_before_the_pods_that_mount_it_and_is_never_cha
     for _ in range(2):
         await ensure_agent_config(api, pool.uid, agent(pool, 1))
     made = await api.read(CONFIG_MAPS, pool.key.namespace, agent(pool, 1)["metadata"]["name"])
-    assert made["data"] == {"celeriac_agent.py": "VERSION = 1\n"}
-    change = {"data": {"celeriac_agent.py": "VERSION = 2\n"}}
+    assert made["data"] == {"__init__.py": "VERSION = 1\n"}
+    change = {"data": {"__init__.py": "VERSION = 2\n"}}
     with pytest.raises(Invalid, match="immutable"):
         await api.merge_patch(CONFIG_MAPS, pool.key.namespace, made["metadata"]["name"], change, manager="somebody")
 
@@ -69,12 +69,12 @@ async def test_the_agent_goes_with_its_pool(api: Api, pool: LivePool) -> None:
 
 async def test_a_config_map_of_somebody_else_is_neither_mounted_nor_overwritten(api: Api, pool: LivePool) -> None:
     name = agent(pool, 1)["metadata"]["name"]
-    pool.kubectl("create", "configmap", name, "--from-literal=celeriac_agent.py=import os")
+    pool.kubectl("create", "configmap", name, "--from-literal=__init__.py=import os")
     with pytest.raises(NameTaken, match="does not belong to this pool") as taken:
         await ensure_agent_config(api, pool.uid, agent(pool, 1))
     assert not isinstance(taken.value, StillGoing)
     pool.kubectl("delete", "configmap", name)
-    forged = {**agent(pool, 1), "data": {"celeriac_agent.py": "import os"}}
+    forged = {**agent(pool, 1), "data": {"__init__.py": "import os"}}
     await api.create(CONFIG_MAPS, pool.key.namespace, forged)
     with pytest.raises(NameTaken, match="does not hold the operator's agent; delete it"):
         await ensure_agent_config(api, pool.uid, agent(pool, 1))

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 
 MAIL = QueueSet(("mail",), agent=POOL_UID)
 LAYOUT = QueueLayout()
-AGENT = Path(__file__).parents[2] / "worker-image" / "agent" / "celeriac_agent.py"
+AGENT = Path(__file__).parents[2] / "worker-image" / "agent" / "celeriac_agent"
 MANY = 10_000
 MANY_SECONDS = 2.0
 
@@ -455,7 +455,7 @@ async def test_what_a_killed_worker_with_the_agent_held_is_back_at_once(
         monkeypatch.setenv(f"CELERIAC_{name}", value)
     for number in range(3):
         producer(server).send_task("late", queue="mail", task_id=str(number))
-    with worker(server, tmp_path, "-P", "threads", "-c", "1", "-Q", "mail", "-I", AGENT.stem) as process:
+    with worker(server, tmp_path, "-P", "threads", "-c", "1", "-Q", "mail", "-I", AGENT.name) as process:
 
         async def one_runs_and_all_are_held() -> bool:
             (reading,) = readings(await broker.queues.read([MAIL]))

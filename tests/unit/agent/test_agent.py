@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent import celeriac_agent as agent
+from agent.celeriac_agent import agent
 
 pytestmark = pytest.mark.unit
 

@@ -1,19 +1,4 @@
-"""Celeriac's agent: what a Celery worker has to know about its operator, in one file.
-
-    celery -A user.app worker -I celeriac_agent
-
-It needs nothing but Celery 5.3 to 5.7 on Redis and Python 3.9. It keeps the messages that this worker holds in keys of
-the worker's own, puts them back where they came from, reports once a second, and drains the worker on request. An error
-in it never takes the worker down: what it cannot do is missing from the `capabilities` of its report.
-
-Environment (set by the operator; without CELERIAC_POOL_UID the file does nothing):
-
-    CELERIAC_POOL_UID, CELERIAC_POOL, CELERIAC_NAMESPACE, CELERIAC_POD_UID, CELERIAC_POD_NAME   who this worker is
-    CELERIAC_RUN_DIR           a folder; the file `heartbeat` in it is touched with each report
-    CELERIAC_MAX_ATTEMPTS      a message started in so many processes that died becomes a dead letter (5)
-    CELERIAC_DISABLE_PREFETCH  1: reserve only what can run at once, and a little ahead of short tasks
-    CELERIAC_AGENT_WITHOUT     comma-separated names of HOOKS that are to be treated as missing: for tests of faults
-"""
+"""The agent of one worker."""
 
 from __future__ import annotations
 
@@ -37,7 +22,7 @@ from typing import Any, NamedTuple
 import celery
 import kombu
 import redis
-from celery import bootsteps, signals
+from celery import bootsteps
 from celery.utils.log import get_logger
 from celery.worker import state as worker_state
 from kombu.utils.json import dumps  # kombu hands over decoded messages: dates, UUIDs and decimals in their headers
@@ -1568,16 +1553,31 @@ class Agent:
         self._registered = False
         self._alone = False  # what earlier starts in this pod had left was looked for
 
+    @classmethod
+    def of(cls, worker: Any, environ: Mapping[str, str]) -> Agent:
+        """The agent of a worker that begins to start."""
+        without = [name.strip() for name in environ.get("CELERIAC_AGENT_WITHOUT", "").split(",")]
+        return cls(worker, Identity.from_environment(environ, time.time()), Hooks(without))
+
     # -- start
 
     def prepare(self) -> None:
-        """Before any connection exists: own keys, bootsteps, prefetch."""
+        """Before any connection exists: own keys, prefetch."""
         if os.environ.get("CELERIAC_DISABLE_PREFETCH") == "1" and self.hooks.have(*DRAIN):
             self.prefetch = Prefetch(self)
-        self.app.steps["worker"].add(WorkerStep)
-        self.app.steps["consumer"].add(ConsumerStep)
         if self.hooks.have(*INFLIGHT):
             self.app.conf.broker_transport_options = {**self.options, **self.keys.transport_options()}
+
+    def install_gate(self) -> None:
+        """Put the gate in front of the pool, before any request exists."""
+        if not self.hooks.have("process-task"):
+            return
+        try:
+            self.gate = Gate(self, self.worker)
+            self.gate.install()
+        except Exception as error:
+            self.hooks.lose("process-task")
+            self.failed("install the gate", error)
 
     def connected(self, consumer: Any) -> None:
         """A connection was made and nothing consumed yet: register, take over, restore, and only then consume.
@@ -1722,18 +1722,24 @@ class Agent:
 
     def stop(self) -> None:
         """The worker was told to stop: its loop may not turn again."""
-        self.stopping, self.phase = True, "stopping"
-        self.slots.cancel_queued()
-        if self.channel is not None and not self.is_green():
-            self.reporter.start_thread()
+        try:
+            self.stopping, self.phase = True, "stopping"
+            self.slots.cancel_queued()
+            if self.channel is not None and not self.is_green():
+                self.reporter.start_thread()
+        except Exception as error:
+            self.failed("stop", error)
 
     def leave(self) -> None:
         """The worker has stopped: leave nothing behind, unless messages are."""
-        self.reporter.stop()
-        if self.channel is None or not self.hooks.inflight:
-            return
-        if self.store.holds_nothing(self.keys):
-            self.store.forget(self.identity.process, self.keys.mutex)
+        try:
+            self.reporter.stop()
+            if self.channel is None or not self.hooks.inflight:
+                return
+            if self.store.holds_nothing(self.keys):
+                self.store.forget(self.identity.process, self.keys.mutex)
+        except Exception as error:
+            self.failed("leave", error)
 
     # -- small questions
 
@@ -1770,95 +1776,3 @@ class Agent:
         self.restored += moved.queued
         self.dead += moved.dead
         self.errors += moved.unreadable
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Celery's side: bootsteps and signals
-# ---------------------------------------------------------------------------------------------------------------------
-
-AGENTS: dict[int, Agent] = {}  # by id of the worker: one, unless an application embeds workers
-
-
-def agent_of(worker: Any) -> Agent | None:
-    """The agent of a worker, None if it has none."""
-    return AGENTS.get(id(worker))
-
-
-class WorkerStep(bootsteps.StartStopStep):
-    """Stands between the pool and the consumer: installs the gate before any request exists."""
-
-    requires = ("celery.worker.components:Pool",)
-
-    def create(self, worker: Any) -> None:
-        """Install the gate."""
-        agent = agent_of(worker)
-        if agent is not None and agent.hooks.have("process-task"):
-            try:
-                agent.gate = Gate(agent, worker)
-                agent.gate.install()
-            except Exception as error:
-                agent.hooks.lose("process-task")
-                agent.failed("install the gate", error)
-
-    def start(self, worker: Any) -> None:
-        """Nothing: the consumer's step starts the rest."""
-
-    def close(self, worker: Any) -> None:
-        """The worker begins to stop."""
-        agent = agent_of(worker)
-        if agent is not None:
-            try:
-                agent.stop()
-            except Exception as error:
-                agent.failed("stop", error)
-
-    def stop(self, worker: Any) -> None:
-        """Nothing: what ends with the worker ends by its signal."""
-
-    terminate = stop
-
-
-class ConsumerStep(bootsteps.StartStopStep):
-    """Runs for each connection, before anything is consumed."""
-
-    requires = ("celery.worker.consumer.tasks:Tasks",)
-
-    def start(self, consumer: Any) -> None:
-        """Take over the new connection's channel."""
-        agent = agent_of(consumer.controller)
-        if agent is not None:
-            agent.connected(consumer)
-
-    def stop(self, consumer: Any) -> None:
-        """Note that the connection is gone."""
-        agent = agent_of(consumer.controller)
-        if agent is not None:
-            agent.disconnected()
-
-
-def on_worker_init(sender: Any = None, **_: Any) -> None:
-    """Start the agent with the worker itself, not with `current_app`: a module may create several applications."""
-    try:
-        if getattr(sender._conninfo.transport, "driver_type", "") != "redis":
-            return
-        without = [name.strip() for name in os.environ.get("CELERIAC_AGENT_WITHOUT", "").split(",")]
-        agent = Agent(sender, Identity.from_environment(os.environ, time.time()), Hooks(without))
-        AGENTS[id(sender)] = agent
-        agent.prepare()
-    except Exception as error:
-        logger.warning("Celeriac's agent could not start (%s)", type(error).__name__)
-
-
-def on_worker_shutdown(sender: Any = None, **_: Any) -> None:
-    """Take the worker out of the registry."""
-    agent = AGENTS.pop(id(sender), None)
-    if agent is not None:
-        try:
-            agent.leave()
-        except Exception as error:
-            agent.failed("leave", error)
-
-
-if os.environ.get("CELERIAC_POOL_UID"):
-    signals.worker_init.connect(on_worker_init, weak=False)
-    signals.worker_shutdown.connect(on_worker_shutdown, weak=False)
