@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from celeriac_agent import hooks
 
-from agent.celeriac_agent import agent
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.rig import Rig
 from tests.agent.shapes import param
@@ -23,7 +23,7 @@ def _cases() -> list[Any]:
             id=f"{hook}-{version}-{pool}",
             marks=() if version == NEWEST and IN_THE_QUICK_FORM.get(hook) == pool else pytest.mark.full,
         )
-        for hook in agent.HOOKS
+        for hook in hooks.HOOKS
         for version in (OLDEST, NEWEST)
         for pool in POOLS
     ]
@@ -35,7 +35,7 @@ def test_without_one_hook(rig: Rig, hook: str, spec: Spec) -> None:
     first, second = rig.start(spec, spec)
     report = first.wait_for(lambda report: report["state"] == "consuming", "it consumes")
     assert hook in report["missing"]
-    expected = {"inflight": agent.INFLIGHT, "drain": agent.DRAIN, "exact": agent.EXACT}
+    expected = {"inflight": hooks.INFLIGHT, "drain": hooks.DRAIN, "exact": hooks.EXACT}
     missing = set(report["missing"])
     assert set(report["capabilities"]) == {name for name, needed in expected.items() if not needed & missing}
 
@@ -73,7 +73,7 @@ def _holders(rig: Rig) -> bool:
 
 @pytest.mark.parametrize("spec", [param(Spec(NEWEST, pool), quick=pool == "prefork") for pool in POOLS])
 def test_an_agent_that_cannot_start_leaves_a_plain_worker(rig: Rig, spec: Spec) -> None:
-    everything = ",".join(agent.HOOKS)
+    everything = ",".join(hooks.HOOKS)
     rig.start(Spec(spec.version, spec.pool, variables={"CELERIAC_AGENT_WITHOUT": everything}))
     rig.send("a", "b", "c")
     rig.settle()
