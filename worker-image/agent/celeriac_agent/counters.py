@@ -28,7 +28,6 @@ class Counters:
         """Count messages that were put back after a reconnect or a death."""
         self.restored += moved.queued
         self.dead += moved.dead
-        self.errors += moved.unreadable
 
     def failed(self, what: str, error: BaseException) -> None:
         """Count an error and log its kind once; its text might hold an address or a message."""

@@ -59,7 +59,7 @@ class Deliveries:
             if target is None:
                 return original(payload, exchange, routing_key, pipe, leftmost)
             if target.key is not None:
-                (pipe.lpush if leftmost or target.leftmost else pipe.rpush)(target.key, target.payload)
+                (pipe.lpush if leftmost or target.dead else pipe.rpush)(target.key, target.payload)
             return None
 
         def restore_unacked(client: Any = None) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from .messages import STARTED_SCORE, Place, mark_redelivered, newest_first, place, source_queue
+from .messages import STARTED_SCORE, Binding, Place, newest_first, place_of
 from .settings import ProcessKeys
 
 BATCH = 200  # messages moved per round trip
@@ -30,7 +29,14 @@ class Moved:
     queued: int = 0
     dead: int = 0
     dropped: int = 0
-    unreadable: int = 0  # no message of kombu's: left where they are
+
+
+class Going(NamedTuple):
+    """A message on its way: its tag, its entry as it was read, and where it goes."""
+
+    tag: str
+    entry: Any
+    place: Place
 
 
 class InFlight:
@@ -52,59 +58,58 @@ class InFlight:
         """Put back all of it, except `skip`; started messages count a death with `died`."""
         scores = {text(tag): score for tag, score in self._client.zrange(self._index, 0, -1, withscores=True)}
         tags = [text(tag) for tag in self._client.hkeys(self._unacked)]
-
-        def decide(tag: str, message: dict[str, Any], queue: str | None) -> Place:
-            mark_redelivered(message)
-            started = died and scores.get(tag, 0.0) >= STARTED_SCORE
-            return place(message, queue, self._keys, died=started, max_attempts=self._max_attempts)
-
-        return self._move(newest_first(scores, [tag for tag in tags if tag not in skip]), decide)
+        started = {tag for tag, score in scores.items() if score >= STARTED_SCORE} if died else set()
+        wanted = [tag for tag in tags if tag not in skip]
+        return self._move(newest_first(scores, wanted), started=started, redelivered=True)
 
     def give_back(self, tags: list[str]) -> Moved:
-        """Put messages that were not started back to where they came from, as they were."""
+        """Put messages that were not started back to where they came from, as they were; the newest comes first."""
+        return self._move(tags, started=(), redelivered=False)
 
-        def decide(tag: str, message: dict[str, Any], queue: str | None) -> Place:
-            return place(message, queue, self._keys, died=False, max_attempts=self._max_attempts)
-
-        return self._move(tags, decide)
-
-    def _bound(self, exchange: str) -> Collection[str]:
-        members = self._client.smembers(f"{self._keys.prefix}_kombu.binding.{exchange}")
-        return {text(member).split(self._keys.separator)[-1] for member in members}
-
-    def _move(self, tags: list[str], decide: Callable[[str, dict[str, Any], str | None], Place]) -> Moved:
+    def _move(self, tags: list[str], *, started: Collection[str], redelivered: bool) -> Moved:
         moved = Moved()
-        for start in range(0, len(tags), BATCH):
-            batch = tags[start : start + BATCH]
-            places = []
-            with self._client.pipeline(transaction=False) as pipe:
-                for number, raw in enumerate(self._client.hmget(self._unacked, batch)):
-                    if raw is None:
-                        continue
-                    tag = batch[number]
-                    try:
-                        message, exchange, routing_key = json.loads(raw)
-                        queue = source_queue(message, exchange or "", routing_key or "", self._bound)
-                        target = decide(tag, message, queue)
-                    except (ValueError, TypeError, AttributeError, KeyError):
-                        moved.unreadable += 1
-                        continue
-                    places.append(target)
-                    if target.key is None:
-                        pipe.eval(MOVE, 2, self._unacked, self._index, tag, raw)
-                    else:
-                        push = "LPUSH" if target.leftmost else "RPUSH"
-                        key = self._keys.prefix + target.key
-                        pipe.eval(MOVE, 3, self._unacked, self._index, key, tag, raw, target.payload, push)
-                done = pipe.execute() if places else []
-            for number, target in enumerate(places):
-                count = done[number]
-                moved.dropped += count * (target.key is None)
-                moved.dead += count * target.dead
-                moved.queued += count * (target.key is not None and not target.dead)
+        for first in range(0, len(tags), BATCH):
+            batch = tags[first : first + BATCH]
+            entries = zip(batch, self._client.hmget(self._unacked, batch))
+            going = [
+                Going(tag, entry, self._place_of(entry, died=tag in started, redelivered=redelivered))
+                for tag, entry in entries
+                if entry is not None
+            ]
+            if going:
+                self._move_batch(going, moved)
         return moved
+
+    def _place_of(self, entry: Any, *, died: bool, redelivered: bool) -> Place:
+        return place_of(
+            *(entry, self._bound, self._keys), died=died, max_attempts=self._max_attempts, redelivered=redelivered
+        )
+
+    def _bound(self, exchange: str) -> list[Binding]:
+        """The table of an exchange; rows that kombu did not write are left out."""
+        members = self._client.smembers(f"{self._keys.prefix}_kombu.binding.{exchange}")
+        rows = (text(member).split(self._keys.separator) for member in members)
+        return [Binding(*row) for row in rows if len(row) == 3]
+
+    def _move_batch(self, going: list[Going], moved: Moved) -> None:
+        dead = [each for each in going if each.place.dead]
+        # A worker that waits on all steps is served from the list that was filled first: the urgent one has to be that.
+        living = sorted((each for each in going if not each.place.dead), key=lambda each: each.place.step)
+        ordered = living + dead[::-1]  # dead letters go in at the other end, so the oldest goes first
+        with self._client.pipeline(transaction=False) as pipe:
+            for tag, entry, place in ordered:
+                if place.key is None:
+                    pipe.eval(MOVE, 2, self._unacked, self._index, tag, entry)
+                else:
+                    push, key = "LPUSH" if place.dead else "RPUSH", self._keys.prefix + place.key
+                    pipe.eval(MOVE, 3, self._unacked, self._index, key, tag, entry, place.payload, push)
+            done = pipe.execute()
+        for (_, _, place), count in zip(ordered, done):
+            moved.dropped += count * (place.key is None)
+            moved.dead += count * place.dead
+            moved.queued += count * (place.key is not None and not place.dead)
 
 
 def text(value: Any) -> str:
     """A reply of Redis as text, whether the application decodes replies or not."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -122,7 +122,7 @@ async def _restore_some(
     letters = [letter_of(entry) for _, entry in some]
     bindings = await tables(redis, source.share, letters)
     disposals = [
-        _judge(source, held, entry, letter, bindings, died=died, limit=limit)
+        judge(source, held, entry, letter, bindings, died=died, limit=limit)
         for (held, entry), letter in zip(some, letters, strict=True)
     ]
     dead = [disposal for disposal in disposals if disposal.effect.dead]
@@ -138,7 +138,7 @@ def _step(disposal: Disposal, layout: QueueLayout) -> int:
     return int(step) if step.isdecimal() and int(step) in layout.priority_steps else 0
 
 
-def _judge(
+def judge(
     source: Hash,
     held: Held,
     entry: bytes,
@@ -148,7 +148,10 @@ def _judge(
     died: bool,
     limit: int,
 ) -> Disposal:
-    """Back into its queue, or a dead letter, or dropped. `limit` is the number of deaths that is too many; 0: none."""
+    """Back into its queue, or a dead letter, or dropped. `limit` is the number of deaths that is too many; 0: none.
+
+    The agent decides the same for its own messages (worker-image/agent/celeriac_agent/messages.py), by the same cases.
+    """
     if letter is None:
         return _dead(source, held, entry, UNROUTABLE, entry)
     queue = letter.queue(bindings)
