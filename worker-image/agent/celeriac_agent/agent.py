@@ -37,6 +37,8 @@ class Agent:
         self.identity, self.hooks = identity, hooks
         self.worker, self.counters, self.slots = CeleryWorker(worker), Counters(), Slots()
         self.settings = TransportSettings(worker.app, identity.process)
+        if not self.settings.can_be_told:
+            hooks.lose("transport-options")
         self.registry = Registry(identity, self.settings)
         self.started = StartedMarks(self.worker, hooks, self.registry)
         self.drain = Drain(self.worker, self.slots, self.registry, self.counters)

@@ -7,6 +7,8 @@ from typing import Any
 from celery import bootsteps
 from celery.worker import state as worker_state
 
+from .odd_values import as_count, as_text
+
 
 class CeleryWorker:
     """One worker of Celery's; `phase` is starting, consuming, disconnected or stopping."""
@@ -18,7 +20,7 @@ class CeleryWorker:
 
     def queues(self) -> list[str]:
         """The queues that this worker consumes from."""
-        return [queue.name for queue in self.app.amqp.queues.consume_from.values()]
+        return [as_text(queue.name) for queue in self.app.amqp.queues.consume_from.values()]
 
     def is_prefork(self) -> bool:
         """Whether tasks run in children of this process."""
@@ -45,16 +47,16 @@ class CeleryWorker:
         """
         pool = self.raw.pool
         if getattr(pool, "uses_semaphore", False):
-            return int(pool.num_processes or 1)
-        return int(getattr(pool, "limit", None) or pool.num_processes or 1)
+            return as_count(pool.num_processes, 1)
+        return as_count(getattr(pool, "limit", None) or pool.num_processes, 1)
 
     def most_slots(self) -> int:
         """How many they may become: --autoscale grows by what waits."""
-        return int(getattr(self.raw, "max_concurrency", None) or self.slots())
+        return as_count(getattr(self.raw, "max_concurrency", None), self.slots())
 
     def prefetch_multiplier(self) -> int:
         """How many messages Celery reserves for each slot; 0: without a limit."""
-        return int(self.raw.prefetch_multiplier or 0)
+        return as_count(self.raw.prefetch_multiplier)
 
     def limits_prefetch(self) -> bool:
         """Whether Celery reserves only what can run at once."""

@@ -63,7 +63,7 @@ class Heartbeat:
         drain, report = self._drain, self._report
         quiet = self.channel is not None and drain.is_quiet(self.channel)
         made = report.make(self.channel, quiet)
-        mark, report.held, added = self._registry.beat(json.dumps(made))
+        mark, report.held, added = self._registry.beat(json.dumps(made, allow_nan=False))
         if added and self._reported and self._registry.registered and not self._worker.stopping:
             self._registry.register(self._worker.queues())  # Redis was emptied under this connection
         self._reported = True

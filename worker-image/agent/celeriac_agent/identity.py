@@ -28,7 +28,6 @@ class Identity:
     def from_environment(cls, environ: Mapping[str, str], now: float) -> Identity:
         """Read the variables that the operator sets; a name that is missing is replaced by the host's."""
         pod = environ.get("CELERIAC_POD_NAME") or os.uname().nodename
-        attempts = environ.get("CELERIAC_MAX_ATTEMPTS", "")
         return cls(
             pool_uid=environ["CELERIAC_POOL_UID"],
             pool=environ.get("CELERIAC_POOL", ""),
@@ -37,6 +36,15 @@ class Identity:
             pod_uid=environ.get("CELERIAC_POD_UID") or pod,
             process=f"{pod}.{uuid.uuid4().hex[:8]}",
             started=now,
-            max_attempts=int(attempts) if attempts.isdigit() else MAX_ATTEMPTS,
+            max_attempts=_attempts(environ.get("CELERIAC_MAX_ATTEMPTS", "")),
             run_dir=environ.get("CELERIAC_RUN_DIR", ""),
         )
+
+
+def _attempts(text: str) -> int:
+    """A whole number from 0, which is no limit; the default for everything else."""
+    try:
+        attempts = int(text)
+    except ValueError:
+        return MAX_ATTEMPTS
+    return attempts if attempts >= 0 else MAX_ATTEMPTS

@@ -31,10 +31,10 @@ class Registry:
         """What this process holds."""
         return InFlight(self.client, self.settings.keys, self.identity.max_attempts)
 
-    def register(self, queues: list[str]) -> None:
-        """Make this process known, so that whatever it will hold can be found; raises when it could not be moved."""
+    def entry(self, queues: list[str]) -> dict[str, Any]:
+        """What is said of this process; a timeout of None never ends."""
         who, keys = self.identity, self.settings.keys
-        entry = {
+        return {
             "pod": who.pod,
             "podUid": who.pod_uid,
             "namespace": who.namespace,
@@ -52,10 +52,14 @@ class Registry:
             "pid": os.getpid(),
             "ticks": start_ticks(os.getpid()),
         }
+
+    def register(self, queues: list[str]) -> None:
+        """Make this process known, so that whatever it will hold can be found; raises when it could not be moved."""
+        who = self.identity
         self.own.try_to_move()
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hset(self._pools, who.pool_uid, json.dumps({"namespace": who.namespace, "name": who.pool}))
-            pipe.hset(self._processes, who.process, json.dumps(entry))
+            pipe.hset(self._processes, who.process, json.dumps(self.entry(queues), allow_nan=False))
             pipe.execute()
         self.registered = True
 
@@ -74,9 +78,9 @@ class Registry:
 
     def predecessors(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The registered processes of earlier starts in this very pod; another worker may live beside this one."""
-        found = []
+        found: list[tuple[str, Mapping[str, Any]]] = []
         for name, raw in self.client.hgetall(self._processes).items():
-            entry = json.loads(raw)
+            entry = _object(raw)
             ours = entry.get("podUid") == self.identity.pod_uid and text(name) != self.identity.process
             if ours and not is_alive(entry.get("pid"), entry.get("ticks")):
                 found.append((text(name), entry))
@@ -88,6 +92,15 @@ class Registry:
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hdel(self._processes, process)
             pipe.delete(self.settings.keys.prefix + mutex)
-            if raw is not None and json.loads(raw).get("process") == process:
+            if raw is not None and _object(raw).get("process") == process:
                 pipe.hdel(self._reports, self.identity.pod_uid)
             pipe.execute()
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    """Read a JSON object; what is none is empty: anybody may write to Redis."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .channel import TaskChannel
+from .odd_values import DEFAULT_STEPS, as_steps, as_text, as_timeout
 
+SEPARATOR = "\x06\x16"  # kombu's
 VISIBILITY_SECONDS = 10 * 365 * 86400  # the operator restores, not the clock
 
 
@@ -25,13 +27,17 @@ class ProcessKeys:
     @classmethod
     def of_app(cls, options: Mapping[str, Any], process: str) -> ProcessKeys:
         """Derive the process's own keys from the application's transport options."""
+
+        def own(option: str, default: str) -> str:
+            return f"{as_text(options.get(option), default)}.{process}"
+
         return cls(
-            prefix=options.get("global_keyprefix") or "",
-            unacked=f"{options.get('unacked_key', 'unacked')}.{process}",
-            index=f"{options.get('unacked_index_key', 'unacked_index')}.{process}",
-            mutex=f"{options.get('unacked_mutex_key', 'unacked_mutex')}.{process}",
-            separator=options.get("sep", "\x06\x16"),
-            steps=tuple(sorted(options.get("priority_steps") or (0, 3, 6, 9))),
+            prefix=as_text(options.get("global_keyprefix")),
+            unacked=own("unacked_key", "unacked"),
+            index=own("unacked_index_key", "unacked_index"),
+            mutex=own("unacked_mutex_key", "unacked_mutex"),
+            separator=as_text(options.get("sep"), SEPARATOR),
+            steps=as_steps(options.get("priority_steps")) or DEFAULT_STEPS,
         )
 
     @classmethod
@@ -57,13 +63,17 @@ class ProcessKeys:
 
 
 class TransportSettings:
-    """The application's transport options, and the process's own keys over them."""
+    """The application's transport options, and the process's own keys over them.
+
+    `can_be_told` is False where the registry could not say into which lists this process's messages belong.
+    """
 
     def __init__(self, app: Any, process: str) -> None:
         self._app = app
         self._options: dict[str, Any] = dict(app.conf.broker_transport_options or {})
         self.keys = ProcessKeys.of_app(self._options, process)
-        self.visibility_timeout = float(self._options.get("visibility_timeout") or 3600)  # the application's own
+        self.visibility_timeout = as_timeout(self._options.get("visibility_timeout"))  # the application's own
+        self.can_be_told = as_steps(self._options.get("priority_steps")) is not None
 
     def lay_over(self) -> None:
         """Let all connections that are yet to be made use the process's own keys."""
