@@ -84,8 +84,8 @@ class Agent:
     def connected(self, consumer: Any) -> None:
         """A connection was made and nothing consumed yet: register, take over, restore, and only then consume.
 
-        Errors of the connection go to Celery, which connects again. Its own list of them is not asked: from kombu 5.7
-        on a KeyError is among them, and one of the agent's would be repeated for ever.
+        Errors of the connection are raised: Celery connects again. They are named here and not taken from Celery's
+        list: from kombu 5.7 on it holds KeyError, and Celery would connect for ever over a KeyError of the agent's.
         """
         first = self.channel is None
         channel = TaskChannel(consumer)
@@ -144,7 +144,7 @@ class Agent:
             fetch_by_need(channel, self.drain, self.prefetch)
 
     def _restore(self, channel: TaskChannel, first: bool) -> None:
-        """Put back what this process held over a reconnect and does not run, and what earlier starts left behind."""
+        """Put back what earlier starts in this pod left, and after a reconnect what is held here and does not run."""
         if not self.hooks.inflight:
             self.slots.orphan()
             return
@@ -180,7 +180,7 @@ class Agent:
 
     def _start_reporting(self, consumer: Any) -> None:
         if self._timer is not None:
-            # Timers of green pools return their first greenlet, which is over; its entry is what repeats.
+            # The timer of a green pool returns the greenlet of the first call; its entry is what repeats.
             getattr(self._timer, "entry", self._timer).cancel()
         self._timer = consumer.timer.call_repeatedly(TICK_SECONDS, self.tick)
         if not self.worker.is_prefork() and not self.worker.is_green():
@@ -211,7 +211,7 @@ class Agent:
     # -- end
 
     def stop(self) -> None:
-        """The worker was told to stop: its loop may not turn again."""
+        """The worker was told to stop; its loop may have made its last turn."""
         try:
             self.worker.stopping, self.worker.phase = True, "stopping"
             self.slots.cancel_queued()

@@ -63,7 +63,7 @@ class Deliveries:
             return None
 
         def restore_unacked(client: Any = None) -> None:
-            for tag in reversed(list(qos._delivered)):  # kombu's own goes oldest first, which turns the order round
+            for tag in reversed(list(qos._delivered)):  # kombu's own begins with the oldest, which reverses them
                 qos.restore_by_tag(tag, client=client)
             qos._delivered.clear()
 

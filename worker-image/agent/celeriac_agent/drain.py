@@ -29,7 +29,7 @@ class Drain:
         self.token: str | None = None
         self.seen: str | None = None
         self.at_gate: set[str] = set()  # tags whose greenlets wait for a slot
-        self.held: set[str] = set()  # tags that nothing here will start any more: they go back, mark or not
+        self.held: set[str] = set()  # tags that were taken from Celery: nothing here starts them, and they go back
 
     def is_closed(self) -> bool:
         """Whether nothing may start: a mark, or the worker ends and puts back at its end what it had not started."""
@@ -86,8 +86,8 @@ class Drain:
     def give_back(self, channel: TaskChannel, only: Collection[str] | None = None) -> None:
         """Put what was not started back into its queue: all of it, or what is held and the tags in `only`.
 
-        Called by the loop alone. What Celery might start is taken from it first, whatever becomes of the move. What is
-        nowhere to be found belongs to somebody else (a task's own strategy may collect messages), and stays.
+        Called by the loop alone. What Celery might start is taken from it first, even if the move fails then. A message
+        that is in none of Celery's places belongs to the application (a strategy may collect messages), and stays.
         """
         qos, slots = channel.qos, self._slots
         channel.consumer.perform_pending_operations()

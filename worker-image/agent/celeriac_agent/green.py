@@ -8,9 +8,9 @@ from .times import TICK_SECONDS
 
 
 def await_slot(worker: CeleryWorker, drain: Drain) -> None:
-    """Wait for a free greenlet here, where a drain or the worker's end can interrupt, not within the pool.
+    """Wait for a free greenlet: here a drain or the worker's end can interrupt, within the pool they could not.
 
-    The loop itself waits here, so that what runs has to be acknowledged from here: early means early.
+    It is the loop that waits. The acknowledgements that it would send are sent from here, so that early ones are early.
     """
     pool, consumer = worker.raw.pool._pool, worker.raw.consumer
     if hasattr(pool, "wait_available"):  # gevent

@@ -59,7 +59,7 @@ class Heartbeat:
             self._next = time.monotonic() + (BACK_OFF_SECONDS if slow else REPORT_SECONDS)
 
     def _report_and_obey(self) -> bool:
-        """One round trip; whether the next one is urgent, because the operator waits for the drain."""
+        """Make one round trip; tells whether the next is urgent, because the operator waits for the drain."""
         drain, report = self._drain, self._report
         quiet = self.channel is not None and drain.is_quiet(self.channel)
         made = report.make(self.channel, quiet)

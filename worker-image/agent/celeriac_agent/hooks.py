@@ -81,7 +81,7 @@ HOOKS: dict[str, Callable[[], bool]] = {
     "timer-queue": _has_timer_queue,
     # exact figures
     "apply-async": lambda: _has(_base_pool(), "apply_async", "target", "args", "kwargs"),
-    # comforts
+    # extras
     "started-mark": lambda: hasattr(redis.Connection, "send_packed_command"),
     "keep-running": _keeps_running_tasks,
 }
@@ -114,7 +114,7 @@ class Hooks:
 
     @property
     def inflight(self) -> bool:
-        """Whether messages are kept in keys of the worker's own; the registry counts once writing to it was refused."""
+        """Whether messages are kept in keys of the worker's own; `registry` is lost when Redis refuses writes to it."""
         return self.have(*INFLIGHT, "registry")
 
     @property

@@ -18,7 +18,7 @@ PATIENCE_TICKS = 5  # what was fetched ahead of tasks that are not short goes ba
 
 
 class Prefetch:
-    """Reserves what can run at once, and more while tasks are short: there a round trip to Redis would show.
+    """Reserves what can run at once, and more while tasks are short, whose time a round trip to Redis would double.
 
     What waits behind a task that turns out long goes back, so that an idle neighbour can take it.
     """
@@ -31,9 +31,9 @@ class Prefetch:
         self._bell: tuple[int, int] | None = None  # the two ends of a pipe
 
     def finds_room(self) -> bool:
-        """Whether one more message may be fetched. On green pools the loop waits here for a slot, as at the gate.
+        """Whether one more message may be fetched.
 
-        Otherwise it would sleep for up to 2 s whatever ends meanwhile.
+        On green pools the loop waits here for a slot, as at the gate: else it sleeps up to 2 s, even if one frees up.
         """
         if not self.has_room() and self._worker.is_green():
             await_slot(self._worker, self._drain)
@@ -41,7 +41,7 @@ class Prefetch:
         return not self._starving
 
     def listen(self, hub: Any) -> None:
-        """Let the loop wake up when a thread has ended a task. The hub forgets this with each connection."""
+        """Let the loop wake up when a thread has ended a task; repeat it for each connection, as the hub forgets it."""
         if self._bell is None:
             self._bell = os.pipe()
             for end in self._bell:

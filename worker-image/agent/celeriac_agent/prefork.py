@@ -21,7 +21,7 @@ def is_lost_child(error: Any) -> bool:
 def hear_of_orphans(pool: Any, slots: Slots) -> None:
     """Learn when children end what they ran over a reconnect.
 
-    Before Celery 5.6 a reconnect empties the pool's book of jobs, and the ends of those that run are told to nobody.
+    Before Celery 5.6 a reconnect empties the pool's table of jobs: nobody is told when those that run end.
     """
     from billiard.pool import READY
 

@@ -53,7 +53,7 @@ class Reconnect:
             elif not slot.request.message.acknowledged:
                 slot.request.message.channel = channel.raw
                 qos._quick_append(slot.tag, slot.request.message)
-                if slot.request.acknowledged:  # early, and lost with the connection
+                if slot.request.acknowledged:  # early, and that was lost with the connection
                     qos.ack(slot.tag)
                     slot.tag = ""
                 else:

@@ -54,7 +54,7 @@ class Registry:
         }
 
     def register(self, queues: list[str]) -> None:
-        """Make this process known, so that whatever it will hold can be found; raises when it could not be moved."""
+        """Make this process known, so that what it will hold can be found; raises where an ACL forbids to move that."""
         who = self.identity
         self.own.try_to_move()
         with self.client.pipeline(transaction=False) as pipe:
@@ -77,7 +77,7 @@ class Registry:
         return (text(mark) if mark else None), int(held), bool(added)
 
     def predecessors(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """The registered processes of earlier starts in this very pod; another worker may live beside this one."""
+        """The registered processes of earlier starts in this pod; one that still runs is another worker beside this."""
         found: list[tuple[str, Mapping[str, Any]]] = []
         for name, raw in self.client.hgetall(self._processes).items():
             entry = _object(raw)

@@ -13,7 +13,7 @@ from celery.worker import state as worker_state
 from .celery_worker import reserved_requests
 from .proc import start_ticks
 
-SETTLE_SECONDS = 10.0  # an acknowledgement that was not sent by then failed
+SETTLE_SECONDS = 10.0  # an acknowledgement that was not sent by then has failed
 SHORT_SECONDS = 0.1  # tasks that take less are worth fetching ahead of
 
 
@@ -26,7 +26,7 @@ class Slot:
     result: Any = None
     since: float | None = None
     child: int | None = None
-    ending: bool = False  # Celery is told of its end, and may still be on its way to acknowledge it
+    ending: bool = False  # Celery was told of its end, and has perhaps not acknowledged it yet
 
     def queued_future(self) -> Any:
         """The future of the threads pool in which the request waits, or None."""
@@ -39,11 +39,11 @@ class Slot:
 
 @dataclass
 class Settling:
-    """A message whose request has ended; its acknowledgement is on its way since then (monotonic seconds)."""
+    """A message whose request has ended, and whose acknowledgement was not sent yet."""
 
     message: Any
     finished: bool  # it must not run again
-    since: float
+    since: float  # monotonic seconds
 
 
 class Slots:
@@ -53,7 +53,7 @@ class Slots:
         self.passed: dict[int, Slot] = {}
         self.settling: dict[str, Settling] = {}
         self.orphans: dict[int, Slot] = {}  # what runs over a reconnect, by the number of the pool's job
-        self.foreign: set[object] = set()  # what was handed to the pool by others than Celery's requests
+        self.foreign: set[object] = set()  # jobs that an application gave to the pool itself
         self.lost: set[str] = set()  # tags whose child died under them
         self.mean_seconds = SHORT_SECONDS  # of the latest tasks, weighted towards the last
         self._ended: deque[float] = deque()
@@ -82,9 +82,9 @@ class Slots:
             self.mean_seconds += (seconds - self.mean_seconds) / 8
 
     def prune(self) -> set[str]:
-        """Let go of requests that Celery let go of without telling (revoked, lost over a reconnect).
+        """Forget requests that Celery dropped without a callback: revoked ones, and those lost over a reconnect.
 
-        Returns the tags of messages which failed and were neither acknowledged nor put back: they run again.
+        Returns the tags of messages whose task failed and whose acknowledgement was never sent: they run again.
         """
         for slot in list(self.passed.values()):
             future = slot.queued_future()
@@ -139,7 +139,7 @@ class Slots:
         return early | {tag for tag, end in list(self.settling.items()) if end.finished}
 
     def orphan(self) -> None:
-        """After a reconnect that Celery did not carry its requests over: what runs has no message here any more."""
+        """Celery did not carry its requests over a reconnect: what still runs has no message here any more."""
         self.settling.clear()
         for slot in list(self.passed.values()):
             if slot.since is None:
