@@ -3,6 +3,7 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from celeriac.brokers.redis import letters
 from celeriac.brokers.redis.restore import Hash, Held, judge
 from celeriac.brokers.redis.unacked import Binding
 from celeriac.pool.model import QueueLayout
-from tests.unit.messages.cases import CASES, NO_MESSAGES, PRIORITIES, ROUTES, SEPARATOR, Case
+from tests.unit.messages.cases import CASES, NO_MESSAGES, PRIORITIES, ROUTES, SEPARATOR, Case, entry, stamped
 
 pytestmark = pytest.mark.unit
 
@@ -88,3 +89,14 @@ def test_the_list_of_a_priority_is_the_one_that_kombu_takes(case: Case) -> None:
 def test_the_names_of_the_cases_tell_them_apart() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
     assert all(case.message is None and case.goes_to for case in NO_MESSAGES)
+
+
+@pytest.mark.parametrize("decide", [of_the_agent, of_the_operator])
+def test_a_message_nested_to_the_limit_of_the_decoder_stops_nobody(decide: Callable[[Case], Decision]) -> None:
+    """What can be read cannot always be written: writing takes some more of Python's stack."""
+    found = set()
+    for depth in range(sys.getrecursionlimit() - 300, sys.getrecursionlimit() + 1):
+        nested = b"[" * depth + b"]" * depth
+        text = entry(stamped()).replace(b'"W1tdLCB7fSwge31d"', nested)
+        found.add(decide(Case("deep", text, "mail"))[0])
+    assert found == {"mail", "celeriac:dead:unroutable"}

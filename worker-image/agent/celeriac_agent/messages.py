@@ -143,12 +143,16 @@ def place_of(
 
     What is not one of kombu's messages is kept as it is, among those that belong to no queue.
     """
+    as_it_is = Place(dead_list(UNROUTABLE), entry, dead=True)
     letter = letter_of(entry)
     if letter is None:
-        return Place(dead_list(UNROUTABLE), entry, dead=True)
+        return as_it_is
     if redelivered:
         mark_redelivered(letter.message)
-    return place(letter.message, source_queue(letter, bound), keys, died=died, max_attempts=max_attempts)
+    try:
+        return place(letter.message, source_queue(letter, bound), keys, died=died, max_attempts=max_attempts)
+    except RecursionError:  # nested so deep that it can be read and not written
+        return as_it_is
 
 
 def dead_list(queue: str) -> str:

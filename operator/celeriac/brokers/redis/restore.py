@@ -113,7 +113,10 @@ async def carry_out(redis: Redis, source: Hash, disposals: Sequence[Disposal], w
 
 def back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str) -> Disposal:
     """To the consumed end of its queue, as kombu restores it."""
-    return _back(source, held, entry, letter, queue, letter.deaths)
+    try:
+        return _back(source, held, entry, letter, queue, letter.deaths)
+    except RecursionError:  # nested so deep that it can be read and not written
+        return _dead(source, held, entry, UNROUTABLE, entry)
 
 
 async def _restore_some(
@@ -152,6 +155,22 @@ def judge(
 
     The agent decides the same for its own messages (worker-image/agent/celeriac_agent/messages.py), by the same cases.
     """
+    try:
+        return _judge(source, held, entry, letter, bindings, died=died, limit=limit)
+    except RecursionError:  # nested so deep that it can be read and not written
+        return _dead(source, held, entry, UNROUTABLE, entry)
+
+
+def _judge(
+    source: Hash,
+    held: Held,
+    entry: bytes,
+    letter: Letter | None,
+    bindings: Mapping[str, Sequence[Binding]],
+    *,
+    died: bool,
+    limit: int,
+) -> Disposal:
     if letter is None:
         return _dead(source, held, entry, UNROUTABLE, entry)
     queue = letter.queue(bindings)
