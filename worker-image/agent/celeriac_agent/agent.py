@@ -20,7 +20,6 @@ from .hooks import DRAIN, INFLIGHT, Hooks
 from .identity import Identity
 from .inflight import InFlight
 from .prefetch import Prefetch
-from .prefork import hear_of_orphans
 from .reconnect import Reconnect
 from .registry import Registry
 from .report import Report
@@ -39,6 +38,7 @@ class Agent:
         self.settings = TransportSettings(worker.app, identity.process)
         if not self.settings.can_be_told:
             hooks.lose("transport-options")
+            self.counters.failed("use priority_steps that are not all whole numbers", ValueError())
         self.registry = Registry(identity, self.settings)
         self.started = StartedMarks(self.worker, hooks, self.registry)
         self.drain = Drain(self.worker, self.slots, self.registry, self.counters)
@@ -96,8 +96,7 @@ class Agent:
             self.report.describe(channel)
             if first:
                 acknowledge_at_the_end(consumer)
-                if self.worker.is_prefork() and not self.hooks.have("keep-running"):
-                    self._listen_to_children()
+                self.reconnect.listen_to_children()
             self.channel = self.heartbeat.channel = channel
             self._take_over(channel)
             self._restore(channel, first)
@@ -110,13 +109,6 @@ class Agent:
             self.counters.failed("start", error)
             if not self.registry.registered:
                 self._give_up_own_keys(channel)
-
-    def _listen_to_children(self) -> None:
-        try:
-            hear_of_orphans(self.worker.raw.pool._pool, self.slots)
-        except Exception as error:
-            self.hooks.lose("children")
-            self.counters.failed("listen to the children", error)
 
     def _register(self, channel: TaskChannel) -> None:
         if self.hooks.have(*INFLIGHT) and not self.settings.are_in_force(channel):

@@ -9,7 +9,7 @@ from .celery_worker import CeleryWorker
 from .channel import TaskChannel
 from .counters import Counters
 from .hooks import Hooks
-from .prefork import hear_of_starts
+from .prefork import hear_of_orphans, hear_of_starts
 from .slots import Slots
 
 
@@ -19,6 +19,16 @@ class Reconnect:
     def __init__(self, worker: CeleryWorker, hooks: Hooks, slots: Slots, counters: Counters) -> None:
         self._worker, self._hooks = worker, hooks
         self._slots, self._counters = slots, counters
+
+    def listen_to_children(self) -> None:
+        """Hear of what ends in prefork's children after a reconnect, where Celery does not; once for a worker."""
+        if not self._worker.is_prefork() or self._hooks.have("keep-running"):
+            return
+        try:
+            hear_of_orphans(self._worker.raw.pool._pool, self._slots)
+        except Exception as error:
+            self._hooks.lose("children")
+            self._counters.failed("listen to the children", error)
 
     def take_over(self, channel: TaskChannel) -> None:
         """Override what the channel does when its connection is lost."""
