@@ -99,7 +99,16 @@ def on_worker_init(sender: Any = None, **_: Any) -> None:
         sender.app.steps["consumer"].add(ConsumerStep)
         agent.prepare()
     except Exception as error:
-        logger.warning("Celeriac's agent could not start (%s)", type(error).__name__)
+        tell_when_ready(type(error).__name__)
+
+
+def tell_when_ready(error: str) -> None:
+    """Log that there is no agent, once the worker is ready: at its start Celery has not set up logging yet."""
+
+    def tell(**_: Any) -> None:
+        logger.warning("Celeriac's agent could not start (%s)", error)
+
+    signals.worker_ready.connect(tell, weak=False)
 
 
 def on_worker_shutdown(sender: Any = None, **_: Any) -> None:

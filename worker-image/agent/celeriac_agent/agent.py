@@ -38,7 +38,6 @@ class Agent:
         self.settings = TransportSettings(worker.app, identity.process)
         if not self.settings.can_be_told:
             hooks.lose("transport-options")
-            self.counters.failed("use priority_steps that are not all whole numbers", ValueError())
         self.registry = Registry(identity, self.settings)
         self.started = StartedMarks(self.worker, hooks, self.registry)
         self.drain = Drain(self.worker, self.slots, self.registry, self.counters)
@@ -97,6 +96,8 @@ class Agent:
             if first:
                 acknowledge_at_the_end(consumer)
                 self.reconnect.listen_to_children()
+                if not self.settings.can_be_told:
+                    self.counters.failed("use priority_steps that are not all whole numbers", ValueError())
             self.channel = self.heartbeat.channel = channel
             self._take_over(channel)
             self._restore(channel, first)
