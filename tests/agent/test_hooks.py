@@ -1,33 +1,18 @@
 """Whatever is missing in Celery or kombu, the worker works, the ledger stays clean, and the report says so."""
 
-import importlib.util
-import sys
 from typing import Any
 
 import pytest
+from celeriac_agent import hooks
 
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.rig import Rig
 from tests.agent.shapes import param
-from tests.agent.worker import AGENT, POOLS, Spec
+from tests.agent.worker import POOLS, Spec
 
 pytestmark = pytest.mark.agent
 
 IN_THE_QUICK_FORM = {"transport-options": "prefork", "qos": "gevent", "apply-async": "threads", "deliver": "solo"}
-
-
-def _agent() -> Any:
-    """The agent as a module; outside of a pod importing it does nothing."""
-    spec = importlib.util.spec_from_file_location("celeriac_agent_of_the_tests", AGENT / "celeriac_agent.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-MODULE = _agent()
 
 
 def _cases() -> list[Any]:
@@ -38,7 +23,7 @@ def _cases() -> list[Any]:
             id=f"{hook}-{version}-{pool}",
             marks=() if version == NEWEST and IN_THE_QUICK_FORM.get(hook) == pool else pytest.mark.full,
         )
-        for hook in MODULE.HOOKS
+        for hook in hooks.HOOKS
         for version in (OLDEST, NEWEST)
         for pool in POOLS
     ]
@@ -50,7 +35,7 @@ def test_without_one_hook(rig: Rig, hook: str, spec: Spec) -> None:
     first, second = rig.start(spec, spec)
     report = first.wait_for(lambda report: report["state"] == "consuming", "it consumes")
     assert hook in report["missing"]
-    expected = {"inflight": MODULE.INFLIGHT, "drain": MODULE.DRAIN, "exact": MODULE.EXACT}
+    expected = {"inflight": hooks.INFLIGHT, "drain": hooks.DRAIN, "exact": hooks.EXACT}
     missing = set(report["missing"])
     assert set(report["capabilities"]) == {name for name, needed in expected.items() if not needed & missing}
 
@@ -88,7 +73,7 @@ def _holders(rig: Rig) -> bool:
 
 @pytest.mark.parametrize("spec", [param(Spec(NEWEST, pool), quick=pool == "prefork") for pool in POOLS])
 def test_an_agent_that_cannot_start_leaves_a_plain_worker(rig: Rig, spec: Spec) -> None:
-    everything = ",".join(MODULE.HOOKS)
+    everything = ",".join(hooks.HOOKS)
     rig.start(Spec(spec.version, spec.pool, variables={"CELERIAC_AGENT_WITHOUT": everything}))
     rig.send("a", "b", "c")
     rig.settle()

@@ -25,6 +25,7 @@ from tests.agent import environments
 
 ROOT = Path(__file__).parents[2]
 AGENT = ROOT / "worker-image" / "agent"
+RELEASES = Path(__file__).with_name("releases")
 APP = Path(__file__).with_name("app")
 POOLS = ("solo", "prefork", "threads", "gevent", "eventlet")
 READY_SECONDS = 40.0
@@ -49,7 +50,8 @@ class Spec:
     """What is said about a worker before it starts.
 
     `prefetch` None is what the operator does for a user who says nothing: prefetching is off where Celery can. `config`
-    goes to the app, `variables` into the environment, `arguments` behind the others; `agent` False is plain Celery.
+    goes to the app, `variables` into the environment, `arguments` behind the others; `agent` False is plain Celery,
+    `release` names an earlier agent.
     """
 
     version: str
@@ -59,6 +61,7 @@ class Spec:
     prefetch: int | None = None
     queues: str = "celery"
     agent: bool = True
+    release: str | None = None
     max_attempts: int = 5
     config: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -163,9 +166,10 @@ class Worker:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def restart(self) -> None:
-        """SIGKILL, and a new container in the same pod."""
+    def restart(self, spec: Spec | None = None) -> None:
+        """SIGKILL, and a new container in the same pod, perhaps of another spec."""
         self.kill()
+        self.spec = spec or self.spec
         (self.run_directory / "ready").unlink(missing_ok=True)
         self.start()
 
@@ -245,7 +249,7 @@ class Worker:
         """The variables that a pod with the agent has; in a pod the file lies where the bootstrap looks for it."""
         prefetch = {"CELERIAC_DISABLE_PREFETCH": "1"} if self.spec.prefetch is None else {}
         return {
-            "PYTHONPATH": str(AGENT),
+            "PYTHONPATH": str(AGENT if self.spec.release is None else RELEASES / self.spec.release),
             "CELERIAC_NAMESPACE": "shop",
             "CELERIAC_POOL": "orders",
             "CELERIAC_POOL_UID": self.place.pool_uid,

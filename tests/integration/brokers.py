@@ -16,6 +16,7 @@ from typing import Any
 from celery import Celery
 
 from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.agents import Process, RegistryEntry
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
 from celeriac.brokers.readings import PoolReading, QueueSet
@@ -71,6 +72,14 @@ def readings(answers: Sequence[PoolReading | BrokerDoubt]) -> list[PoolReading]:
 async def read_one(broker: Broker, *queues: str) -> PoolReading:
     """Read one pool of the usual layout."""
     return readings(await broker.queues.read([QueueSet(queues)]))[0]
+
+
+async def all_processes(broker: RedisBroker, key_prefix: str = "") -> list[Process]:
+    """Of all pools that a registry lists; nothing is in doubt."""
+    listed = (await broker.salvage.listed([key_prefix]))[key_prefix]
+    found = await broker.salvage.registered([RegistryEntry(key_prefix, uid) for uid in listed.pools])
+    assert [*listed.doubts, *(doubt for each in found.values() for doubt in each.doubts)] == []
+    return [process for each in found.values() for process in each.processes]
 
 
 async def eventually(check: Callable[[], Awaitable[Any]]) -> None:

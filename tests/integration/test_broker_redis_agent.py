@@ -22,7 +22,7 @@ from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.takeover import LOOK_THROUGH
 from celeriac.brokers.redis.url import parse
 from celeriac.pool.model import QueueLayout
-from tests.integration.brokers import eventually, producer, readings, worker
+from tests.integration.brokers import all_processes, eventually, producer, readings, worker
 from tests.integration.gone_worker import POOL_UID, STARTED, GoneWorker, report
 from tests.integration.redis_server import HOST, RedisServer
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
 MAIL = QueueSet(("mail",), agent=POOL_UID)
 LAYOUT = QueueLayout()
 ENTRY = RegistryEntry("", POOL_UID)
-AGENT = Path(__file__).parents[2] / "worker-image" / "agent" / "celeriac_agent.py"
+AGENT = Path(__file__).parents[2] / "worker-image" / "agent" / "celeriac_agent"
 MANY = 10_000
 MANY_SECONDS = 2.0
 
@@ -53,14 +53,6 @@ class a_broker:
 
     async def __aexit__(self, *_: object) -> None:
         await self.one.close()
-
-
-async def all_processes(broker: RedisBroker, key_prefix: str = "") -> list[Process]:
-    """Of all pools that a registry lists; nothing is in doubt."""
-    listed = (await broker.salvage.listed([key_prefix]))[key_prefix]
-    found = await broker.salvage.registered([RegistryEntry(key_prefix, uid) for uid in listed.pools])
-    assert [*listed.doubts, *(doubt for each in found.values() for doubt in each.doubts)] == []
-    return [process for each in found.values() for process in each.processes]
 
 
 async def the_process(broker: RedisBroker, key_prefix: str = "") -> Process:
@@ -466,7 +458,7 @@ async def test_what_a_killed_worker_with_the_agent_held_is_back_at_once(
         monkeypatch.setenv(f"CELERIAC_{name}", value)
     for number in range(3):
         producer(server).send_task("late", queue="mail", task_id=str(number))
-    with worker(server, tmp_path, "-P", "threads", "-c", "1", "-Q", "mail", "-I", AGENT.stem) as process:
+    with worker(server, tmp_path, "-P", "threads", "-c", "1", "-Q", "mail", "-I", AGENT.name) as process:
 
         async def one_runs_and_all_are_held() -> bool:
             (reading,) = readings(await broker.queues.read([MAIL]))

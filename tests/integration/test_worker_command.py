@@ -18,12 +18,14 @@ import pytest
 from celery import Celery
 
 from celeriac.api.keys import PoolKey
+from celeriac.api.names import AGENT_VOLUME
 from celeriac.pool.model import BrokerSpec, PoolType, SecretKey, TlsSecrets, WorkerOptions, WorkerPool
 from celeriac.reconciling.agent_files import read_agent
 from celeriac.resources import build_agent_config, build_deployment
 from celeriac.resources.agent import AGENT_DIR
 from celeriac.resources.environment import TLS_DIR
 from celeriac.scaling.policy import Policy
+from tests.config_map import mount
 from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
@@ -280,12 +282,11 @@ def test_the_agent_and_the_users_own_modules_are_loaded_side_by_side(tmp_path: P
             worker=WorkerOptions(extra_args=("--include=shop_events", "-O", "fair")),
         )
         files = build_agent_config("shop", read_agent())["data"]
-        agent.mkdir()
-        for name, text in files.items():
-            (agent / name).write_text(text)
+        worker = Worker(build_deployment(pool, agent=files), folder, mounts={AGENT_DIR: agent})
+        [mounted] = [each for each in worker.container["volumeMounts"] if each["name"] == AGENT_VOLUME]
+        mount(agent / Path(mounted["mountPath"]).relative_to(AGENT_DIR), files)
         # A module of the user's that has the name of one beside the agent wins.
         (agent / "shop_events.py").write_text(HIDING_MODULE)
-        worker = Worker(build_deployment(pool, agent=files), folder, mounts={AGENT_DIR: agent})
         (folder / "shop_events.py").write_text("print('the user has loaded his events', flush=True)\n")
         worker.start()
         try:

@@ -1,7 +1,7 @@
 """The agent in workers: the ConfigMap that holds its files, and what a pod has of it.
 
-They are mounted beside the image's own code, which stays as it is. The name of the ConfigMap follows from its
-content: another agent is another pod template, a rollout as any other, and the pods of before keep the one they have.
+They are mounted as a Python package beside the image's own code, which stays as it is. The ConfigMap's name follows
+from its content: another agent is another pod template, a rollout as any other, and the pods of before keep theirs.
 """
 
 import hashlib
@@ -13,7 +13,10 @@ from celeriac.api.names import AGENT_LABEL, AGENT_VOLUME
 from celeriac.pool.model import WorkerPool
 
 AGENT_DIR: Final = "/celeriac"
+"""Where Python looks for the package."""
+
 AGENT_MODULE: Final = "celeriac_agent"
+AGENT_PACKAGE_DIR: Final = f"{AGENT_DIR}/{AGENT_MODULE}"
 READ_ONLY_MODE: Final = 0o444
 
 _DIGITS: Final = 12  # of the digest: two agents of one name would be one ConfigMap for both
@@ -75,4 +78,4 @@ def agent_volume(config_name: str) -> dict[str, Any]:
 
 def agent_mount() -> dict[str, Any]:
     """Where `agent_volume` is seen."""
-    return {"name": AGENT_VOLUME, "mountPath": AGENT_DIR, "readOnly": True}
+    return {"name": AGENT_VOLUME, "mountPath": AGENT_PACKAGE_DIR, "readOnly": True}

@@ -15,8 +15,8 @@ from celeriac.pool.model import (
 )
 from celeriac.scaling.policy import Policy
 
-AGENT = {"celeriac_agent.py": "import celery\n"}
-"""The text of an agent, for manifests only."""
+AGENT = {"__init__.py": "import celery\n", "agent.py": "import kombu\n"}
+"""The files of an agent, for manifests only."""
 
 SECRET_BROKER = BrokerSpec(url_from=SecretKey("broker", "url"))
 TLS_BROKER = replace(

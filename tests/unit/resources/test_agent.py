@@ -12,7 +12,7 @@ import pytest
 from celeriac.pool.broker import broker_reference, parse_broker_reference
 from celeriac.pool.model import InvalidPool, PodTemplate, WorkerOptions, WorkerPool
 from celeriac.pool.parse import parse_pool
-from celeriac.reconciling.agent_files import FILE, read_agent
+from celeriac.reconciling.agent_files import FOLDER, read_agent
 from celeriac.resources import build_agent_config, build_deployment
 from tests.unit.pool.bodies import Body, minimal, variants
 from tests.unit.resources.pools import AGENT, POOLS, PREFORK, RESTRICTED_TEMPLATE, SOLO
@@ -20,7 +20,7 @@ from tests.unit.resources.pools import AGENT, POOLS, PREFORK, RESTRICTED_TEMPLAT
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[3]
-ANOTHER = {"celeriac_agent.py": "import kombu\n"}
+ANOTHER = {"__init__.py": "import kombu\n"}
 
 
 def template(pool: WorkerPool, agent: Mapping[str, str] | None = AGENT) -> dict[str, Any]:
@@ -143,8 +143,10 @@ def test_an_annotation_that_somebody_else_wrote_is_refused_in_words(text: str) -
 
 
 def test_the_operator_carries_the_agent_wherever_it_is_installed() -> None:
-    assert {Path(FILE).name: (ROOT / "worker-image" / FILE).read_text()} == read_agent()
+    files = {file.name: file.read_text() for file in (ROOT / "worker-image" / FOLDER).glob("*.py")}
+    assert read_agent() == files
+    assert {"__init__.py", "agent.py"} <= set(files)
     hatch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
-    assert hatch["build"]["targets"]["wheel"]["force-include"][f"worker-image/{FILE}"] == f"celeriac/{FILE}"
-    assert f"COPY worker-image/{FILE} celeriac/{FILE}\n" in (ROOT / "operator" / "Dockerfile").read_text()
-    assert f"!worker-image/{FILE}" in (ROOT / ".dockerignore").read_text().splitlines()
+    assert hatch["build"]["targets"]["wheel"]["force-include"][f"worker-image/{FOLDER}"] == f"celeriac/{FOLDER}"
+    assert f"COPY worker-image/{FOLDER} celeriac/{FOLDER}\n" in (ROOT / "operator" / "Dockerfile").read_text()
+    assert f"!worker-image/{FOLDER}" in (ROOT / ".dockerignore").read_text().splitlines()

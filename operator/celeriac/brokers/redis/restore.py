@@ -136,7 +136,10 @@ async def carry_out(redis: Redis, source: Hash, disposals: Sequence[Disposal], w
 
 def back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str) -> Disposal:
     """To the consumed end of its queue, as kombu restores it."""
-    return _back(source, held, entry, letter, queue, letter.deaths)
+    try:
+        return _back(source, held, entry, letter, queue, letter.deaths)
+    except RecursionError:  # nested so deep that it can be read and not written
+        return _dead(source, held, entry, UNROUTABLE, entry)
 
 
 async def _restore_some(
@@ -145,7 +148,7 @@ async def _restore_some(
     letters = [letter_of(entry) for _, entry in some]
     bindings = await tables(redis, source.share, letters)
     disposals = [
-        _judge(source, held, entry, letter, bindings, died=died, limit=limit)
+        judge(source, held, entry, letter, bindings, died=died, limit=limit)
         for (held, entry), letter in zip(some, letters, strict=True)
     ]
     dead = [disposal for disposal in disposals if disposal.effect.dead]
@@ -153,6 +156,26 @@ async def _restore_some(
     living = sorted((each for each in disposals if not each.effect.dead), key=lambda each: each.step)
     # Dead letters go in at the other end, so the oldest goes first.
     return await carry_out(redis, source, living + dead[::-1], where)
+
+
+def judge(
+    source: Hash,
+    held: Held,
+    entry: bytes,
+    letter: Letter | None,
+    bindings: Mapping[str, Sequence[Binding]],
+    *,
+    died: bool,
+    limit: int,
+) -> Disposal:
+    """Back into its queue, or a dead letter, or dropped. `limit` is the number of deaths that is too many; 0: none.
+
+    The agent decides the same for its own messages (worker-image/agent/celeriac_agent/messages.py), by the same cases.
+    """
+    try:
+        return _judge(source, held, entry, letter, bindings, died=died, limit=limit)
+    except RecursionError:  # nested so deep that it can be read and not written
+        return _dead(source, held, entry, UNROUTABLE, entry)
 
 
 def _judge(
@@ -165,7 +188,6 @@ def _judge(
     died: bool,
     limit: int,
 ) -> Disposal:
-    """Back into its queue, or a dead letter, or dropped. `limit` is the number of deaths that is too many; 0: none."""
     if letter is None:
         return _dead(source, held, entry, UNROUTABLE, entry)
     queue = letter.queue(bindings)

@@ -1,0 +1,32 @@
+"""Whether SIGTERM reaches the worker, by what /proc tells."""
+
+from collections.abc import Mapping
+
+import pytest
+from celeriac_agent.proc import sigterm_arrives
+
+pytestmark = pytest.mark.unit
+
+SHELL = "Name:\tsh\nPPid:\t{parent}\nSigBlk:\t0000000000000000\nSigCgt:\t0000000000010002\n"
+TINI = "Name:\ttini\nPPid:\t{parent}\nSigBlk:\tfffffffe7ffbfeff\nSigCgt:\t0000000000000000\n"
+PYTHON = "Name:\tpython\nPPid:\t{parent}\nSigBlk:\t0000000000000000\nSigCgt:\t0000000000004002\n"
+
+
+@pytest.mark.parametrize(
+    ("processes", "arrives"),
+    [
+        ({1: PYTHON.format(parent=0)}, True),
+        ({7: PYTHON.format(parent=1), 1: SHELL.format(parent=0)}, False),
+        ({7: PYTHON.format(parent=1), 1: TINI.format(parent=0)}, True),
+        ({9: PYTHON.format(parent=7), 7: SHELL.format(parent=1), 1: TINI.format(parent=0)}, False),
+        ({7: PYTHON.format(parent=1), 1: "Name:\tsh\n"}, None),
+        ({7: PYTHON.format(parent=1)}, None),
+    ],
+)
+def test_a_shell_above_the_worker_keeps_sigterm_from_it(processes: Mapping[int, str], arrives: bool | None) -> None:
+    def read(pid: int) -> str:
+        if pid not in processes:
+            raise FileNotFoundError(pid)
+        return processes[pid]
+
+    assert sigterm_arrives(max(processes), read) is arrives

@@ -1,0 +1,32 @@
+"""What is said once a second, and the heartbeat beside it."""
+
+from pathlib import Path
+
+import pytest
+from celeriac_agent.heartbeat import touch
+from celeriac_agent.report import without_credentials
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("redis://user:p@ss@cache:6379/1", "redis://cache:6379/1"),
+        ("rediss://:secret@cache:6379/0?password=secret", "rediss://cache:6379/0"),
+        ("redis+socket:///run/redis.sock?virtual_host=2", "redis+socket:///run/redis.sock"),
+        ("sentinel://:secret@a:26379;sentinel://:secret@b:26379", "sentinel://a:26379"),
+        ("user:secret@cache", "redis://cache"),
+    ],
+)
+def test_an_address_is_shown_without_credentials(address: str, shown: str) -> None:
+    assert without_credentials(address) == shown
+
+
+def test_a_heartbeat_is_made_once_and_renewed_after(tmp_path: Path) -> None:
+    touch(str(tmp_path))
+    beat = tmp_path / "heartbeat"
+    beat.chmod(0o600)
+    touch(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["heartbeat"]
+    assert beat.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,123 @@
+"""Celeriac's agent: what a Celery worker has to know about its operator.
+
+    celery -A user.app worker -I celeriac_agent
+
+It needs nothing but Celery 5.3 to 5.7 on Redis and Python 3.9. It keeps the messages that this worker holds in keys of
+the worker's own, puts them back where they came from, reports once a second, and drains the worker on request. An error
+in it never takes the worker down: what it cannot do is missing from the `capabilities` of its report.
+
+Environment (set by the operator; without CELERIAC_POOL_UID the package does nothing):
+
+    CELERIAC_POOL_UID, CELERIAC_POOL, CELERIAC_NAMESPACE, CELERIAC_POD_UID, CELERIAC_POD_NAME   who this worker is
+    CELERIAC_RUN_DIR           a folder; the file `heartbeat` in it is touched with each report
+    CELERIAC_MAX_ATTEMPTS      a message started in so many processes that died becomes a dead letter (5)
+    CELERIAC_DISABLE_PREFETCH  1: reserve only what can run at once, and a little ahead of short tasks
+    CELERIAC_AGENT_WITHOUT     comma-separated names of HOOKS that are to be treated as missing: for tests of faults
+
+This module is Celery's side: two bootsteps and two signals. The module `agent` puts the parts together; no part imports
+it, and none imports this module.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from celery import bootsteps, signals
+from celery.utils.log import get_logger
+
+if TYPE_CHECKING:
+    from .agent import Agent
+
+logger = get_logger("celeriac")
+
+AGENTS: dict[int, Agent] = {}  # by id of the worker: one, unless an application embeds workers
+
+
+def agent_of(worker: Any) -> Agent | None:
+    """The agent of a worker, None if it has none."""
+    return AGENTS.get(id(worker))
+
+
+class WorkerStep(bootsteps.StartStopStep):
+    """Stands between the pool and the consumer: installs the gate before any request exists."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def create(self, worker: Any) -> None:
+        """Install the gate."""
+        agent = agent_of(worker)
+        if agent is not None:
+            agent.install_gate()
+
+    def start(self, worker: Any) -> None:
+        """Nothing: the consumer's step starts the rest."""
+
+    def close(self, worker: Any) -> None:
+        """The worker begins to stop."""
+        agent = agent_of(worker)
+        if agent is not None:
+            agent.stop()
+
+    def stop(self, worker: Any) -> None:
+        """Nothing: what ends with the worker ends by its signal."""
+
+    terminate = stop
+
+
+class ConsumerStep(bootsteps.StartStopStep):
+    """Runs for each connection, before anything is consumed."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, consumer: Any) -> None:
+        """Take over the new connection's channel."""
+        agent = agent_of(consumer.controller)
+        if agent is not None:
+            agent.connected(consumer)
+
+    def stop(self, consumer: Any) -> None:
+        """Note that the connection is gone."""
+        agent = agent_of(consumer.controller)
+        if agent is not None:
+            agent.disconnected()
+
+
+def on_worker_init(sender: Any = None, **_: Any) -> None:
+    """Start the agent with the worker itself, not with `current_app`: a module may create several applications.
+
+    The parts are imported here, so that one that cannot be imported leaves a plain worker.
+    """
+    try:
+        if getattr(sender._conninfo.transport, "driver_type", "") != "redis":
+            return
+        from .agent import Agent
+
+        agent = Agent.of(sender, os.environ)
+        AGENTS[id(sender)] = agent
+        sender.app.steps["worker"].add(WorkerStep)
+        sender.app.steps["consumer"].add(ConsumerStep)
+        agent.prepare()
+    except Exception as error:
+        tell_when_ready(type(error).__name__)
+
+
+def tell_when_ready(error: str) -> None:
+    """Log that there is no agent, once the worker is ready: at its start Celery has not set up logging yet."""
+
+    def tell(**_: Any) -> None:
+        logger.warning("Celeriac's agent could not start (%s)", error)
+
+    signals.worker_ready.connect(tell, weak=False)
+
+
+def on_worker_shutdown(sender: Any = None, **_: Any) -> None:
+    """Take the worker out of the registry."""
+    agent = AGENTS.pop(id(sender), None)
+    if agent is not None:
+        agent.leave()
+
+
+if os.environ.get("CELERIAC_POOL_UID"):
+    signals.worker_init.connect(on_worker_init, weak=False)
+    signals.worker_shutdown.connect(on_worker_shutdown, weak=False)

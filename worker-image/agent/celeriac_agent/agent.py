@@ -1,0 +1,225 @@
+"""The agent of one worker: makes the parts, hands each what it needs, and runs them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import redis
+
+from .celery_worker import CeleryWorker, acknowledge_at_the_end
+from .channel import TaskChannel, client_of
+from .counters import Counters
+from .deliveries import Deliveries
+from .drain import Drain
+from .fetching import fetch_by_need
+from .gate import Gate
+from .heartbeat import Heartbeat
+from .hooks import DRAIN, INFLIGHT, Hooks
+from .identity import Identity
+from .inflight import InFlight
+from .prefetch import Prefetch
+from .reconnect import Reconnect
+from .registry import Registry
+from .report import Report
+from .settings import ProcessKeys, TransportSettings
+from .slots import Slots
+from .started import StartedMarks
+from .times import TICK_SECONDS
+
+
+class Agent:
+    """Everything of one worker process, put together."""
+
+    def __init__(self, worker: Any, identity: Identity, hooks: Hooks, *, limits_prefetch: bool) -> None:
+        self.identity, self.hooks = identity, hooks
+        self.worker, self.counters, self.slots = CeleryWorker(worker), Counters(), Slots()
+        self.settings = TransportSettings(worker.app, identity.process)
+        if not self.settings.can_be_told:
+            hooks.lose("transport-options")
+        self.registry = Registry(identity, self.settings)
+        self.started = StartedMarks(self.worker, hooks, self.registry)
+        self.drain = Drain(self.worker, self.slots, self.registry, self.counters)
+        limited = limits_prefetch and hooks.have(*DRAIN)
+        self.prefetch = Prefetch(self.worker, self.slots, self.drain) if limited else None
+        self.deliveries = Deliveries(self.settings.keys, identity.max_attempts, self.slots, self.counters)
+        self.reconnect = Reconnect(self.worker, hooks, self.slots, self.counters)
+        self.report = Report(
+            *(identity, self.settings, self.worker, hooks, self.slots, self.drain, self.counters),
+            limits_prefetch=limited,
+        )
+        self.heartbeat = Heartbeat(self.worker, hooks, self.registry, self.drain, self.report, self.counters)
+        self.channel: TaskChannel | None = None  # of the latest connection
+        self._timer: Any = None
+        self._inherited = False  # messages of earlier starts in this pod were restored
+
+    @classmethod
+    def of(cls, worker: Any, environ: Mapping[str, str]) -> Agent:
+        """The agent of a worker that begins to start."""
+        without = [name.strip() for name in environ.get("CELERIAC_AGENT_WITHOUT", "").split(",")]
+        limits_prefetch = environ.get("CELERIAC_DISABLE_PREFETCH") == "1"
+        identity = Identity.from_environment(environ, time.time())
+        return cls(worker, identity, Hooks(without), limits_prefetch=limits_prefetch)
+
+    # -- start
+
+    def prepare(self) -> None:
+        """Before any connection exists: own keys."""
+        if self.hooks.have(*INFLIGHT):
+            self.settings.lay_over()
+
+    def install_gate(self) -> None:
+        """Put the gate in front of the pool, before any request exists."""
+        if not self.hooks.have("process-task"):
+            return
+        try:
+            gate = Gate(self.worker, self.slots, self.drain, self.started, self.prefetch)
+            gate.install(watch=self.hooks.have("apply-async"))
+        except Exception as error:
+            self.hooks.lose("process-task")
+            self.counters.failed("install the gate", error)
+
+    def connected(self, consumer: Any) -> None:
+        """A connection was made and nothing consumed yet: register, take over, restore, and only then consume.
+
+        Errors of the connection are raised: Celery connects again. They are named here and not taken from Celery's
+        list: from kombu 5.7 on it holds KeyError, and Celery would connect for ever over a KeyError of the agent's.
+        """
+        first = self.channel is None
+        channel = TaskChannel(consumer)
+        try:
+            self.registry.client = client_of(channel)
+            self.started.reconnect()
+            self._register(channel)
+            self.report.describe(channel)
+            if first:
+                acknowledge_at_the_end(consumer)
+                self.reconnect.listen_to_children()
+                if not self.settings.can_be_told:
+                    self.counters.failed("use priority_steps that are not all whole numbers", ValueError())
+            self.channel = self.heartbeat.channel = channel
+            self._take_over(channel)
+            self._restore(channel, first)
+            self.worker.phase = "consuming"
+            self.heartbeat.beat()
+            self._start_reporting(consumer)
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            raise
+        except Exception as error:
+            self.counters.failed("start", error)
+            if not self.registry.registered:
+                self._give_up_own_keys(channel)
+
+    def _register(self, channel: TaskChannel) -> None:
+        if self.hooks.have(*INFLIGHT) and not self.settings.are_in_force(channel):
+            self.hooks.lose("transport-options")
+        if not self.hooks.inflight:
+            return
+        try:
+            self.registry.register(self.worker.queues())
+        except redis.exceptions.ResponseError as error:
+            self.counters.failed("register", error)
+            if not self.registry.registered:  # else the entry is there, and so are the messages that it tells of
+                self._give_up_own_keys(channel)
+
+    def _give_up_own_keys(self, channel: TaskChannel) -> None:
+        """Nobody would find what an unregistered process holds: leave it to the application's keys and timeout."""
+        self.hooks.lose("registry")
+        self.settings.take_back(channel)
+
+    def _take_over(self, channel: TaskChannel) -> None:
+        """Install the overrides of the channel, each only where its hook is there."""
+        if self.hooks.inflight:
+            self.deliveries.take_over(channel)
+            self.reconnect.take_over(channel)
+        if self.hooks.drain:
+            fetch_by_need(channel, self.drain, self.prefetch)
+
+    def _restore(self, channel: TaskChannel, first: bool) -> None:
+        """Put back what earlier starts in this pod left, and after a reconnect what is held here and does not run."""
+        if not self.hooks.inflight:
+            self.slots.orphan()
+            return
+        if not first:
+            kept = self.reconnect.adopt(channel)
+            self._attempt("restore", lambda: self._put_back(self.registry.own, died=False, skip=kept))
+        if not self._inherited:
+            self._attempt("look for earlier starts", self._inherit)
+            self._inherited = True
+
+    def _inherit(self) -> None:
+        for process, entry in self.registry.predecessors():
+            self._attempt("restore an earlier start", self._bury, process, entry)
+
+    def _bury(self, process: str, entry: Mapping[str, Any]) -> None:
+        keys = ProcessKeys.of_entry(self.settings.keys.prefix, entry)
+        held = InFlight(self.registry.client, keys, self.identity.max_attempts)
+        self._put_back(held, died=True)
+        if held.is_empty():
+            self.registry.forget(process, keys.mutex)
+
+    def _put_back(self, held: InFlight, *, died: bool, skip: Collection[str] = ()) -> None:
+        self.counters.count_restored(held.restore(died=died, skip=skip))
+
+    def _attempt(self, what: str, do: Callable[..., None], *args: Any) -> None:
+        """Do something that may fail without taking the rest with it, unless it is the connection that fails."""
+        try:
+            do(*args)
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            raise
+        except Exception as error:
+            self.counters.failed(what, error)
+
+    def _start_reporting(self, consumer: Any) -> None:
+        if self._timer is not None:
+            # The timer of a green pool returns the greenlet of the first call; its entry is what repeats.
+            getattr(self._timer, "entry", self._timer).cancel()
+        self._timer = consumer.timer.call_repeatedly(TICK_SECONDS, self.tick)
+        if not self.worker.is_prefork() and not self.worker.is_green():
+            self.heartbeat.start_thread()
+            if self.prefetch is not None and consumer.hub is not None:
+                self.prefetch.listen(consumer.hub)
+
+    # -- while it runs
+
+    def tick(self) -> None:
+        """The loop's part, five times a second."""
+        try:
+            self.drain.held |= self.slots.prune()
+            self.started.collect()
+            if self.channel is not None and self.worker.phase == "consuming" and self.hooks.drain:
+                self.drain.step(self.channel)
+                if self.prefetch is not None and self.drain.token is None:
+                    self.prefetch.step(self.channel)
+        except Exception as error:
+            self.counters.failed("tick", error)
+        if self.heartbeat.thread is None and self.heartbeat.due():
+            self.heartbeat.beat()
+
+    def disconnected(self) -> None:
+        """The connection was lost, or the worker is stopping."""
+        self.worker.phase = "stopping" if self.worker.stopping else "disconnected"
+
+    # -- end
+
+    def stop(self) -> None:
+        """The worker was told to stop; its loop may have made its last turn."""
+        try:
+            self.worker.stopping, self.worker.phase = True, "stopping"
+            self.slots.cancel_queued()
+            if self.channel is not None and not self.worker.is_green():
+                self.heartbeat.start_thread()
+        except Exception as error:
+            self.counters.failed("stop", error)
+
+    def leave(self) -> None:
+        """The worker has stopped: leave nothing behind, unless messages are."""
+        try:
+            self.heartbeat.stop()
+            if self.channel is None or not self.hooks.inflight:
+                return
+            if self.registry.own.is_empty():
+                self.registry.forget(self.identity.process, self.settings.keys.mutex)
+        except Exception as error:
+            self.counters.failed("leave", error)

@@ -1,0 +1,121 @@
+"""What the parts ask of Celery's worker, and how far it is in its life."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import bootsteps
+from celery.worker import state as worker_state
+
+from .odd_values import as_count, as_text
+
+
+class CeleryWorker:
+    """One worker of Celery's; `phase` is starting, consuming, disconnected or stopping."""
+
+    def __init__(self, worker: Any) -> None:
+        self.raw, self.app = worker, worker.app
+        self.phase = "starting"
+        self.stopping = False
+
+    def queues(self) -> list[str]:
+        """The queues that this worker consumes from."""
+        return [as_text(queue.name) for queue in self.app.amqp.queues.consume_from.values()]
+
+    def is_prefork(self) -> bool:
+        """Whether tasks run in children of this process."""
+        return self._pool_is("celery.concurrency.prefork")
+
+    def is_green(self) -> bool:
+        """Whether tasks run in greenlets of the loop's own thread."""
+        return bool(getattr(self.raw.pool, "is_green", False))
+
+    def is_solo(self) -> bool:
+        """Whether a task blocks the loop, so that even an early acknowledgement is sent after it."""
+        return self._pool_is("celery.concurrency.solo")
+
+    def pool_class(self) -> str:
+        """The class of its pool, as module:name."""
+        pool = type(self.raw.pool)
+        return f"{pool.__module__}:{pool.__name__}"
+
+    def slots(self) -> int:
+        """How many tasks its pool runs at once.
+
+        `limit` of prefork is what it began with, not what it grew to; `num_processes` of green pools is what runs now,
+        before Celery 5.6.
+        """
+        pool = self.raw.pool
+        if getattr(pool, "uses_semaphore", False):
+            return as_count(pool.num_processes, 1)
+        return as_count(getattr(pool, "limit", None) or pool.num_processes, 1)
+
+    def most_slots(self) -> int:
+        """How many they may become: --autoscale grows by what waits."""
+        return as_count(getattr(self.raw, "max_concurrency", None), self.slots())
+
+    def prefetch_multiplier(self) -> int:
+        """How many messages Celery reserves for each slot; 0: without a limit."""
+        return as_count(self.raw.prefetch_multiplier)
+
+    def limits_prefetch(self) -> bool:
+        """Whether Celery reserves only what can run at once."""
+        return bool(self.app.conf.get("worker_disable_prefetch"))
+
+    def acks_late(self) -> bool:
+        """Whether tasks are acknowledged after they ran, unless they say otherwise."""
+        return bool(self.app.conf.task_acks_late)
+
+    def is_told_to_stop(self) -> bool:
+        """Whether Celery has been asked to stop, by a signal or remote control."""
+        return any(
+            flag is not None and flag is not False for flag in (worker_state.should_stop, worker_state.should_terminate)
+        )
+
+    def tasks_survive_a_reconnect(self) -> bool:
+        """Whether tasks go on running when the connection is lost now."""
+        cancels = self.app.conf.get("worker_cancel_long_running_tasks_on_connection_loss")
+        running = self.raw.blueprint.state == bootsteps.RUN and not self.stopping
+        return running and not cancels and not self.is_told_to_stop()
+
+    def _pool_is(self, module: str) -> bool:
+        return any(base.__module__ == module for base in type(self.raw.pool).__mro__)
+
+
+def reserved_requests() -> list[Any]:
+    """Celery's set of them as it is now; threads of the pool take requests out meanwhile."""
+    references = worker_state.reserved_requests.data.copy()
+    return [request for request in (reference() for reference in references) if request is not None]
+
+
+def forget_request(request: Any) -> None:
+    """Take a request out of Celery's sets."""
+    worker_state.reserved_requests.discard(request)
+    getattr(worker_state, "scheduled_requests", set()).discard(request)
+    if worker_state.requests.get(request.id) is request:
+        worker_state.requests.pop(request.id, None)
+
+
+def eta_entries(timer: Any) -> list[tuple[Any, Any]]:
+    """The timer's entries that hold a request for its ETA, each with the item it stands in."""
+    found = []
+    for item in list(getattr(timer, "_queue", ())):
+        entry: Any = getattr(item, "entry", None)
+        name = getattr(getattr(entry, "fun", None), "__name__", "")
+        if name in ("apply_eta_task", "_limit_post_eta") and entry.args and not entry.canceled:
+            found.append((item, entry))
+    return found
+
+
+def acknowledge_at_the_end(consumer: Any) -> None:
+    """Flush acknowledgements of tasks that finished after the loop stopped, before the channel puts back the rest.
+
+    Celery does so from 5.5 on. Before, a warm shutdown on gevent and eventlet let their last tasks run twice.
+    """
+    shut_down = consumer.shutdown
+
+    def acknowledge_and_shut_down() -> None:
+        consumer.perform_pending_operations()
+        shut_down()
+
+    consumer.shutdown = acknowledge_and_shut_down

@@ -1,0 +1,45 @@
+"""The channel from which one connection's task consumer gets its messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+
+from .times import SOCKET_SECONDS
+
+
+class TaskChannel:
+    """A consumer of Celery's, with its kombu channel and that channel's QoS."""
+
+    def __init__(self, consumer: Any) -> None:
+        self.consumer = consumer
+        self.raw = consumer.task_consumer.channel
+        self.qos = self.raw.qos
+
+    def siblings(self) -> list[Any]:
+        """All kombu channels of the connection: this one, and those of an application's own consumers."""
+        return list(self.raw.connection.channels)
+
+    def polling(self) -> bool:
+        """Whether a BRPOP is pending, on any channel: its reply may hold a message that is in no list any more."""
+        return any(raw._in_poll for raw in self.siblings())
+
+
+def client_of(channel: TaskChannel) -> Any:
+    """A Redis client with the address and credentials of a channel, by kombu's own means, and short timeouts.
+
+    TLS, ACL users, Sentinel and unix sockets come with it. It has connections of its own.
+    """
+    raw = channel.raw
+    saved = {name: getattr(raw, name, None) for name in ("socket_timeout", "socket_connect_timeout")}
+    manager = getattr(raw, "_sentinel_manager", None)
+    try:
+        for name in saved:
+            setattr(raw, name, SOCKET_SECONDS)
+        return redis.Redis(connection_pool=raw._get_pool(asynchronous=False))
+    finally:
+        for name, value in saved.items():
+            setattr(raw, name, value)
+        if manager is not None:
+            raw._sentinel_manager = manager

@@ -1,0 +1,139 @@
+"""The operator's drain mark, and giving back what was not started."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection
+from typing import Any
+
+from celery.worker import state as worker_state
+
+from .celery_worker import CeleryWorker, eta_entries, forget_request, reserved_requests
+from .channel import TaskChannel
+from .counters import Counters
+from .registry import Registry
+from .slots import Slots
+
+
+class Drain:
+    """The mark in force, and how far the loop has obeyed it.
+
+    The gate and the channel look at `token` at each message; giving back is done by the loop alone, once no BRPOP is
+    pending, so that everything goes back at once and in order.
+    """
+
+    def __init__(self, worker: CeleryWorker, slots: Slots, registry: Registry, counters: Counters) -> None:
+        self._worker, self._slots = worker, slots
+        self._registry, self._counters = registry, counters
+        self._watched: weakref.WeakSet[Any] = weakref.WeakSet()  # kombu channels that do not fetch under a mark
+        self.token: str | None = None
+        self.seen: str | None = None
+        self.at_gate: set[str] = set()  # tags whose greenlets wait for a slot
+        self.held: set[str] = set()  # tags that were taken from Celery: nothing here starts them, and they go back
+
+    def is_closed(self) -> bool:
+        """Whether nothing may start: a mark, or the worker ends and puts back at its end what it had not started."""
+        return bool(self.token) or self._worker.is_told_to_stop()
+
+    def watch(self, raw: Any) -> None:
+        """Keep a kombu channel from fetching under a mark."""
+        if raw in self._watched:
+            return
+        self._watched.add(raw)
+        start = raw._brpop_start
+
+        def _brpop_start(*args: Any, **kwargs: Any) -> Any:
+            return None if self.token else start(*args, **kwargs)
+
+        raw._brpop_start = _brpop_start
+
+    def obey(self, mark: str | None) -> bool:
+        """Take a mark, or none, as the one in force; whether that is another one than before."""
+        if mark == self.token:
+            return False
+        self.token, self.seen = mark, None
+        return True
+
+    def step(self, channel: TaskChannel) -> None:
+        """Called by the worker's loop, five times a second."""
+        if self.token is None:
+            self.seen = None
+            if self.held:
+                self.give_back(channel, only=set())
+            return
+        for raw in channel.siblings():
+            self.watch(raw)
+        if channel.polling():
+            return
+        token = self.token
+        self.give_back(channel)
+        self.seen = token
+
+    def is_quiet(self, channel: TaskChannel) -> bool:
+        """Whether the loop has obeyed the mark and nothing is running, waiting, or on its way."""
+        if self.token is None or self.token != self.seen or channel.polling():
+            return False
+        slots = self._slots
+        return not (
+            self.held
+            or slots.passed
+            or slots.settling
+            or slots.foreign
+            or worker_state.active_requests
+            or worker_state.reserved_requests
+        )
+
+    def give_back(self, channel: TaskChannel, only: Collection[str] | None = None) -> None:
+        """Put what was not started back into its queue: all of it, or what is held and the tags in `only`.
+
+        Called by the loop alone. What Celery might start is taken from it first, even if the move fails then. A message
+        that is in none of Celery's places belongs to the application (a strategy may collect messages), and stays.
+        """
+        qos, slots = channel.qos, self._slots
+        channel.consumer.perform_pending_operations()
+        self.held |= slots.cancel_queued(only)
+        busy = slots.tags() | qos._dirty
+        delivered = {tag: message for tag, message in list(qos._delivered.items()) if tag not in busy}
+        self.held &= set(delivered)
+        wanted = {tag for tag in delivered if only is None or tag in only or tag in self.held}
+        self.held |= self._withdraw(channel.consumer, {id(delivered[tag]) for tag in wanted})
+        going = [tag for tag in delivered if tag in self.held]
+        if not going:
+            return
+        self._counters.count_given_back(self._registry.own.give_back(going[::-1]))
+        for tag in going:
+            qos._quick_ack(tag)
+        self.held -= set(going)
+
+    def _withdraw(self, consumer: Any, messages: set[int]) -> set[str]:
+        """Remove messages, by id, from wherever Celery might start them; returns the tags of those that were there."""
+        found: set[str] = set()
+
+        def gone(request: Any) -> bool:
+            message: Any = getattr(request, "message", None)
+            if id(message) not in messages:
+                return False
+            found.add(message.delivery_tag)
+            return True
+
+        for item, entry in eta_entries(consumer.timer):
+            if gone(entry.args[0]):
+                consumer.timer.cancel(item if hasattr(item, "entry") and hasattr(item, "cancel") else entry)
+                consumer.qos.decrement_eventually()
+                forget_request(entry.args[0])
+        for bucket in consumer.task_buckets.values():
+            if bucket is not None and bucket.contents:
+                kept = [item for item in bucket.contents if not gone(item[0])]
+                bucket.contents.clear()
+                bucket.contents.extend(kept)
+        semaphore = getattr(self._worker.raw, "semaphore", None)
+        if semaphore is not None and semaphore._waiting:
+            waiting = [item for item in semaphore._waiting if not (item[1] and gone(item[1][0]))]
+            semaphore._waiting.clear()
+            semaphore._waiting.extend(waiting)
+        for request in reserved_requests():
+            tag = request.message.delivery_tag
+            if id(request.message) in messages and tag in found | self.held | self.at_gate:
+                found.add(tag)
+                forget_request(request)
+        return found

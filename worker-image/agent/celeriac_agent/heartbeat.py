@@ -1,0 +1,101 @@
+"""Sends the report, takes the drain mark, and touches the file that the probes look at."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+from .celery_worker import CeleryWorker
+from .channel import TaskChannel
+from .counters import Counters
+from .drain import Drain
+from .hooks import Hooks
+from .registry import Registry
+from .report import Report
+from .times import BACK_OFF_SECONDS, REPORT_SECONDS, SOCKET_SECONDS, TICK_SECONDS
+
+
+class Heartbeat:
+    """Beats: one round trip to Redis each, from the worker's loop or from a thread of its own."""
+
+    def __init__(
+        self,
+        worker: CeleryWorker,
+        hooks: Hooks,
+        registry: Registry,
+        drain: Drain,
+        report: Report,
+        counters: Counters,
+    ) -> None:
+        self._worker, self._hooks, self._registry = worker, hooks, registry
+        self._drain, self._report, self._counters = drain, report, counters
+        self.channel: TaskChannel | None = None  # of the latest connection
+        self.thread: threading.Thread | None = None
+        self._next = 0.0
+        self._stop = threading.Event()
+        self._reported = False
+
+    def due(self) -> bool:
+        """Whether it is time for the next beat."""
+        return self.channel is not None and not self._stop.is_set() and time.monotonic() >= self._next
+
+    def beat(self) -> None:
+        """Touch the heartbeat, report, and take the drain mark; an unreachable Redis is left alone for a while."""
+        begun = time.monotonic()
+        try:
+            touch(self._registry.identity.run_dir)
+        except OSError as error:
+            self._counters.failed("touch the heartbeat", error)
+        try:
+            hurried = self._report_and_obey()
+            self._next = begun + (TICK_SECONDS if hurried else REPORT_SECONDS)
+        except Exception as error:
+            self._report.was_quiet, self._report.held = False, None
+            self._counters.failed("report", error)
+            slow = time.monotonic() - begun > SOCKET_SECONDS / 2
+            self._next = time.monotonic() + (BACK_OFF_SECONDS if slow else REPORT_SECONDS)
+
+    def _report_and_obey(self) -> bool:
+        """Make one round trip; tells whether the next is urgent, because the operator waits for the drain."""
+        drain, report = self._drain, self._report
+        quiet = self.channel is not None and drain.is_quiet(self.channel)
+        made = report.make(self.channel, quiet)
+        mark, report.held, added = self._registry.beat(json.dumps(made, allow_nan=False))
+        if added and self._reported and self._registry.registered and not self._worker.stopping:
+            self._registry.register(self._worker.queues())  # Redis was emptied under this connection
+        self._reported = True
+        report.was_quiet = quiet
+        if self._hooks.drain and drain.obey(mark):
+            report.was_quiet = False
+        return bool(drain.token) and made["state"] != "drained"
+
+    def start_thread(self) -> None:
+        """Beat from a daemon thread from now on: the worker's loop will be blocked."""
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._run, name="celeriac-report", daemon=True)
+            self._counters.log_nothing_from(self.thread)
+            self.thread.start()
+
+    def stop(self) -> None:
+        """End the thread; the last beat is waited for."""
+        self._stop.set()
+        if self.thread is not None:
+            self.thread.join(2 * SOCKET_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stop.wait(TICK_SECONDS / 2):
+            if self.due():
+                self.beat()
+
+
+def touch(run_dir: str) -> None:
+    """Renew the heartbeat file."""
+    if run_dir:
+        path = Path(run_dir) / "heartbeat"
+        try:
+            os.utime(path)
+        except OSError:
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))

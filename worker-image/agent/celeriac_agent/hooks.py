@@ -1,0 +1,128 @@
+"""What of Celery and kombu is private, and has to be there."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any
+
+import celery
+import kombu
+import redis
+from celery.worker import state as worker_state
+
+
+def _has(owner: Any, name: str, *parameters: str) -> bool:
+    function = getattr(owner, name, None)
+    if function is None:
+        return False
+    return not parameters or set(parameters) <= set(inspect.signature(function).parameters)
+
+
+def _channel() -> Any:
+    from kombu.transport.redis import Channel
+
+    return Channel
+
+
+def _options_are_taken() -> bool:
+    needed = {"unacked_key", "unacked_index_key", "unacked_mutex_key", "visibility_timeout"}
+    return needed <= set(_channel().from_transport_options)
+
+
+def _qos_is_known() -> bool:
+    from kombu.transport.virtual import QoS
+
+    channel = type("Channel", (), {"do_restore": False})()
+    qos = QoS(channel)
+    return all(hasattr(qos, name) for name in ("_delivered", "_dirty", "_quick_ack", "_quick_append"))
+
+
+def _has_timer_queue() -> bool:
+    from kombu.asynchronous.timer import Timer
+
+    return hasattr(Timer(), "_queue")
+
+
+def _keeps_running_tasks() -> bool:
+    # Before 5.6 results of tasks that ran over a reconnect never reach the parent of prefork.
+    return celery.VERSION[:2] >= (5, 6) and hasattr(_channel().QoS, "restore_unacked_once")
+
+
+def _worker_class() -> Any:
+    from celery.worker import WorkController
+
+    return WorkController
+
+
+def _base_pool() -> Any:
+    from celery.concurrency.base import BasePool
+
+    return BasePool
+
+
+HOOKS: dict[str, Callable[[], bool]] = {
+    # own keys for messages in flight, safe only all together
+    "transport-options": _options_are_taken,
+    "connection-pool": lambda: _has(_channel(), "_get_pool", "asynchronous"),
+    "deliver": lambda: _has(kombu.transport.virtual.Transport, "_deliver", "message", "queue"),
+    "restore-message": lambda: _has(
+        _channel(), "_do_restore_message", "payload", "exchange", "routing_key", "pipe", "leftmost"
+    ),
+    "restore-by-tag": lambda: _has(_channel().QoS, "restore_by_tag", "tag", "client", "leftmost"),
+    # draining
+    "brpop-start": lambda: _has(_channel(), "_brpop_start", "timeout") and hasattr(_channel(), "_in_poll"),
+    "can-consume": lambda: _has(_channel().QoS, "can_consume"),
+    "qos": _qos_is_known,
+    "process-task": lambda: _has(_worker_class(), "_process_task", "req"),
+    "worker-state": lambda: all(
+        hasattr(worker_state, name) for name in ("requests", "reserved_requests", "active_requests", "total_count")
+    ),
+    "timer-queue": _has_timer_queue,
+    # exact figures
+    "apply-async": lambda: _has(_base_pool(), "apply_async", "target", "args", "kwargs"),
+    # extras
+    "started-mark": lambda: hasattr(redis.Connection, "send_packed_command"),
+    "keep-running": _keeps_running_tasks,
+}
+INFLIGHT = frozenset({"transport-options", "connection-pool", "deliver", "restore-message", "restore-by-tag"})
+DRAIN = INFLIGHT | {"brpop-start", "can-consume", "qos", "process-task", "worker-state", "timer-queue", "apply-async"}
+EXACT = frozenset({"worker-state", "apply-async", "process-task"})
+
+
+class Hooks:
+    """Which hooks are there, and what that allows."""
+
+    def __init__(self, without: Collection[str] = ()) -> None:
+        self.missing: list[str] = [name for name, check in HOOKS.items() if name in without or not self._holds(check)]
+
+    @staticmethod
+    def _holds(check: Callable[[], bool]) -> bool:
+        try:
+            return bool(check())
+        except Exception:
+            return False
+
+    def have(self, *names: str) -> bool:
+        """Whether all of these hooks are there."""
+        return not set(names) & set(self.missing)
+
+    def lose(self, name: str) -> None:
+        """Note that a hook turned out not to work."""
+        if name not in self.missing:
+            self.missing.append(name)
+
+    @property
+    def inflight(self) -> bool:
+        """Whether messages are kept in keys of the worker's own; `registry` is lost when Redis refuses writes to it."""
+        return self.have(*INFLIGHT, "registry")
+
+    @property
+    def drain(self) -> bool:
+        """Whether the worker can be drained."""
+        return self.have(*DRAIN, "registry")
+
+    def capabilities(self) -> list[str]:
+        """What the operator may rely on."""
+        allowed = {"inflight": self.inflight, "drain": self.drain, "exact": self.have(*EXACT)}
+        return [name for name, holds in allowed.items() if holds]

@@ -1,0 +1,115 @@
+"""The messages that one process holds, in the hash and the index of kombu's `unacked`, and the ways out of there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .messages import STARTED_SCORE, Binding, Place, newest_first, place_of
+from .settings import ProcessKeys
+
+BATCH = 200  # messages moved per round trip
+
+# Moves one message, if it still is what was read: idempotent, whoever races. KEYS: unacked, index[, list];
+# ARGV: tag, raw[, payload, RPUSH or LPUSH].
+MOVE = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if KEYS[3] then redis.call(ARGV[4], KEYS[3], ARGV[3]) end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1
+"""
+
+
+@dataclass
+class Moved:
+    """How many messages went where."""
+
+    queued: int = 0
+    dead: int = 0
+    dropped: int = 0
+
+
+class Going(NamedTuple):
+    """A message on its way: its tag, its entry as it was read, and where it goes."""
+
+    tag: str
+    entry: Any
+    place: Place
+
+
+class InFlight:
+    """What the process with these keys holds. All methods raise redis-py's errors."""
+
+    def __init__(self, client: Any, keys: ProcessKeys, max_attempts: int) -> None:
+        self._client, self._keys, self._max_attempts = client, keys, max_attempts
+        self._unacked, self._index = keys.prefix + keys.unacked, keys.prefix + keys.index
+
+    def try_to_move(self) -> None:
+        """Move nothing; raises where an ACL forbids to move anything."""
+        self._client.eval(MOVE, 2, self._unacked, self._index, "", "")
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left."""
+        return not self._client.hlen(self._unacked)
+
+    def restore(self, *, died: bool, skip: Collection[str] = ()) -> Moved:
+        """Put back all of it, except `skip`; started messages count a death with `died`."""
+        scores = {text(tag): score for tag, score in self._client.zrange(self._index, 0, -1, withscores=True)}
+        tags = [text(tag) for tag in self._client.hkeys(self._unacked)]
+        started = {tag for tag, score in scores.items() if score >= STARTED_SCORE} if died else set()
+        wanted = [tag for tag in tags if tag not in skip]
+        return self._move(newest_first(scores, wanted), started=started, redelivered=True)
+
+    def give_back(self, tags: list[str]) -> Moved:
+        """Put messages that were not started back to where they came from, as they were; the newest comes first."""
+        return self._move(tags, started=(), redelivered=False)
+
+    def _move(self, tags: list[str], *, started: Collection[str], redelivered: bool) -> Moved:
+        moved = Moved()
+        for first in range(0, len(tags), BATCH):
+            batch = tags[first : first + BATCH]
+            entries = zip(batch, self._client.hmget(self._unacked, batch))
+            going = [
+                Going(tag, entry, self._place_of(entry, died=tag in started, redelivered=redelivered))
+                for tag, entry in entries
+                if entry is not None
+            ]
+            if going:
+                self._move_batch(going, moved)
+        return moved
+
+    def _place_of(self, entry: Any, *, died: bool, redelivered: bool) -> Place:
+        return place_of(
+            *(entry, self._bound, self._keys), died=died, max_attempts=self._max_attempts, redelivered=redelivered
+        )
+
+    def _bound(self, exchange: str) -> list[Binding]:
+        """The table of an exchange; rows that kombu did not write are left out."""
+        members = self._client.smembers(f"{self._keys.prefix}_kombu.binding.{exchange}")
+        rows = (text(member).split(self._keys.separator) for member in members)
+        return [Binding(*row) for row in rows if len(row) == 3]
+
+    def _move_batch(self, going: list[Going], moved: Moved) -> None:
+        dead = [each for each in going if each.place.dead]
+        # A worker that waits on all steps is served from the list that was filled first: the urgent one has to be that.
+        living = sorted((each for each in going if not each.place.dead), key=lambda each: each.place.step)
+        ordered = living + dead[::-1]  # dead letters go in at the other end, so the oldest goes first
+        with self._client.pipeline(transaction=False) as pipe:
+            for tag, entry, place in ordered:
+                if place.key is None:
+                    pipe.eval(MOVE, 2, self._unacked, self._index, tag, entry)
+                else:
+                    push, key = "LPUSH" if place.dead else "RPUSH", self._keys.prefix + place.key
+                    pipe.eval(MOVE, 3, self._unacked, self._index, key, tag, entry, place.payload, push)
+            done = pipe.execute()
+        for (_, _, place), count in zip(ordered, done):
+            moved.dropped += count * (place.key is None)
+            moved.dead += count * place.dead
+            moved.queued += count * (place.key is not None and not place.dead)
+
+
+def text(value: Any) -> str:
+    """A reply of Redis as text, whether the application decodes replies or not."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,112 @@
+"""What becomes of the worker's messages when its connection is lost, and made anew."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .celery_worker import CeleryWorker
+from .channel import TaskChannel
+from .counters import Counters
+from .hooks import Hooks
+from .prefork import hear_of_orphans, hear_of_starts
+from .slots import Slots
+
+
+class Reconnect:
+    """Lets tasks go on running over a reconnect where Celery can (5.6), and none run twice that was acknowledged."""
+
+    def __init__(self, worker: CeleryWorker, hooks: Hooks, slots: Slots, counters: Counters) -> None:
+        self._worker, self._hooks = worker, hooks
+        self._slots, self._counters = slots, counters
+
+    def listen_to_children(self) -> None:
+        """Hear of what ends in prefork's children after a reconnect, where Celery does not; once for a worker."""
+        if not self._worker.is_prefork() or self._hooks.have("keep-running"):
+            return
+        try:
+            hear_of_orphans(self._worker.raw.pool._pool, self._slots)
+        except Exception as error:
+            self._hooks.lose("children")
+            self._counters.failed("listen to the children", error)
+
+    def take_over(self, channel: TaskChannel) -> None:
+        """Override what the channel does when its connection is lost."""
+        if self._hooks.have("keep-running"):
+            self._keep_running_tasks(channel)
+        else:
+            self._acknowledge_before_restoring(channel)
+
+    def adopt(self, channel: TaskChannel) -> set[str]:
+        """After a reconnect: acknowledge through this channel what is still running; returns the tags to be kept."""
+        slots = self._slots
+        slots.cancel_queued()
+        slots.prune()  # tasks that Celery has cancelled are nobody's
+        if not self._hooks.have("keep-running"):
+            for tag in slots.acknowledged():
+                channel.qos.ack(tag)
+            slots.orphan()
+            return set()
+        kept = self._adopt_running(channel)
+        for tag, end in list(slots.settling.items()):
+            end.message.channel = channel.raw
+            if end.finished and not end.message.acknowledged:
+                channel.qos.ack(tag)
+            slots.settling.pop(tag, None)
+        return kept
+
+    def _adopt_running(self, channel: TaskChannel) -> set[str]:
+        slots, qos, kept = self._slots, channel.qos, set()
+        for slot in list(slots.passed.values()):
+            if slot.since is None and self._worker.is_prefork():
+                slots.passed.pop(id(slot.request), None)  # the pool has thrown away what no child had accepted
+            elif not slot.request.message.acknowledged:
+                slot.request.message.channel = channel.raw
+                qos._quick_append(slot.tag, slot.request.message)
+                if slot.request.acknowledged:  # early, and that was lost with the connection
+                    qos.ack(slot.tag)
+                    slot.tag = ""
+                else:
+                    kept.add(slot.tag)
+        return kept
+
+    def _keep_running_tasks(self, channel: TaskChannel) -> None:
+        qos = channel.qos
+        original = qos.restore_unacked_once
+
+        def restore_unacked_once(*args: Any, **kwargs: Any) -> Any:
+            if not self._worker.tasks_survive_a_reconnect():
+                return original(*args, **kwargs)
+            self._hear_of_starts()
+            # After the reconnect, all that is not really running is restored.
+            qos._on_collect.cancel()
+            qos._delivered.clear()
+            qos._delivered.restored = True
+            return None
+
+        qos.restore_unacked_once = restore_unacked_once
+
+    def _acknowledge_before_restoring(self, channel: TaskChannel) -> None:
+        qos = channel.qos
+        original = qos.restore_unacked_once
+
+        def restore_unacked_once(*args: Any, **kwargs: Any) -> Any:
+            self._hear_of_starts()
+            for tag in self._slots.acknowledged():
+                try:
+                    qos.ack(tag)
+                except Exception as error:
+                    qos._quick_ack(tag)  # the next connection's channel acknowledges it
+                    self._counters.failed("acknowledge", error)
+            return original(*args, **kwargs)
+
+        qos.restore_unacked_once = restore_unacked_once
+
+    def _hear_of_starts(self) -> None:
+        try:
+            if self._worker.is_prefork():
+                hear_of_starts(self._worker.raw.pool._pool, self._slots)
+            else:
+                time.sleep(0)  # a greenlet that was handed a task begins it now
+        except Exception as error:
+            self._counters.failed("hear what was started", error)

@@ -1,0 +1,106 @@
+"""What the agent and the operator tell each other in Redis: who is registered, reports, drain marks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from .identity import Identity
+from .inflight import InFlight, text
+from .proc import is_alive, start_ticks
+from .settings import TransportSettings
+
+
+class Registry:
+    """The pool's keys, as one process of it writes and reads them. All methods raise redis-py's errors."""
+
+    client: Any = None  # of the latest connection
+
+    def __init__(self, identity: Identity, settings: TransportSettings) -> None:
+        self.identity, self.settings = identity, settings
+        self.registered = False
+        prefix = settings.keys.prefix
+        pool = f"{prefix}celeriac:{identity.pool_uid}"
+        self._pools = f"{prefix}celeriac:pools"
+        self._processes, self._reports, self._marks = f"{pool}:processes", f"{pool}:reports", f"{pool}:drain"
+
+    @property
+    def own(self) -> InFlight:
+        """What this process holds."""
+        return InFlight(self.client, self.settings.keys, self.identity.max_attempts)
+
+    def entry(self, queues: list[str]) -> dict[str, Any]:
+        """What is said of this process; a timeout of None never ends."""
+        who, keys = self.identity, self.settings.keys
+        return {
+            "pod": who.pod,
+            "podUid": who.pod_uid,
+            "namespace": who.namespace,
+            "pool": who.pool,
+            "poolUid": who.pool_uid,
+            "started": who.started,
+            "unacked": keys.unacked,
+            "index": keys.index,
+            "mutex": keys.mutex,
+            "separator": keys.separator,
+            "prioritySteps": list(keys.steps),
+            "queues": queues,
+            "visibilityTimeout": self.settings.visibility_timeout,
+            "maxAttempts": who.max_attempts,
+            "pid": os.getpid(),
+            "ticks": start_ticks(os.getpid()),
+        }
+
+    def register(self, queues: list[str]) -> None:
+        """Make this process known, so that what it will hold can be found; raises where an ACL forbids to move that."""
+        who = self.identity
+        self.own.try_to_move()
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hset(self._pools, who.pool_uid, json.dumps({"namespace": who.namespace, "name": who.pool}))
+            pipe.hset(self._processes, who.process, json.dumps(self.entry(queues), allow_nan=False))
+            pipe.execute()
+        self.registered = True
+
+    def beat(self, report: str) -> tuple[str | None, int, bool]:
+        """Write a report, read the pod's drain mark and the number of messages held: one round trip.
+
+        The third value says that no report was there before.
+        """
+        who, keys = self.identity, self.settings.keys
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hget(self._marks, who.pod_uid)
+            pipe.hlen(keys.prefix + keys.unacked)
+            pipe.hset(self._reports, who.pod_uid, report)
+            mark, held, added = pipe.execute()
+        return (text(mark) if mark else None), int(held), bool(added)
+
+    def predecessors(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The registered processes of earlier starts in this pod; one that still runs is another worker beside this."""
+        found: list[tuple[str, Mapping[str, Any]]] = []
+        for name, raw in self.client.hgetall(self._processes).items():
+            entry = _object(raw)
+            ours = entry.get("podUid") == self.identity.pod_uid and text(name) != self.identity.process
+            if ours and not is_alive(entry.get("pid"), entry.get("ticks")):
+                found.append((text(name), entry))
+        return found
+
+    def forget(self, process: str, mutex: str) -> None:
+        """Take a process that holds nothing any more out of the registry, and its report if it is the last one."""
+        raw = self.client.hget(self._reports, self.identity.pod_uid)
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hdel(self._processes, process)
+            pipe.delete(self.settings.keys.prefix + mutex)
+            if raw is not None and _object(raw).get("process") == process:
+                pipe.hdel(self._reports, self.identity.pod_uid)
+            pipe.execute()
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    """Read a JSON object; what is none is empty: anybody may write to Redis."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,113 @@
+"""What the operator is told once a second."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import celery
+import kombu
+from celery.worker import state as worker_state
+
+from .celery_worker import CeleryWorker, eta_entries
+from .channel import TaskChannel
+from .counters import Counters
+from .drain import Drain
+from .hooks import Hooks
+from .identity import Identity
+from .proc import read_status, sigterm_arrives
+from .settings import TransportSettings
+from .slots import Slots
+
+REPORT_VERSION = 1  # as long as fields are only added
+
+
+class Report:
+    """Makes one report after the other; `drained` depends on what the last one brought back."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        settings: TransportSettings,
+        worker: CeleryWorker,
+        hooks: Hooks,
+        slots: Slots,
+        drain: Drain,
+        counters: Counters,
+        *,
+        limits_prefetch: bool,
+    ) -> None:
+        self._identity, self._settings = identity, settings
+        self._worker, self._hooks = worker, hooks
+        self._slots, self._drain, self._counters = slots, drain, counters
+        self._limits_prefetch = limits_prefetch
+        self.counter = 0
+        self.held: int | None = None  # HLEN of the own hash, by the last beat
+        self.was_quiet = False
+        self._fixed: dict[str, Any] = {}
+
+    def describe(self, channel: TaskChannel) -> None:
+        """Read what stays the same while a connection lasts."""
+        worker = self._worker
+        limited = self._limits_prefetch or worker.limits_prefetch()
+        self._fixed = {
+            "v": REPORT_VERSION,
+            "process": self._identity.process,
+            "pod": self._identity.pod,
+            "celery": celery.__version__,
+            "kombu": kombu.__version__,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "pool": worker.pool_class(),
+            "broker": without_credentials(channel.consumer.connection.as_uri()),
+            "prefix": self._settings.keys.prefix,
+            "queues": worker.queues(),
+            "prefetch": 0 if limited else worker.prefetch_multiplier(),
+            "acksLate": worker.acks_late(),
+            "visibilityTimeout": self._settings.visibility_timeout,
+            "signals": sigterm_arrives(os.getpid(), read_status),
+        }
+
+    def state(self, quiet: bool) -> str:
+        """The worker's state; `drained` needs an empty hash, read after everything was quiet, and quiet still."""
+        if self._worker.phase != "consuming":
+            return self._worker.phase
+        if not self._drain.token:
+            return "consuming"
+        return "drained" if quiet and self.was_quiet and self.held == 0 else "draining"
+
+    def make(self, channel: TaskChannel | None, quiet: bool) -> dict[str, Any]:
+        """The next report."""
+        counters = self._counters
+        self.counter += 1
+        active, reserved = len(worker_state.active_requests), len(worker_state.reserved_requests)
+        buckets = list(channel.consumer.task_buckets.values()) if channel else []
+        waiting = sum(len(bucket.contents) for bucket in buckets if bucket is not None)
+        return {
+            **self._fixed,
+            "n": self.counter,
+            "state": self.state(quiet),
+            "slots": self._worker.slots(),
+            "token": self._drain.token,
+            "active": active,
+            "reserved": max(reserved - active, 0) + waiting,
+            "scheduled": len(eta_entries(channel.consumer.timer)) if channel else 0,
+            "unacked": self.held if self._hooks.inflight else None,
+            "processed": max(sum(worker_state.total_count.values()) - active, 0),
+            "busy": round(self._slots.busy_seconds(), 3),
+            "capabilities": self._hooks.capabilities(),
+            "missing": list(self._hooks.missing),
+            "givenBack": counters.given_back,
+            "restored": counters.restored,
+            "dead": counters.dead,
+            "errors": counters.errors,
+        }
+
+
+def without_credentials(address: str) -> str:
+    """A broker's address without user, password and query; of several, joined by `;`, the first."""
+    first = address.split(";", 1)[0].split("?", 1)[0]
+    scheme, found, rest = first.partition("://")
+    if not found:
+        scheme, rest = "redis", first
+    return f"{scheme}://{rest.rsplit('@', 1)[-1]}"

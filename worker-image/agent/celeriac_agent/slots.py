@@ -1,0 +1,168 @@
+"""What has passed the gate: the requests in the pool, and the messages whose acknowledgement is on its way."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from celery.worker import state as worker_state
+
+from .celery_worker import reserved_requests
+from .proc import start_ticks
+
+SETTLE_SECONDS = 10.0  # an acknowledgement that was not sent by then has failed
+SHORT_SECONDS = 0.1  # tasks that take less are worth fetching ahead of
+
+
+@dataclass
+class Slot:
+    """A request handed to the pool; `since` (monotonic seconds) is set once a slot of the pool has taken it."""
+
+    request: Any
+    tag: str
+    result: Any = None
+    since: float | None = None
+    child: int | None = None
+    ending: bool = False  # Celery was told of its end, and has perhaps not acknowledged it yet
+
+    def queued_future(self) -> Any:
+        """The future of the threads pool in which the request waits, or None."""
+        return getattr(self.result, "f", None)
+
+    def is_handed_over(self) -> bool:
+        """Whether a child of prefork was given the request, and has not been heard of since."""
+        return self.since is None and getattr(self.result, "_write_to", None) is not None
+
+
+@dataclass
+class Settling:
+    """A message whose request has ended, and whose acknowledgement was not sent yet."""
+
+    message: Any
+    finished: bool  # it must not run again
+    since: float  # monotonic seconds
+
+
+class Slots:
+    """All requests between the gate and their end, the one truth about what this worker has started."""
+
+    def __init__(self) -> None:
+        self.passed: dict[int, Slot] = {}
+        self.settling: dict[str, Settling] = {}
+        self.orphans: dict[int, Slot] = {}  # what runs over a reconnect, by the number of the pool's job
+        self.foreign: set[object] = set()  # jobs that an application gave to the pool itself
+        self.lost: set[str] = set()  # tags whose child died under them
+        self.mean_seconds = SHORT_SECONDS  # of the latest tasks, weighted towards the last
+        self._ended: deque[float] = deque()
+        self._busy = 0.0
+
+    def enter(self, request: Any) -> Slot:
+        """Note that a request is being handed to the pool."""
+        slot = self.passed[id(request)] = Slot(request, request.message.delivery_tag)
+        return slot
+
+    def accepted(self, slot: Slot, child: int | None = None) -> None:
+        """Note that a slot of the pool has taken the request: with prefork, the child of that pid."""
+        slot.since, slot.child = time.monotonic(), child
+
+    def leave(self, slot: Slot, succeeded: bool = False) -> None:
+        """Note that a request has ended; called from any thread, more than once."""
+        if self.passed.get(id(slot.request)) is not slot:
+            return
+        request, message = slot.request, slot.request.message
+        if slot.tag and getattr(request, "acknowledged", False) and not message.acknowledged:
+            self.settling[slot.tag] = Settling(message, succeeded or not request.task.acks_late, time.monotonic())
+        self.passed.pop(id(request), None)
+        if slot.since is not None:
+            seconds = time.monotonic() - slot.since
+            self._ended.append(seconds)
+            self.mean_seconds += (seconds - self.mean_seconds) / 8
+
+    def prune(self) -> set[str]:
+        """Forget requests that Celery dropped without a callback: revoked ones, and those lost over a reconnect.
+
+        Returns the tags of messages whose task failed and whose acknowledgement was never sent: they run again.
+        """
+        for slot in list(self.passed.values()):
+            future = slot.queued_future()
+            if slot.ending or (future is not None and not future.done()):
+                continue
+            if slot.request not in worker_state.reserved_requests and slot.request not in worker_state.active_requests:
+                self.leave(slot)
+        for job, slot in list(self.orphans.items()):
+            if not start_ticks(slot.child or 0):
+                self.end_orphan(job)
+        again = set()
+        for tag, end in list(self.settling.items()):
+            if not end.message.acknowledged:
+                if time.monotonic() - end.since < SETTLE_SECONDS:
+                    continue
+                end.since = time.monotonic()
+                if end.finished:
+                    end.message.channel.qos.ack(tag)
+                else:
+                    again.add(tag)
+            self.settling.pop(tag, None)
+        return again
+
+    def cancel_queued(self, only: Collection[str] | None = None) -> set[str]:
+        """Take back what waits in the executor of the threads pool and has not begun; returns the tags."""
+        cancelled = set()
+        for slot in list(self.passed.values()):
+            future = slot.queued_future() if only is None or slot.tag in only else None
+            if future is not None and future.cancel():
+                self.passed.pop(id(slot.request), None)
+                cancelled.add(slot.tag)
+        return cancelled
+
+    def waiting(self) -> set[str]:
+        """The tags of requests that are due and wait for a slot."""
+        begun = {slot.tag for slot in list(self.passed.values()) if slot.since is not None}
+        return {request.message.delivery_tag for request in reserved_requests()} - begun
+
+    def are_short(self) -> bool:
+        """Whether tasks took a short time lately, and those that run have not taken longer."""
+        now = time.monotonic()
+        running = [slot.since for slot in list(self.passed.values()) if slot.since is not None]
+        return self.mean_seconds < SHORT_SECONDS and all(now - since < SHORT_SECONDS for since in running)
+
+    def acknowledged(self) -> set[str]:
+        """The tags of messages that must not run again, and of which Redis may not have been told."""
+        early = {
+            slot.tag
+            for slot in list(self.passed.values())
+            if slot.tag and slot.request.acknowledged and not slot.request.message.acknowledged
+        }
+        return early | {tag for tag, end in list(self.settling.items()) if end.finished}
+
+    def orphan(self) -> None:
+        """Celery did not carry its requests over a reconnect: what still runs has no message here any more."""
+        self.settling.clear()
+        for slot in list(self.passed.values()):
+            if slot.since is None:
+                self.passed.pop(id(slot.request), None)
+            elif slot.child is not None:
+                self.orphans[slot.result._job] = slot
+            slot.tag = ""  # the message may come back to this very worker, under the same tag
+
+    def end_orphan(self, job: int) -> None:
+        """Note that a child has ended what it ran over a reconnect, or has died; Celery does not hear of it."""
+        slot = self.orphans.pop(job, None)
+        if slot is not None:
+            worker_state.active_requests.discard(slot.request)
+            worker_state.reserved_requests.discard(slot.request)
+            self.leave(slot)
+
+    def tags(self) -> set[str]:
+        """The tags of all messages that must not be given back."""
+        return {slot.tag for slot in list(self.passed.values())} | set(self.settling)
+
+    def busy_seconds(self) -> float:
+        """Slot-seconds since start, those of running requests included."""
+        while self._ended:
+            self._busy += self._ended.popleft()
+        now = time.monotonic()
+        return self._busy + sum(now - slot.since for slot in list(self.passed.values()) if slot.since is not None)
