@@ -4,9 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/celeriac
 UV := $(or $(shell command -v uv),$(CACHE)/uv/bin/uv)
-UV_RUN := $(UV) run --frozen
+# Quoted wherever a shell reads them: a home may have a space in its name.
+UV_RUN := "$(UV)" run --frozen
 # A mirror of one's own is none of the lock's business; a lock in order is checked without any index.
-UV_AS_LOCKED := env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL $(UV)
+UV_AS_LOCKED := env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL "$(UV)"
 NAME ?= dev
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
@@ -18,8 +19,8 @@ help: ## List the targets
 
 setup: ## Install what is missing here: Debian packages (as root), uv, the Python environment, Kubernetes programs, images
 	@tests/cluster/install-packages integration >&2
-	@test -x $(UV) || { python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet "uv==$$(cat .uv-version)"; }
-	@$(UV) sync --frozen --quiet
+	@test -x "$(UV)" || { python3 -m venv "$(CACHE)/uv" && "$(CACHE)/uv/bin/python" -m pip install --quiet "uv==$$(cat .uv-version)"; }
+	@"$(UV)" sync --frozen --quiet
 	@$(UV_RUN) python -m tests.cluster prepare
 	@$(UV_RUN) python -m tests.agent.environments
 
