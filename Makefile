@@ -10,6 +10,15 @@ UV_RUN := "$(UV)" run --frozen
 UV_AS_LOCKED := env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL "$(UV)"
 NAME ?= dev
 
+# What is kept from run to run lies in the checkout, or among the caches where nothing may be written to that.
+ifneq ($(shell test -w . || echo read-only),)
+export UV_PROJECT_ENVIRONMENT ?= $(CACHE)/read-only/venv
+export MYPY_CACHE_DIR ?= $(CACHE)/read-only/mypy
+export RUFF_CACHE_DIR ?= $(CACHE)/read-only/ruff
+export HYPOTHESIS_STORAGE_DIRECTORY ?= $(CACHE)/read-only/hypothesis
+export PYTEST_ADDOPTS ?= -p no:cacheprovider
+endif
+
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
 .PHONY: help setup test unit integration agent e2e lint format demo cluster cluster-down bench ledger generate
@@ -44,7 +53,7 @@ lint: ## ruff, mypy --strict, import-linter; uv.lock is that of pyproject.toml
 	$(UV_RUN) ruff check .
 	$(UV_RUN) ruff format --check .
 	$(UV_RUN) mypy
-	$(UV_RUN) lint-imports
+	$(UV_RUN) lint-imports --no-cache
 
 format: ## Format the code
 	$(UV_RUN) ruff format .
