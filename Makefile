@@ -9,6 +9,8 @@ UV_RUN := "$(UV)" run --frozen
 # A mirror of one's own is none of the lock's business; a lock in order is checked without any index.
 UV_AS_LOCKED := env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL "$(UV)"
 NAME ?= dev
+# Tests start hundreds of Pythons; each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What is kept from run to run lies in the checkout, or among the caches where nothing may be written to that.
 ifneq ($(shell test -w . || echo read-only),)
