@@ -41,14 +41,13 @@ unit: ## Unit tests, in seconds
 	$(UV_RUN) pytest tests/unit -m unit
 
 integration: setup ## Against a real API server and a real Redis; no node
-	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4
 
 agent: setup ## Real Celery workers with the agent, on a real Redis and API server; FULL=1: every Celery, long stories
-	$(UV_RUN) pytest tests/agent --ignore=tests/agent/with_operator -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n 6
-	$(UV_RUN) pytest tests/agent/with_operator -m agent -p no:hypothesispytest -n 3 --dist loadfile
+	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n $(if $(FULL),6,10)
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here; FULL=1: all
-	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -o timeout=600
+	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -n 6 -o timeout=600
 
 lint: ## ruff, mypy --strict, import-linter; uv.lock is that of pyproject.toml
 	@$(UV_AS_LOCKED) lock --check --offline --no-config --quiet 2>/dev/null || { echo "uv.lock is not that of pyproject.toml; run: uv lock" >&2; exit 1; }
