@@ -4,10 +4,22 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/celeriac
 UV := $(or $(shell command -v uv),$(CACHE)/uv/bin/uv)
-UV_RUN := $(UV) run --frozen
+# Quoted wherever a shell reads them: a home may have a space in its name.
+UV_RUN := "$(UV)" run --frozen
 # A mirror of one's own is none of the lock's business; a lock in order is checked without any index.
-UV_AS_LOCKED := env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL $(UV)
+UV_AS_LOCKED := env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL "$(UV)"
 NAME ?= dev
+# Tests start hundreds of Pythons; each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
+# What is kept from run to run lies in the checkout, or among the caches where nothing may be written to that.
+ifneq ($(shell test -w . || echo read-only),)
+export UV_PROJECT_ENVIRONMENT ?= $(CACHE)/read-only/venv
+export MYPY_CACHE_DIR ?= $(CACHE)/read-only/mypy
+export RUFF_CACHE_DIR ?= $(CACHE)/read-only/ruff
+export HYPOTHESIS_STORAGE_DIRECTORY ?= $(CACHE)/read-only/hypothesis
+export PYTEST_ADDOPTS ?= -p no:cacheprovider
+endif
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
@@ -18,8 +30,8 @@ help: ## List the targets
 
 setup: ## Install what is missing here: Debian packages (as root), uv, the Python environment, Kubernetes programs, images
 	@tests/cluster/install-packages integration >&2
-	@test -x $(UV) || { python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet "uv==$$(cat .uv-version)"; }
-	@$(UV) sync --frozen --quiet
+	@test -x "$(UV)" || { python3 -m venv "$(CACHE)/uv" && "$(CACHE)/uv/bin/python" -m pip install --quiet "uv==$$(cat .uv-version)"; }
+	@"$(UV)" sync --frozen --quiet
 	@$(UV_RUN) python -m tests.cluster prepare
 	@$(UV_RUN) python -m tests.agent.environments
 
@@ -29,21 +41,20 @@ unit: ## Unit tests, in seconds
 	$(UV_RUN) pytest tests/unit -m unit
 
 integration: setup ## Against a real API server and a real Redis; no node
-	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4
 
 agent: setup ## Real Celery workers with the agent, on a real Redis and API server; FULL=1: every Celery, long stories
-	$(UV_RUN) pytest tests/agent --ignore=tests/agent/with_operator -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n 6
-	$(UV_RUN) pytest tests/agent/with_operator -m agent -p no:hypothesispytest -n 3 --dist loadfile
+	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n $(if $(FULL),6,10)
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here; FULL=1: all
-	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -o timeout=600
+	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -n 6 -o timeout=600
 
 lint: ## ruff, mypy --strict, import-linter; uv.lock is that of pyproject.toml
 	@$(UV_AS_LOCKED) lock --check --offline --no-config --quiet 2>/dev/null || { echo "uv.lock is not that of pyproject.toml; run: uv lock" >&2; exit 1; }
 	$(UV_RUN) ruff check .
 	$(UV_RUN) ruff format --check .
 	$(UV_RUN) mypy
-	$(UV_RUN) lint-imports
+	$(UV_RUN) lint-imports --no-cache
 
 format: ## Format the code
 	$(UV_RUN) ruff format .

@@ -36,7 +36,8 @@ class Flow:
 
     def _run(self) -> None:
         began = time.monotonic()
-        while not self._done.wait(PAUSE_SECONDS):
-            while self.sent < (time.monotonic() - began) * self._rate:
-                self._rig.send(f"flow-{self.sent:05}", args=[next(self._seconds)])
-                self.sent += 1
+        with self._rig.producer() as producer:
+            while not self._done.wait(PAUSE_SECONDS):
+                while self.sent < (time.monotonic() - began) * self._rate:
+                    self._rig.send(f"flow-{self.sent:05}", args=[next(self._seconds)], producer=producer)
+                    self.sent += 1

@@ -75,13 +75,19 @@ class Ledger:
     file: Path
     sent: Counter[str] = field(default_factory=Counter)  # how often each task is to run: more than once if broadcast
     idle: list[Idle] = field(default_factory=list)
+    _lines: list[Line] = field(default_factory=list)
+    _read: int = 0  # bytes of the file
 
     def lines(self) -> list[Line]:
-        """All lines so far, in the order in which they were written."""
-        if not self.file.exists():
-            return []
-        whole = self.file.read_text().rpartition("\n")[0]
-        return [Line(**json.loads(line)) for line in whole.splitlines()]
+        """All lines so far, in the order in which they were written. Stories ask often: only new ones are read."""
+        if self.file.exists():
+            with self.file.open("rb") as file:
+                file.seek(self._read)
+                new = file.read()
+            whole = new[: new.rfind(b"\n") + 1]
+            self._read += len(whole)
+            self._lines += [Line(**json.loads(line)) for line in whole.splitlines()]
+        return list(self._lines)
 
     def started(self, pod: str | None = None) -> list[str]:
         """The tasks in the order of their starts, of one pod or of all."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,31 @@ class Rig:
             pod.ready()
         return pods
 
-    def send(self, *tasks: str, name: str = WORK, args: Sequence[Any] = (), runs: int = 1, **options: Any) -> None:
-        """Publish one message for each of `tasks`, which are the ids; each is to run `runs` times."""
+    def send(
+        self,
+        *tasks: str,
+        name: str = WORK,
+        args: Sequence[Any] = (),
+        runs: int = 1,
+        producer: Any = None,
+        **options: Any,
+    ) -> None:
+        """Publish one message for each of `tasks`, which are the ids; each is to run `runs` times.
+
+        A sender that sends often gives the `producer` that it keeps.
+        """
         for task in tasks:
             self.ledger.sent[task] += runs
-        with self.sender.connection_for_write() as connection, self.sender.amqp.Producer(connection) as producer:
+        options |= {"args": args, "ignore_result": True}
+        with nullcontext(producer) if producer else self.producer() as kept:
             for task in tasks:
-                self.sender.send_task(name, args=args, task_id=task, producer=producer, ignore_result=True, **options)
+                self.sender.send_task(name, task_id=task, producer=kept, **options)
+
+    @contextmanager
+    def producer(self) -> Iterator[Any]:
+        """A producer with a connection of its own."""
+        with self.sender.connection_for_write() as connection, self.sender.amqp.Producer(connection) as producer:
+            yield producer
 
     def mark(self, worker: Worker) -> str:
         """Do what the operator does to a victim: set the mark, with a token of its own."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -24,7 +25,7 @@ ACL = "~* &* +@all -@admin -config -info +client|kill +client|list"
 def test_tls_and_an_acl_user(spec: Spec, tmp_path: Path) -> None:
     with RedisServer(tls=True, user="shop", password=SECRET, acl=ACL) as server:
         assert server.tls is not None
-        broker = f"{server.celery_url}?ssl_cert_reqs=required&ssl_ca_certs={server.tls.ca}"
+        broker = f"{server.celery_url}?ssl_cert_reqs=required&ssl_ca_certs={quote(str(server.tls.ca))}"
         with Rig(server, tmp_path, broker=broker) as rig:
             report = _short_ledger(rig, spec)
             assert report["broker"] == f"rediss://{HOST}:{server.port}/0"
@@ -34,7 +35,7 @@ def test_tls_and_an_acl_user(spec: Spec, tmp_path: Path) -> None:
 @pytest.mark.parametrize("spec", once(quick=["threads"], prefetch=2))
 def test_a_unix_socket(spec: Spec, tmp_path: Path) -> None:
     with RedisServer(unix_socket=True) as server, Rig(server, tmp_path) as rig:
-        assert str(server.socket_path) in _short_ledger(rig, spec)["broker"]
+        assert quote(str(server.socket_path)) in _short_ledger(rig, spec)["broker"]
 
 
 @pytest.mark.parametrize("spec", once(quick=["prefork"], prefetch=2))

@@ -112,6 +112,11 @@ def target(name: str | None = None, *, keep: bool = False) -> Iterator[Target]:
             cluster.down()
 
 
+def running(name: str) -> Target:
+    """The cluster that another process works with: the one that the user names, otherwise the one of this name."""
+    return _named(Path(named)) if (named := os.environ.get(VARIABLE)) else by_name(name)
+
+
 def _named(kubeconfig: Path) -> Target:
     """One of our own clusters by its kubeconfig can be given images too."""
     state = paths.state().resolve()

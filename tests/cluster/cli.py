@@ -1,5 +1,6 @@
 """The commands of ``python -m tests.cluster``."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,7 @@ def up(name: str) -> None:
     cluster = by_name(name)
     if not cluster.running():
         cluster.up(detached=True)
-    click.echo(f"export KUBECONFIG={cluster.kubeconfig}")
+    click.echo(f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}")
 
 
 @main.command()

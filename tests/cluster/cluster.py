@@ -144,14 +144,14 @@ class Cluster:
     def load(self, archive: ImageArchive) -> None:
         """Loads an image; at once when the node has this very archive already."""
         marker = self.directory / "loaded" / archive.path.name
-        if marker.exists():
-            return
-        with step(f"load image {archive.name}"):
-            self._import(archive)
-        marker.parent.mkdir(exist_ok=True)
-        for older in archive.versions(marker.parent):
-            older.unlink()
-        marker.touch()
+        with paths.locked(marker.parent):
+            if marker.exists():
+                return
+            with step(f"load image {archive.name}"):
+                self._import(archive)
+            for older in archive.versions(marker.parent):
+                older.unlink()
+            marker.touch()
 
     def _write_configuration(self, slot: Slot) -> None:
         directory = self.directory / "config"

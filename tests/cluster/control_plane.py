@@ -83,7 +83,7 @@ class ControlPlane:
         addresses: Addresses | None = None,
     ) -> None:
         self._temporary = directory is None
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="celeriac-control-plane-"))
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="celeriac control plane "))
         self.directory.mkdir(parents=True, exist_ok=True)
         self._controllers = controllers
         self._launcher = launcher or GuardedLauncher(self.directory)

@@ -53,6 +53,9 @@ def scratch(directory: Path) -> Iterator[Path]:
 
 
 def _xdg(variable: str, default: str) -> Path:
-    """The XDG rule: an unset, empty or relative value counts as the default."""
+    """The XDG rule: an unset, empty or relative value counts as the default.
+
+    Symbolic links are followed, so that it is the path that mounts and processes of a node show.
+    """
     value = Path(os.environ.get(variable, ""))
-    return (value if value.is_absolute() else Path.home() / default) / "celeriac"
+    return (value if value.is_absolute() else Path.home() / default).resolve() / "celeriac"

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from tests.cluster import paths
 from tests.cluster.errors import ClusterError
 from tests.cluster.process import GUARD, Process, run, wait_until
 
@@ -84,8 +85,9 @@ class Sandbox:
     """The namespaces of the cluster ``name``; all that it keeps is under ``directory``."""
 
     def __init__(self, name: str, directory: Path) -> None:
-        if any(directory.resolve().is_relative_to(hidden) for hidden in HIDDEN):
-            raise ClusterError(f"{directory} is hidden from the node; set XDG_STATE_HOME to a folder outside {HIDDEN}")
+        for folder, variable in ((directory, "XDG_STATE_HOME"), (paths.cache(), "XDG_CACHE_HOME")):
+            if any(folder.resolve().is_relative_to(hidden) for hidden in HIDDEN):
+                raise ClusterError(f"{folder} is hidden from the node; set {variable} to a folder outside {HIDDEN}")
         self.name = name
         self.directory = directory
         self.cgroup = f"celeriac-{name}"

@@ -1,5 +1,6 @@
 """From a cluster to a system that waits for tasks: images, operator (by its chart), Redis, pools, and a client pod."""
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,7 +154,7 @@ def what_next(target: Target) -> str:
         removal = f"helm uninstall celeriac -n {OPERATOR_NAMESPACE}; kubectl delete crd/{CRD} ns/{NAMESPACE}"
     return f"""
 The system is up. Try this next:
-  export KUBECONFIG={target.kubeconfig} PATH="{tools.binary("kubectl").parent}:$PATH"
+  export KUBECONFIG={shlex.quote(str(target.kubeconfig))} PATH="{tools.binary("kubectl").parent}:$PATH"
   kubectl config set-context --current --namespace={NAMESPACE}
   kubectl get cwp --watch                              # the pools, and in another terminal:
   kubectl exec {CLIENT} -- python -m celery_app.send --queue ml_service --count 40 --seconds 5

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_user_with_a_password_over_tls_with_an_authority_of_its_own(shared: St
     }
     shared.pool("guests", ["guests"], broker=broker)
     with forwarded(shared.cluster, shared.namespace, "deployment/secure", 6379) as port:
-        trust = f"ssl_cert_reqs=required&ssl_ca_certs={files.ca}"
+        trust = f"ssl_cert_reqs=required&ssl_ca_certs={quote(str(files.ca))}"
         tasks = Tasks(f"rediss://celery:open-sesame@127.0.0.1:{port}/0?{trust}")
         tasks.send("celery", 2, seconds=0.1, to="guests")
         tasks.wait_until_done(seconds=PATIENCE)

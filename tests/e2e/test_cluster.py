@@ -167,7 +167,7 @@ signal.pause()
 
 def traces(cluster: Cluster, slot: Slot) -> list[str]:
     """Whatever a cluster could leave on the machine: mounts, control groups, network, rules, processes, files."""
-    mark = str(cluster.directory)
+    mark = str(cluster.directory).replace(" ", r"\040")  # as proc_pid_mounts(5) has it
     found = [line for line in Path("/proc/self/mounts").read_text().splitlines() if mark in line]
     found += [str(path) for path in CGROUPS.glob(f"**/celeriac-{cluster.name}*")]
     network = run(["ip", "-oneline", "address"]) + run(["ip", "route"]) + run(["nft", "list", "ruleset"])

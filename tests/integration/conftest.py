@@ -9,6 +9,7 @@ import kubernetes.client
 import kubernetes.config
 import pytest
 
+from tests.beside import Beside, longest_first, module
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.helm import chart_cluster, helm, install  # noqa: F401 (fixtures)
 from tests.integration.live_pool import api, pool, pools  # noqa: F401 (fixtures)
@@ -19,9 +20,13 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Modules that take long come first, so that no process ends long after the others."""
-    order = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    longest_first(items, LONGEST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Beside:
+    """Modules share a control plane with its CRD, and much more."""
+    return Beside(config, log, module)
 
 
 @pytest.fixture(scope="session")

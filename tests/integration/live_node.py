@@ -21,6 +21,7 @@ from celeriac.api.names import DRAIN_ANNOTATION
 from celeriac.resources.agent import AGENT_DIR
 from tests.integration.kube import Body, Kube
 from tests.integration.kubelet import FakeNode, FakePod
+from tests.integration.mounts import mounted, search_path
 from tests.integration.redis_server import RedisServer
 
 AGENT = Path(__file__).parents[2] / "worker-image" / "agent"
@@ -55,10 +56,11 @@ class _Container:
         self.run_dir: Path = directory / body["metadata"]["name"]
         self.run_dir.mkdir()
         container = body["spec"]["containers"][0]
-        command = [word.replace(AGENT_DIR, str(AGENT)) for word in (*container["command"], *container["args"])]
+        command = [mounted(word, {AGENT_DIR: AGENT}) for word in (*container["command"], *container["args"])]
         variables = {each["name"]: _value(each, body) for each in container["env"]}
         variables |= dict.fromkeys(BROKER_VARIABLES, redis.celery_url)
         variables |= {"CELERIAC_RUN_DIR": str(self.run_dir), "C_FORCE_ROOT": "1", "PYTHONPATH": str(directory)}
+        variables["PATH"] = search_path()
         with (self.run_dir / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *command],

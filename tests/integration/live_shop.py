@@ -1,7 +1,6 @@
 """A pool of two real workers with the agent, which a LiveNode runs as processes; tasks last until they are released."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +29,7 @@ class LiveShop:
 
     def open(self, broker_url: str | None = None) -> None:
         """Two workers that consume. Without a URL the operator finds it in the Secret `broker`."""
-        options = {"launcher": [sys.executable], "pool": "threads", "concurrency": 1, "replicas": 2}
+        options = {"pool": "threads", "concurrency": 1, "replicas": 2}
         self.uid = self.kube.create_pool("ml", broker_url, **options)["metadata"]["uid"]
         self.wait_until_all_work()
 

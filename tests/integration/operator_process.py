@@ -27,7 +27,7 @@ class OperatorProcess:
         self._kubeconfig = kubeconfig
         watched = () if clusterwide else ("--watch-namespace", namespace)
         self._arguments = (*watched, "--lease-namespace", namespace, *arguments)
-        self._directory = Path(tempfile.mkdtemp(prefix="operator-"))
+        self._directory = Path(tempfile.mkdtemp(prefix="operator "))
         self._process: subprocess.Popen[bytes] | None = None
         self._log_seen = 0
         self.port = free_port()

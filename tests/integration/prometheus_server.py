@@ -54,7 +54,7 @@ class Prometheus:
 @contextlib.asynccontextmanager
 async def running_prometheus(targets: Sequence[str]) -> AsyncIterator[Prometheus]:
     """Start a Prometheus that scrapes `targets` (host:port) the way that the chart's ServiceMonitor asks for."""
-    with tempfile.TemporaryDirectory(prefix="prometheus-") as folder:
+    with tempfile.TemporaryDirectory(prefix="prometheus ") as folder:
         directory = Path(folder)
         job = {"job_name": "celeriac", "honor_labels": True, "static_configs": [{"targets": list(targets)}]}
         interval = f"{int(SCRAPE_SECONDS * 1000)}ms"

@@ -12,6 +12,7 @@ The port stays the same for the whole life of the object, so a client finds the 
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import redis
 from redis.exceptions import NoPermissionError
@@ -31,6 +33,9 @@ HOST = "127.0.0.1"
 START_SECONDS = 15.0
 STOP_SECONDS = 15.0
 PORT_ATTEMPTS = 5
+SOCKET = "redis.sock"
+LONGEST_SOCKET = 107
+"""Bytes of a unix socket's path (unix(7)); folders for temporary files are longer on some machines."""
 
 
 class RedisServerError(RuntimeError):
@@ -51,6 +56,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
+
+
+def _folder_for_a_socket() -> Path:
+    """A new folder where a socket's path is not too long: that for temporary files, otherwise /tmp."""
+    folder = Path(tempfile.mkdtemp(prefix="redis "))
+    if len(os.fsencode(folder / SOCKET)) <= LONGEST_SOCKET:
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix="redis ", dir="/tmp"))
 
 
 def make_tls_files(directory: Path, *names: str) -> TlsFiles:
@@ -91,9 +105,9 @@ class RedisServer:
         self.client_certificates = client_certificates
         self.replicaof = replicaof
         self.config = tuple(config)
-        self.directory = Path(tempfile.mkdtemp(prefix="redis-"))
+        self.directory = _folder_for_a_socket() if unix_socket else Path(tempfile.mkdtemp(prefix="redis "))
         self.tls = make_tls_files(self.directory) if tls else None
-        self.socket_path = self.directory / "redis.sock" if unix_socket else None
+        self.socket_path = self.directory / SOCKET if unix_socket else None
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._port_is_ours = False
@@ -106,14 +120,14 @@ class RedisServer:
     def url(self) -> str:
         """The URL of database 0 as redis-py takes it, password included."""
         if self.socket_path:
-            return f"unix://{self._credentials}{self.socket_path}?db=0"
+            return f"unix://{self._credentials}{quote(str(self.socket_path))}?db=0"
         return f"{'rediss' if self.tls else 'redis'}://{self._credentials}{HOST}:{self.port}/0"
 
     @property
     def celery_url(self) -> str:
         """The same as Celery takes it: kombu knows a unix socket as redis+socket."""
         if self.socket_path:
-            return f"redis+socket://{self._credentials}{self.socket_path}?virtual_host=0"
+            return f"redis+socket://{self._credentials}{quote(str(self.socket_path))}?virtual_host=0"
         return self.url
 
     @property
@@ -236,21 +250,21 @@ class RedisServer:
             raise RedisServerError(f"redis-server did not end on {with_signal.name}") from error
 
     def _config_lines(self) -> list[str]:
-        lines = [f"bind {HOST}", "daemonize no", f"dir {self.directory}", "save 3600 1", "databases 16"]
+        lines = [f"bind {HOST}", "daemonize no", f'dir "{self.directory}"', "save 3600 1", "databases 16"]
         lines += self._listening() + self._access() + self._replication()
         return lines + list(self.config)
 
     def _listening(self) -> list[str]:
         if self.socket_path:
-            return ["port 0", f"unixsocket {self.socket_path}", "unixsocketperm 700"]
+            return ["port 0", f'unixsocket "{self.socket_path}"', "unixsocketperm 700"]
         if not self.tls:
             return [f"port {self.port}"]
         return [
             "port 0",
             f"tls-port {self.port}",
-            f"tls-ca-cert-file {self.tls.ca}",
-            f"tls-cert-file {self.tls.certificate}",
-            f"tls-key-file {self.tls.key}",
+            f'tls-ca-cert-file "{self.tls.ca}"',
+            f'tls-cert-file "{self.tls.certificate}"',
+            f'tls-key-file "{self.tls.key}"',
             f"tls-auth-clients {'yes' if self.client_certificates else 'no'}",
             "tls-replication yes",
         ]

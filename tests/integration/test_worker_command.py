@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,6 +25,7 @@ from celeriac.resources.agent import AGENT_DIR
 from celeriac.resources.environment import TLS_DIR
 from celeriac.scaling.policy import Policy
 from tests.config_map import mount
+from tests.integration.mounts import mounted, search_path
 from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
@@ -74,7 +74,7 @@ IMPLEMENTATIONS = {
 
 
 def a_pool(pool_type: PoolType, broker: BrokerSpec) -> WorkerPool:
-    """A pool whose launcher is the Python of this test."""
+    """A pool as a user writes it who says no more than he has to."""
     return WorkerPool(
         key=PoolKey("shop", pool_type.value),
         uid="uid",
@@ -85,7 +85,6 @@ def a_pool(pool_type: PoolType, broker: BrokerSpec) -> WorkerPool:
         policy=Policy(slots=IMPLEMENTATIONS[pool_type][1]),
         pool_type=pool_type,
         custom_pool="celery.concurrency.thread:TaskPool" if pool_type is PoolType.CUSTOM else None,
-        launcher=(sys.executable,),
     )
 
 
@@ -106,7 +105,7 @@ class Worker:
         (folder / "queue.py").write_text(HIDING_MODULE)
         self.folder = folder
         self.mounts = mounts or {}
-        self.environment = {**os.environ, **self._expanded(secrets or {})}
+        self.environment = {**os.environ, "PATH": search_path(), **self._expanded(secrets or {})}
         self.environment |= {"CELERIAC_RUN_DIR": str(self.run_dir), "C_FORCE_ROOT": "1"}
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -122,13 +121,8 @@ class Worker:
                 value = POD[source["fieldRef"]["fieldPath"]]
             else:
                 value = re.sub(r"\$\((\w+)\)", lambda match: values[match[1]], variable["value"])
-            values[variable["name"]] = self._mounted(value)
+            values[variable["name"]] = mounted(value, self.mounts)
         return values
-
-    def _mounted(self, text: str) -> str:
-        for path, folder in self.mounts.items():
-            text = text.replace(path, str(folder))
-        return text
 
     @property
     def url(self) -> str:
@@ -137,7 +131,7 @@ class Worker:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self._mounted(word) for word in (*self.container["command"], *self.container["args"])],
+                [mounted(word, self.mounts) for word in (*self.container["command"], *self.container["args"])],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=log,
@@ -283,8 +277,8 @@ def test_the_agent_and_the_users_own_modules_are_loaded_side_by_side(tmp_path: P
         )
         files = build_agent_config("shop", read_agent())["data"]
         worker = Worker(build_deployment(pool, agent=files), folder, mounts={AGENT_DIR: agent})
-        [mounted] = [each for each in worker.container["volumeMounts"] if each["name"] == AGENT_VOLUME]
-        mount(agent / Path(mounted["mountPath"]).relative_to(AGENT_DIR), files)
+        [place] = [each for each in worker.container["volumeMounts"] if each["name"] == AGENT_VOLUME]
+        mount(agent / Path(place["mountPath"]).relative_to(AGENT_DIR), files)
         # A module of the user's that has the name of one beside the agent wins.
         (agent / "shop_events.py").write_text(HIDING_MODULE)
         (folder / "shop_events.py").write_text("print('the user has loaded his events', flush=True)\n")

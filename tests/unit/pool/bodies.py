@@ -117,16 +117,14 @@ def nodes(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from nodes(item, (*path, index))
 
 
-def replaced(body: Body, path: Path, value: Any) -> Any:
-    """A copy of the body with another value at the path."""
+def replaced(body: Any, path: Path, value: Any) -> Any:
+    """The body with another value at the path; what does not lie on the way there is shared with the first."""
     if not path:
         return value
-    result = copy.deepcopy(body)
-    target: Any = result
-    for step in path[:-1]:
-        target = target[step]
-    target[path[-1]] = value
-    return result
+    step, rest = path[0], path[1:]
+    copied = copy.copy(body)
+    copied[step] = replaced(body[step], rest, value) if rest else value
+    return copied
 
 
 def dotted(path: Path) -> str:

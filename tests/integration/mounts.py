@@ -1,0 +1,24 @@
+"""A container's words on this machine: mount paths are folders of a test, `python` is the one of the tests."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+
+def mounted(text: str, mounts: Mapping[str, Path]) -> str:
+    """The text with each mount path, or what lies below it, in the folder of this machine.
+
+    A longer path that only contains a mount path stays: /run/celeriac is not /celeriac. In a URL the folder is quoted.
+    """
+    for path, folder in mounts.items():
+        place = quote(str(folder)) if "://" in text else str(folder)
+        text = re.sub(rf"(?<![\w./-]){re.escape(path)}(?![\w.-])", place.replace("\\", r"\\"), text)
+    return text
+
+
+def search_path() -> str:
+    """A PATH on which `python`, the launcher of every pool that names none, is the Python of the tests."""
+    return os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
