@@ -10,7 +10,7 @@ from tests.agent.rig import Rig
 from tests.beside import Beside, longest_first, module
 from tests.integration.redis_server import RedisServer
 
-WITH_OPERATOR = ("drain_writes", "reaper", "orphans")
+WITH_OPERATOR = ("drain_writes", "reaper", "orphans", "recovery_access")
 LONGEST = (*WITH_OPERATOR, "flow", "inflight", "drain", "faults")
 
 
