@@ -72,7 +72,6 @@ class Process:
     started: float
     held_in: tuple[str, ...]
     layout: QueueLayout
-    queues: tuple[str, ...]
     visibility_timeout: float
     max_attempts: int
     reported: int | None = None

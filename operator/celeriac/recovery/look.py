@@ -1,8 +1,8 @@
 """One look at a place: who reads what with whose credentials, what has to be asked, who is gone. No I/O and no clock.
 
 look = Look(place, namespaces, now)
-for source, registries in look.listings(): look.listed(source, ...)      # or look.failed(source, doubt)
-while reads := look.reads(): look.registered(source, ...)                # or look.failed(source, doubt)
+for address, registries in look.listings(): look.listed(address, ...)      # or look.failed(address, doubt)
+while reads := look.reads(): look.registered(address, ...)                 # or look.failed(address, doubt)
 findings = look.findings(store, ask(look.questions(store)))
 
 What is wrong with one pool, or with one pool's credentials, is that pool's alone.
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
+from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.connecting.credentials import BrokerSource
 from celeriac.recovery.gone import Answers, Question, Verdict, judge, question, seems_ended
-from celeriac.recovery.place import Place, PoolHere
+from celeriac.recovery.place import Place, PoolHere, Way
 from celeriac.watching.store import Store
 
 
@@ -47,52 +48,56 @@ class Look:
         self._namespaces = namespaces
         self._now = now
         self._entries = set(place.pools)
-        self._failed: set[BrokerSource] = {source for source, way in place.ways.items() if now < way.try_at}
+        self._logins = {source: way.address for source, way in place.ways.items() if now >= way.try_at}
+        self._failed: set[BrokerAddress] = set()
         self._listed: dict[RegistryEntry, PoolKey | None] = {}
         self._lists: dict[str, RegistryList] = {}
         self._found: dict[RegistryEntry, RegisteredPool] = {}
-        self._reader: dict[RegistryEntry, BrokerSource] = {}
-        self._tried: dict[RegistryEntry, set[BrokerSource]] = {}
+        self._reader: dict[RegistryEntry, BrokerAddress] = {}
+        self._tried: dict[RegistryEntry, set[BrokerAddress]] = {}
         self._silent: dict[tuple[RegistryEntry, str], float] = {}
 
-    def listings(self) -> list[tuple[BrokerSource, frozenset[str]]]:
-        """Which registries to list with whose credentials."""
-        ways = self._place.ways
-        return [(source, frozenset(way.registries)) for source, way in ways.items() if source not in self._failed]
+    def listings(self) -> dict[BrokerAddress, frozenset[str]]:
+        """Which registries to list with whose credentials; sources that gave the same address are one."""
+        registries: dict[BrokerAddress, frozenset[str]] = {}
+        for source, address in self._logins.items():
+            registries[address] = registries.get(address, frozenset()) | self._place.ways[source].registries
+        return registries
 
-    def listed(self, source: BrokerSource, lists: Mapping[str, RegistryList]) -> None:
+    def listed(self, address: BrokerAddress, lists: Mapping[str, RegistryList]) -> None:
         """Take over the lists. A registry is listed once somebody may read its list."""
-        if source in self._place.ways:
-            self._place.ways[source].succeeded()
+        for way in self._ways(address):
+            way.succeeded()
         for registry, found in lists.items():
             before = self._lists.get(registry)
             if before is None or (before.doubts and not found.doubts):
                 self._lists[registry] = found
             self._listed |= {RegistryEntry(registry, uid): key for uid, key in found.pools.items()}
 
-    def failed(self, source: BrokerSource, doubt: BrokerDoubt) -> None:
-        """The broker as a whole was in doubt with these credentials."""
-        self._failed.add(source)
-        if source in self._place.ways:
-            self._place.ways[source].failed(doubt, self._now)
+    def failed(self, address: BrokerAddress, doubt: BrokerDoubt) -> list[BrokerSource]:
+        """The broker as a whole was in doubt with these credentials; returns where they came from."""
+        self._failed.add(address)
+        for way in self._ways(address):
+            way.failed(doubt, self._now)
+        return [source for source, each in self._logins.items() if each == address]
 
-    def reads(self) -> dict[BrokerSource, list[RegistryEntry]]:
+    def reads(self) -> dict[BrokerAddress, list[RegistryEntry]]:
         """Which pools to read next with whose credentials: their own, or those of others where these are refused."""
         self._note_strangers()
-        reads: dict[BrokerSource, list[RegistryEntry]] = {}
-        for entry in self._entries:
-            source = self._next_reader(entry)
-            if source is not None:
-                self._tried.setdefault(entry, set()).add(source)
-                reads.setdefault(source, []).append(entry)
+        reads: dict[BrokerAddress, list[RegistryEntry]] = {}
+        for entry in self._entries & self._place.pools.keys():
+            address = self._next_reader(entry)
+            if address is not None:
+                self._tried.setdefault(entry, set()).add(address)
+                reads.setdefault(address, []).append(entry)
         return reads
 
-    def registered(self, source: BrokerSource, found: Mapping[RegistryEntry, RegisteredPool]) -> None:
+    def registered(self, address: BrokerAddress, found: Mapping[RegistryEntry, RegisteredPool]) -> None:
         """Take over what was read."""
         for entry, pool in found.items():
             before = self._found.get(entry)
             if before is None or len(pool.doubts) < len(before.doubts):
-                self._found[entry], self._reader[entry] = pool, source
+                self._found[entry], self._reader[entry] = pool, address
 
     def questions(self, store: Store) -> set[Question]:
         """What to ask the API server. Notes what each pool has, and who is silent since when."""
@@ -132,7 +137,7 @@ class Look:
             hurry=hurry,
         )
 
-    def reader(self, entry: RegistryEntry) -> BrokerSource:
+    def reader(self, entry: RegistryEntry) -> BrokerAddress:
         """Whose credentials have read a pool."""
         return self._reader[entry]
 
@@ -152,12 +157,16 @@ class Look:
         """Those that this look is about: others may come while it waits for an answer."""
         return [(entry, pool) for entry, pool in self._place.pools.items() if entry in self._entries]
 
-    def _next_reader(self, entry: RegistryEntry) -> BrokerSource | None:
-        found, tried = self._found.get(entry), self._tried.get(entry, set())
+    def _next_reader(self, entry: RegistryEntry) -> BrokerAddress | None:
+        found, refused = self._found.get(entry), self._failed | self._tried.get(entry, set())
         if found is not None and Reason.BROKER_PERMISSION_DENIED not in {doubt.reason for doubt in found.doubts}:
             return None
-        ways = self._place.ways_of(entry)
-        return next((source for source in ways if source not in self._failed and source not in tried), None)
+        logins = (self._logins.get(source) for source in self._place.ways_of(entry))
+        return next((address for address in logins if address is not None and address not in refused), None)
+
+    def _ways(self, address: BrokerAddress) -> list[Way]:
+        """Those that still lead to an address: a Secret may have been read again meanwhile."""
+        return [way for way in self._place.ways.values() if way.address == address]
 
     def _doubt_of(self, entry: RegistryEntry, pool: PoolHere) -> BrokerDoubt:
         """Why a pool could not be read at all."""

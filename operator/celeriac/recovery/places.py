@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from celeriac.api.keys import PoolKey
+from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.agents import RegistryEntry
 from celeriac.brokers.doubt import BrokerDoubt
@@ -42,9 +43,14 @@ class Places:
         """Which connections are needed."""
         return {way.address for place in self.all.values() for way in place.ways.values()}
 
-    def knows(self, source: BrokerSource) -> bool:
-        """Whether a source has ever led to a place that is still there."""
-        return any(source in place.ways for place in self.all.values())
+    def why_not_found(self, orphan: Orphan, addresses: Addresses) -> BrokerDoubt | None:
+        """Why the broker that a Pod names cannot be found; None where it is known, or was once."""
+        if isinstance(orphan.where, InvalidPool):
+            return BrokerDoubt(Reason.INVALID_SPEC, str(orphan.where))
+        source, _ = orphan.where
+        address = addresses.get(source)
+        is_known = any(source in place.ways for place in self.all.values())
+        return address if isinstance(address, BrokerDoubt) and not is_known else None
 
     def unresolved(self) -> frozenset[str]:
         """Uids of pools of which nobody knows that they hold nothing; those too that nobody has looked at yet."""
@@ -52,7 +58,7 @@ class Places:
         pools = ((entry, pool) for place in self.all.values() for entry, pool in place.pools.items())
         return frozenset(known | {entry.pool_uid for entry, pool in pools if pool.lives and not pool.was_looked_at})
 
-    def doubts(self) -> Mapping[str, int]:
+    def doubts(self) -> Counter[str]:
         """By reason: pools, deleted ones too, of which not all is known that is registered."""
         pools = (pool for place in self.all.values() for pool in place.pools.values())
         return Counter(str(pool.doubts[0].reason) for pool in pools if pool.doubts)

@@ -8,6 +8,7 @@ idempotent and safe to race: with the worker's own successor in the same Pod, an
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
@@ -21,8 +22,7 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Salvage
 from celeriac.cluster.client import Api
 from celeriac.connecting.connections import Connections
-from celeriac.connecting.credentials import BrokerSource, Credentials
-from celeriac.pool.model import InvalidPool
+from celeriac.connecting.credentials import Credentials
 from celeriac.recovery.inquiry import ask
 from celeriac.recovery.look import Look
 from celeriac.recovery.orphans import Orphan, orphans_of
@@ -71,6 +71,7 @@ class Reaper:
         self._tidings = Tidings(metrics, teller)
         self._orphans: list[Orphan] = []
         self._orphans_at = clock()
+        self._not_found: dict[Orphan, str] = {}
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._in_use: dict[str, set[BrokerAddress]] = {}
 
@@ -95,11 +96,14 @@ class Reaper:
                     self._looking[place.name] = asyncio.create_task(self._look_at(place))
         else:
             self._places.clear()
+            self._not_found = {}
+            self._credentials.retain(USER, set())
+            self._connections.retain(USER, set().union(*self._in_use.values()))
         self._publish()
 
     def _publish(self) -> None:
         self._custody.unresolved = self._places.unresolved()
-        self._metrics.unread_registrations(self._places.doubts())
+        self._metrics.unread_registrations(self._places.doubts() + Counter(self._not_found.values()))
 
     def _follow(self, now: float) -> None:
         """Take over where pools and Pods say that their brokers are, and what credentials there are now."""
@@ -121,14 +125,13 @@ class Reaper:
                 self._places.leave(place)
 
     def _tell_of_orphans(self, addresses: Addresses, now: float) -> None:
+        """Say of which Pods without their pool nobody can find the broker (any more)."""
+        self._not_found = {}
         for orphan in self._orphans:
-            if isinstance(orphan.where, InvalidPool):
-                self._tidings.not_found(orphan.pool, orphan.pod, orphan.where, now)
-                continue
-            source, _ = orphan.where
-            address = addresses.get(source)
-            if isinstance(address, BrokerDoubt) and not self._places.knows(source):
-                self._tidings.not_found(orphan.pool, orphan.pod, address, now)
+            doubt = self._places.why_not_found(orphan, addresses)
+            if doubt is not None:
+                self._not_found[orphan] = str(doubt.reason)
+                self._tidings.not_found(orphan.pool, orphan.pod, doubt, now)
 
     async def _look_at(self, place: Place) -> None:
         pause = SCAN_SECONDS
@@ -146,7 +149,7 @@ class Reaper:
     async def _look(self, place: Place) -> bool:
         """Look once, and do what follows; True while somebody may soon be found gone."""
         look = Look(place, self._namespaces, self._clock())
-        salvages = await self._read(place, look)
+        salvages = await self._read(look)
         answers = await ask(self._api, look.questions(self._store))
         findings = look.findings(self._store, answers)
         now = self._clock()
@@ -165,37 +168,35 @@ class Reaper:
         self._publish()
         return findings.hurry
 
-    async def _read(self, place: Place, look: Look) -> Mapping[BrokerSource, Salvage]:
+    async def _read(self, look: Look) -> Mapping[BrokerAddress, Salvage]:
         """List the registries, then read the pools, with all credentials at a time; what each of them leads to."""
-        salvages: dict[BrokerSource, Salvage] = {}
+        salvages: dict[BrokerAddress, Salvage] = {}
 
-        async def list_them(source: BrokerSource, registries: Collection[str]) -> None:
-            salvage = self._connections.broker(place.ways[source].address).salvage
+        async def list_them(address: BrokerAddress, registries: Collection[str]) -> None:
+            salvage = self._connections.broker(address).salvage
             if salvage is not None:
-                look.listed(source, await salvage.listed(registries))
-                salvages[source] = salvage
+                look.listed(address, await salvage.listed(registries))
+                salvages[address] = salvage
 
-        async def read_them(source: BrokerSource, entries: Collection[RegistryEntry]) -> None:
-            salvage = salvages.get(source)
+        async def read_them(address: BrokerAddress, entries: Collection[RegistryEntry]) -> None:
+            salvage = salvages.get(address)
             # A broker that redelivers by itself has no registry, so that nothing is registered.
             nothing = {entry: RegisteredPool() for entry in entries}
-            look.registered(source, nothing if salvage is None else await salvage.registered(entries))
+            look.registered(address, nothing if salvage is None else await salvage.registered(entries))
 
-        await asyncio.gather(*(self._guard(look, source, list_them(source, some)) for source, some in look.listings()))
+        await asyncio.gather(*(self._guard(look, each[0], list_them(*each)) for each in look.listings().items()))
         while reads := look.reads():
-            await asyncio.gather(
-                *(self._guard(look, source, read_them(source, some)) for source, some in reads.items())
-            )
+            await asyncio.gather(*(self._guard(look, each[0], read_them(*each)) for each in reads.items()))
         return salvages
 
-    async def _guard(self, look: Look, source: BrokerSource, work: Awaitable[None]) -> None:
-        """Whatever goes wrong with one source's credentials is nothing to the others."""
+    async def _guard(self, look: Look, address: BrokerAddress, work: Awaitable[None]) -> None:
+        """Whatever goes wrong with one user's credentials is nothing to the others."""
         try:
             await work
         except BrokerDoubt as doubt:
-            self._credentials.doubted(source, doubt.reason)
-            look.failed(source, doubt)
+            for source in look.failed(address, doubt):
+                self._credentials.doubted(source, doubt.reason)
         except Exception as error:
             log.exception("a registry could not be read, by a fault of the operator")
             fault = f"a fault of the operator ({type(error).__name__}); see its log"
-            look.failed(source, BrokerDoubt(Reason.BROKER_ERROR, fault))
+            look.failed(address, BrokerDoubt(Reason.BROKER_ERROR, fault))

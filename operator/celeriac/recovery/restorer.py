@@ -1,15 +1,16 @@
 """Carries out what a look has found: puts back, takes over, forgets. A failure of one pool is that pool's alone."""
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from celeriac.api.authority import Authority
 from celeriac.api.reasons import Reason
+from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.agents import NotAllRestored, Process, RegistryEntry
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Salvage
-from celeriac.connecting.credentials import BrokerSource
 from celeriac.recovery.gone import Verdict
 from celeriac.recovery.look import Findings, Look
 from celeriac.recovery.place import Place, PoolHere
@@ -26,6 +27,9 @@ OF_ONE_POOL = {
 }
 """Doubts after which the next process is worth a try: they are about keys, not about the connection."""
 
+AT_ONCE = 4
+"""Pools of a broker whose messages are put back at the same time."""
+
 T = TypeVar("T")
 
 
@@ -36,7 +40,7 @@ class Restorer:
         self,
         place: Place,
         look: Look,
-        salvages: Mapping[BrokerSource, Salvage],
+        salvages: Mapping[BrokerAddress, Salvage],
         authority: Authority,
         tidings: Tidings,
         clock: Callable[[], float],
@@ -47,17 +51,28 @@ class Restorer:
         self._authority = authority
         self._tidings = tidings
         self._clock = clock
-        self._lost: dict[BrokerSource, BrokerDoubt] = {}
+        self._lost: dict[BrokerAddress, BrokerDoubt] = {}
 
     async def carry_out(self, findings: Findings) -> list[PoolHere]:
         """Do all that is to be done, and note in the place what is left. Returns the pools that are done with."""
+        turn = asyncio.Semaphore(AT_ONCE)
+        of_pools: dict[RegistryEntry, list[tuple[Process, Verdict]]] = {}
         for process, verdict in findings.gone:
-            if not await self._restore(process, verdict):
-                self._place.unresolved |= {process.pool_uid} if self._place.is_ours(process.entry) else set()
+            of_pools.setdefault(process.entry, []).append((process, verdict))
+        await asyncio.gather(*(self._restore_all(turn, entry, gone) for entry, gone in of_pools.items()))
         for entry in findings.take_overs:
             await self._take_over(entry)
         done_with = [(self._place.pools[entry], await self._forget(entry)) for entry in findings.forgotten]
         return [pool for pool, is_forgotten in done_with if is_forgotten]
+
+    async def _restore_all(
+        self, turn: asyncio.Semaphore, entry: RegistryEntry, gone: Sequence[tuple[Process, Verdict]]
+    ) -> None:
+        """Put back what the processes of one pool held; other pools need not wait for one that held very much."""
+        async with turn:
+            for process, verdict in gone:
+                if not await self._restore(process, verdict) and self._place.is_ours(entry):
+                    self._place.unresolved |= {entry.pool_uid}
 
     async def _restore(self, process: Process, verdict: Verdict) -> bool:
         """Put back what a process held; tell whether all of it is."""
@@ -100,18 +115,18 @@ class Restorer:
 
     async def _try(self, entry: RegistryEntry, work: Callable[[Salvage], Awaitable[T]]) -> T | BrokerDoubt:
         """Do it with the credentials that have read the pool, while this process may act and they lead somewhere."""
-        source = self._look.reader(entry)
+        address = self._look.reader(entry)
         if not self._authority.may_judge_pods:
             return BrokerDoubt(Reason.BROKER_ERROR, "this operator does not act any more")
-        if source in self._lost:
-            return self._lost[source]
-        if source not in self._salvages:
+        if address in self._lost:
+            return self._lost[address]
+        if address not in self._salvages:
             return BrokerDoubt(Reason.BROKER_UNSUPPORTED, "this broker gives back by itself what workers held")
         try:
-            return await work(self._salvages[source])
+            return await work(self._salvages[address])
         except BrokerDoubt as doubt:
             if doubt.reason not in OF_ONE_POOL:
-                self._lost[source] = doubt
+                self._lost[address] = doubt
             return doubt
         except Exception as error:
             log.exception("what ended workers held is not cleared up, by a fault of the operator")

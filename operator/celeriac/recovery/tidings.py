@@ -105,13 +105,13 @@ class Tidings:
             *(pool.key or f"of uid {entry.pool_uid}", place, "; ".join(map(str, pool.doubts))),
         )
 
-    def not_found(self, key: PoolKey, pod: str, why: Exception, now: float) -> None:
+    def not_found(self, key: PoolKey, pod: str, doubt: BrokerDoubt, now: float) -> None:
         """The broker of a Pod without its pool is not known (any more)."""
-        if self._is_news(key, type(why).__name__, now):
+        if self._is_news(key, doubt.reason, now):
             log.warning(
                 "pool %s is gone or has moved, and the broker of its Pod %s cannot be found: what its workers hold when"
                 " they die stays there, until `celeriac evacuate` puts it back: %s",
-                *(key, pod, bounded(str(why))),
+                *(key, pod, bounded(str(doubt))),
             )
 
     def _warn(self, pool_uid: str, key: PoolKey | None, reason: Reason, message: str, series: str) -> None:

@@ -159,7 +159,7 @@ def test_an_application_whose_visibility_timeout_never_ends_is_registered(endles
     assert register({**REGISTRATION, "visibilityTimeout": endless}).visibility_timeout == math.inf
 
 
-@pytest.mark.parametrize("field", REGISTRATION)
+@pytest.mark.parametrize("field", [name for name in REGISTRATION if name != "queues"])
 def test_a_registration_that_lacks_a_field_says_which(field: str) -> None:
     assert refused({name: value for name, value in REGISTRATION.items() if name != field}) == f"field {field}"
 
@@ -196,7 +196,6 @@ def test_a_registration_never_points_at_keys_that_are_not_its_own(wrong: dict[st
         ({"podUid": "a\nb"}, "field podUid is no uid"),
         ({"separator": ""}, "field separator is empty"),
         ({"separator": "\ud800"}, "field separator"),
-        ({"queues": ["\ud800"]}, "field queues"),
         ({"pod": "ml-2"}, "its name is not that of its pod, a dot and a word"),
     ],
 )

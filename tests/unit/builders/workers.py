@@ -65,7 +65,6 @@ def process(uid: str = "a", **fields: Any) -> Process:
         started=100.5,
         held_in=("unacked.1", "unacked_index.1", "unacked_mutex.1"),
         layout=QueueLayout(),
-        queues=("celery",),
         visibility_timeout=3600.0,
         max_attempts=5,
     )

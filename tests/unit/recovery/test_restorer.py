@@ -27,6 +27,7 @@ pytestmark = pytest.mark.unit
 
 WRONG = BrokerDoubt(Reason.BROKER_WRONG_TYPE, "key 'mail' is no list")
 AWAY = BrokerDoubt(Reason.BROKER_CONNECTION_FAILED, "cannot be reached")
+ADDRESS = BrokerAddress("redis://redis:6379/0")
 ENDED = Verdict(False, "its Pod has ended")
 A, B = RegistryEntry("", "A"), RegistryEntry("", "B")
 KEYS = {"A": PoolKey("shop", "ml"), "B": PoolKey("shop", "video")}
@@ -67,17 +68,17 @@ class Bench:
         self.tidings.living = KEYS
         self.shelf = Shelf()
         source = BrokerSource.of_pool(pool())
-        self.place = Place("Redis at redis:6379", ways={source: Way(BrokerAddress("redis://redis:6379/0"), {""})})
+        self.place = Place("Redis at redis:6379", ways={source: Way(ADDRESS, {""})})
         for entry in (A, B):
             spec = pool(key=KEYS[entry.pool_uid], uid=entry.pool_uid)
             self.place.pools[entry] = PoolHere(KEYS[entry.pool_uid], True, source, spec, 600.0)
         look = Look(self.place, (), self.now)
-        look.listed(source, {"": RegistryList()})
-        look.registered(source, {A: RegisteredPool(), B: RegisteredPool()})
+        look.listed(ADDRESS, {"": RegistryList()})
+        look.registered(ADDRESS, {A: RegisteredPool(), B: RegisteredPool()})
         self.restorer = Restorer(
             self.place,
             look,
-            {source: self.shelf},  # type: ignore[dict-item]  # only what is written is asked of it here
+            {ADDRESS: self.shelf},  # type: ignore[dict-item]  # only what is written is asked of it here
             Authority(lambda: self.acts, lambda: True),
             self.tidings,
             lambda: self.now,

@@ -121,18 +121,16 @@ class World:
     def look(self, place: Place) -> Findings:
         """One look."""
         look = Look(place, self.namespaces, self.now)
-        for source, registries in look.listings():
-            url = place.ways[source].address.url
-            if url in self.down:
-                look.failed(source, self.down[url])
+        for address, registries in look.listings().items():
+            if address.url in self.down:
+                look.failed(address, self.down[address.url])
             else:
                 lists = {name: self.listed.get((place.name, name), set()) for name in registries}
-                look.listed(source, {name: RegistryList(dict.fromkeys(uids)) for name, uids in lists.items()})
+                look.listed(address, {name: RegistryList(dict.fromkeys(uids)) for name, uids in lists.items()})
         while reads := look.reads():
-            for source, entries in reads.items():
-                url = place.ways[source].address.url
-                self.read_with.append(url)
-                look.registered(source, {entry: self._registered(place.name, url, entry) for entry in entries})
+            for address, entries in reads.items():
+                self.read_with.append(address.url)
+                look.registered(address, {entry: self._registered(place.name, address.url, entry) for entry in entries})
         questions = look.questions(self.store)
         self.asked += questions
         answers = {} if self.away else {each: self._is_gone(each) for each in questions}

@@ -54,7 +54,6 @@ def process_of(key_prefix: str, pool_uid: str, name: bytes, text: bytes) -> Proc
             started=fields.number("started"),
             held_in=(fields.text("unacked"), fields.text("index"), fields.text("mutex")),
             layout=QueueLayout(key_prefix, fields.text("separator"), fields.counts("prioritySteps")),
-            queues=fields.texts("queues"),
             visibility_timeout=fields.number_or_infinity("visibilityTimeout"),
             max_attempts=fields.count("maxAttempts"),
         )
