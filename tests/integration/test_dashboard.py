@@ -79,6 +79,8 @@ class Story:
             metrics.condition(key, "Ready", "True")
         metrics.broker_read(GOOD_BROKER, 0.002)
         metrics.broker_read(BAD_BROKER, 1.0, reason=Reason.BROKER_TIMEOUT)
+        metrics.recovery_failure(BATCH, Reason.BROKER_TIMEOUT)
+        metrics.unread_registrations({Reason.BROKER_TIMEOUT: 1})
         metrics.tick(0.004)
         metrics.watch_failure("list")
         metrics.unreadable({"Pod": 1, "Deployment": 0})

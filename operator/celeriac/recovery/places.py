@@ -23,12 +23,14 @@ class Places:
     def __init__(self, place_of: Callable[[BrokerAddress], str]) -> None:
         """`place_of` names the broker of an address; it raises BrokerDoubt for a URL that cannot be used."""
         self._place_of = place_of
+        self._names: dict[BrokerAddress, str | None] = {}
         self._homes: dict[str, tuple[str, RegistryEntry]] = {}
         self.all: dict[str, Place] = {}
         self.living: Mapping[str, PoolKey] = {}
 
     def clear(self) -> None:
         """Forget everything."""
+        self._names.clear()
         self._homes.clear()
         self.all.clear()
         self.living = {}
@@ -65,6 +67,8 @@ class Places:
 
     def follow(self, pools: Collection[KnownPool], orphans: Collection[Orphan], addresses: Addresses) -> None:
         """Note where each pool's broker is now; where it was before is left once nothing of it is registered there."""
+        known_now = set(addresses.values()) | self.addresses()
+        self._names = {address: name for address, name in self._names.items() if address in known_now}
         self._refresh(addresses)
         self.living = {known.uid: known.key for known in pools if not known.deleting}
         self._homes = {uid: home for uid, home in self._homes.items() if uid in self.living}
@@ -136,7 +140,11 @@ class Places:
         return None if name is None else self.all.setdefault(name, Place(name))
 
     def _name_of(self, address: BrokerAddress) -> str | None:
-        try:
-            return self._place_of(address)
-        except BrokerDoubt:
-            return None
+        """The name of an address' place; None for a URL that cannot be used. Reading a URL costs, and it is looked for
+        twice a second."""
+        if address not in self._names:
+            try:
+                self._names[address] = self._place_of(address)
+            except BrokerDoubt:
+                self._names[address] = None
+        return self._names[address]
