@@ -23,7 +23,7 @@ endif
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
-.PHONY: help setup test unit integration agent e2e lint format demo cluster cluster-down bench ledger generate
+.PHONY: help setup run hooks test unit integration agent e2e lint format demo cluster cluster-down bench ledger generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ setup: ## Install what is missing here: Debian packages (as root), uv, the Pytho
 	@"$(UV)" sync --frozen --quiet
 	@$(UV_RUN) python -m tests.cluster prepare
 	@$(UV_RUN) python -m tests.agent.environments
+
+run: ## The operator from this checkout, against the cluster of the current kubectl context; ARGS="--log-level debug"
+	@$(UV_RUN) --quiet python -m tests.run $(ARGS)
+
+hooks: ## Let git check each commit as `make lint` does (pre-commit)
+	@$(UV_RUN) --quiet pre-commit install
 
 test: setup lint unit integration agent e2e ## Everything: lint, unit, integration, agent and e2e tests
 
@@ -75,6 +81,7 @@ bench: setup ## Measure: seconds from LPUSH to the desired count, the cost of re
 ledger: setup ## No task lost, twice or killed by scaling: 300 tasks in each of 30 cells, 25 minutes; CELLS="prefork 5.3-solo"
 	$(UV_RUN) python -m tests.ledger $(if $(CELLS),--cells "$(CELLS)") $(if $(PARALLEL),--parallel $(PARALLEL))
 
-generate: ## Write anew what tests hold identical to its source: the chart's CRD, the golden manifests (read the diff!)
+generate: ## Write anew what tests hold identical to its source: the chart's CRD, tables of docs/api.md, golden manifests
 	cp crds/*.yaml charts/celeriac/files/
+	$(UV_RUN) python -m tests.api_tables
 	UPDATE_GOLDEN=1 $(UV_RUN) pytest -q tests/unit/resources -s
