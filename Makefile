@@ -11,6 +11,7 @@ UV_AS_LOCKED := env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_
 NAME ?= dev
 # Tests start hundreds of Pythons; each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
+# Processes of pytest beside each other (-n) are as many as two cores can bear: stories wait, their workers do not.
 
 # What is kept from run to run lies in the checkout, or among the caches where nothing may be written to that.
 ifneq ($(shell test -w . || echo read-only),)
@@ -50,10 +51,10 @@ integration: setup ## Against a real API server and a real Redis; no node
 	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4
 
 agent: setup ## Real Celery workers with the agent, on a real Redis and API server; FULL=1: every Celery, long stories
-	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n $(if $(FULL),6,10)
+	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n $(if $(FULL),6,8)
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here; FULL=1: all
-	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -n 6 -o timeout=600
+	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -n 3 -o timeout=600
 
 lint: ## ruff, mypy --strict, import-linter; uv.lock is that of pyproject.toml
 	@$(UV_AS_LOCKED) lock --check --offline --no-config --quiet 2>/dev/null || { echo "uv.lock is not that of pyproject.toml; run: uv lock" >&2; exit 1; }

@@ -10,8 +10,7 @@ from tests.agent.rig import Rig
 from tests.beside import Beside, longest_first, module
 from tests.integration.redis_server import RedisServer
 
-WITH_OPERATOR = ("drain_writes", "reaper", "orphans", "recovery_access")
-LONGEST = (*WITH_OPERATOR, "flow", "inflight", "drain", "faults")
+LONGEST = ("drain_writes", "reaper", "orphans", "recovery_access", "flow", "inflight", "drain", "faults")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Beside:
     """Stories with the operator share an API server, and some the operator too: a module stays in one process."""
-    return Beside(config, log, lambda nodeid: module(nodeid) if module(nodeid) in WITH_OPERATOR else nodeid)
+    return Beside(config, log, lambda nodeid: module(nodeid) if "/with_operator/" in nodeid else nodeid)
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ class System:
 @contextmanager
 def installed(cluster: Target) -> Iterator[System]:
     """Bring the images, install the operator, wait until it is ready; at the end everything goes, the CRD too."""
-    for image in (images.REDIS, OPERATOR, WORKER, NEXT_WORKER):
+    for image in (images.REDIS, OPERATOR, WORKER):
         cluster.provide(image)
     try:
         with step("install the operator with its chart"):

@@ -20,7 +20,7 @@ from tests.ledger.scene import scene
 pytestmark = pytest.mark.e2e
 
 SHORT = Load(tasks=80, waves=2, longest=8)
-SIDE_BY_SIDE = 3
+SIDE_BY_SIDE = 2
 CELLS = (
     Cell("5.7", "prefork", "early"),
     Cell("5.3", "solo", "late"),

@@ -3,10 +3,16 @@
 import pytest
 
 from tests.e2e.story import PATIENCE, Story
-from tests.e2e.system import NEXT_WORKER, WORKER
+from tests.e2e.system import NEXT_WORKER, WORKER, System
 from tests.integration.kube import DEPLOYMENTS, POOLS, Body
 
 pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(autouse=True)
+def next_image(system: System) -> None:
+    """Only these stories need it."""
+    system.cluster.provide(NEXT_WORKER)
 
 
 def rolled_out(deployment: Body) -> bool:

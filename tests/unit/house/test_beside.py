@@ -24,18 +24,12 @@ def text(folder: Path, name: str) -> str:
     [
         (E2E, (*e2e.LONGEST, *e2e.OPERATOR, *e2e.SINGLE)),
         (INTEGRATION, integration.LONGEST),
-        (AGENT / "with_operator", agent.WITH_OPERATOR),
-        (AGENT, set(agent.LONGEST) - set(agent.WITH_OPERATOR)),
+        (AGENT, agent.LONGEST),
     ],
     ids=lambda value: value.name if isinstance(value, Path) else "",
 )
 def test_every_module_that_is_named_is_there(folder: Path, names: tuple[str, ...]) -> None:
-    assert [name for name in names if not (folder / f"test_{name}.py").exists()] == []
-
-
-def test_every_module_with_the_operator_stays_in_one_process() -> None:
-    modules = {file.stem.removeprefix("test_") for file in (AGENT / "with_operator").glob("test_*.py")}
-    assert modules == set(agent.WITH_OPERATOR)
+    assert [name for name in names if not list(folder.rglob(f"test_{name}.py"))] == []
 
 
 @pytest.mark.parametrize("name", e2e.SINGLE)
