@@ -6,18 +6,21 @@ from typing import Any
 
 import pytest
 
+from celeriac.api.authority import Authority
 from celeriac.api.digest import content_digest
 from celeriac.api.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
 from celeriac.cluster.agent_config import AgentConfigs, AgentRecord
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment
 from celeriac.cluster.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound
-from celeriac.cluster.paths import CONFIG_MAPS, PODS
+from celeriac.cluster.paths import CELERY_WORKER_POOLS, CONFIG_MAPS, PODS
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.broker import parse_broker_reference
 from celeriac.pool.model import WorkerPool
+from celeriac.reconciling.agent_sweeper import AgentSweeper
 from celeriac.resources import build_agent_config, build_deployment
 from celeriac.resources.labels import owner_reference
+from celeriac.watching.store import Store
 from tests.integration.brokers import eventually
 from tests.integration.live_pool import LABELS, LivePool
 from tests.unit.resources.pools import SOLO
@@ -190,6 +193,28 @@ async def test_what_an_undo_would_mount_stays_until_kubernetes_forgets_it(api: A
         await pool.settled(api)
     await eventually(lambda: configs.remove(record))
     assert await names(api, pool) == {current}
+
+
+async def test_an_old_agent_goes_when_nobody_mounts_it_and_the_last_pool_takes_its_own_along(
+    api: Api, pool: LivePool
+) -> None:
+    configs, store = AgentConfigs(api), Store(changed=lambda key: None)
+    old, current = agent(pool, 1), agent(pool, 2)
+    for manifest in (old, current):
+        await configs.ensure(manifest)
+    body = await api.read(CELERY_WORKER_POOLS, *pool.key)
+    store.pool_event(body, deleted=False)
+    authority, of_the_test = Authority(lambda: True, lambda: True), [pool.key.namespace]
+    sweeper = AgentSweeper(configs, current["metadata"]["name"], store, authority, of_the_test)
+    sweeping = asyncio.create_task(sweeper.run(0.05))
+
+    async def left(*expected: dict[str, Any]) -> bool:
+        return await names(api, pool) == {each["metadata"]["name"] for each in expected}
+
+    await eventually(lambda: left(current))
+    store.pool_event(body, deleted=True)
+    await eventually(left)
+    sweeping.cancel()
 
 
 async def test_another_agent_is_a_rollout_of_a_running_pool_and_disabling_it_another(api: Api, pool: LivePool) -> None:
