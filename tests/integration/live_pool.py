@@ -9,12 +9,11 @@ import pytest
 
 from celeriac.api.keys import PoolKey
 from celeriac.cluster.client import Api
-from celeriac.cluster.paths import PODS, Resource
+from celeriac.cluster.paths import PODS, REPLICA_SETS
 from celeriac.cluster.records import DeploymentRecord
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.crds import install_crds
 
-REPLICA_SETS = Resource("apps/v1", "replicasets")
 LABELS = {"celeriac.dev/pool": "ml"}
 
 

@@ -5,6 +5,7 @@ import json
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,13 +23,13 @@ from celeriac.cluster.errors import (
     Unavailable,
 )
 from celeriac.cluster.events import BURST, EventRecorder
-from celeriac.cluster.paths import EVENTS, Resource
+from celeriac.cluster.paths import CONFIG_MAPS, EVENTS
 from tests.cluster.control_plane import ControlPlane
+from tests.integration.brokers import eventually
 from tests.integration.live_pool import LivePool
 
 pytestmark = pytest.mark.integration
 
-CONFIG_MAPS = Resource("v1", "configmaps")
 
 # Events
 
@@ -106,6 +107,23 @@ async def test_a_list_longer_than_a_page_is_complete_and_selected_by_label(api: 
         "m1",
         "m3",
     ]
+
+
+async def test_metadata_is_read_without_the_rest_and_where_there_is_none_the_list_is_empty(
+    api: Api, namespace: str
+) -> None:
+    metadata = {"namespace": namespace, "name": "m", "labels": {"odd": "1"}}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"key": "value"}}
+    made = await api.create(CONFIG_MAPS, namespace, body)
+
+    async def in_the_cache() -> list[dict[str, Any]]:
+        return await api.list_metadata(CONFIG_MAPS, namespace, "odd=1")
+
+    await eventually(in_the_cache)
+    found = [*await in_the_cache(), await api.read_metadata(CONFIG_MAPS, namespace, "m")]
+    assert [(each["metadata"]["uid"], each.get("data")) for each in found] == 2 * [(made["metadata"]["uid"], None)]
+    assert await api.list_metadata(CONFIG_MAPS, namespace, "odd=0") == []
+    assert [await api.any_carries(CONFIG_MAPS, namespace, f"odd={odd}") for odd in (0, 1)] == [False, True]
 
 
 async def test_a_list_whose_page_token_expires_midway_is_read_again_as_a_whole(api: Api, pool: LivePool) -> None:

@@ -249,11 +249,11 @@ def test_an_agent_that_somebody_deletes_comes_back_before_a_pod_needs_it(kube: K
     push(redis, "ml", 1)
     kube.wait_for_replicas("ml", 1)
     core: Any = kube.core
-    [agent] = core.list_namespaced_config_map(kube.namespace, label_selector="celeriac.dev/pool=ml").items
+    [agent] = core.list_namespaced_config_map(kube.namespace, label_selector="celeriac.dev/agent").items
     core.delete_namespaced_config_map(agent.metadata.name, kube.namespace)
 
     def made_anew() -> bool:
-        found = core.list_namespaced_config_map(kube.namespace, label_selector="celeriac.dev/pool=ml").items
+        found = core.list_namespaced_config_map(kube.namespace, label_selector="celeriac.dev/agent").items
         others = [each for each in found if each.metadata.uid != agent.metadata.uid]
         return [(each.metadata.name, each.data) for each in others] == [(agent.metadata.name, agent.data)]
 

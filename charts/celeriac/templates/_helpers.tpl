@@ -71,6 +71,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [get, patch]
+{{- /* Which agents an undo of a rollout would bring back: those are not deleted. */}}
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [list]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch]

@@ -75,8 +75,19 @@ class Verbs:
             accept=METADATA_LIST,
             timeout_seconds=_LIST_TIMEOUT_SECONDS,
         )
-        items: list[dict[str, Any]] = page["items"]
-        return items
+        return page["items"] or []  # null where there are none, unlike in a list of whole objects (seen on 1.34)
+
+    async def any_carries(self, resource: Resource, namespace: str, label_selector: str) -> bool:
+        """Whether an object carries the labels now. The answer is one object's metadata at most, however many do."""
+        page = await self.connection.request(
+            "list",
+            resource.plural,
+            resource.path(namespace),
+            query={"labelSelector": label_selector, "limit": "1"},
+            accept=METADATA_LIST,
+            timeout_seconds=_LIST_TIMEOUT_SECONDS,
+        )
+        return bool(page["items"])
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; Conflict where it exists."""

@@ -97,8 +97,8 @@ class AgentSweeper:
         for record in sweep.step(await self._configs.listed(namespace), in_use):
             if not self._authority.may_judge_pods or record.key in self._used_in(namespace):
                 continue
-            await self._configs.remove(record)
-            log.info("ConfigMap %s/%s is removed: no Pod uses the agent in it any more", *record.key)
+            if await self._configs.remove(record):
+                log.info("ConfigMap %s/%s is removed: no Pod uses the agent in it any more", *record.key)
 
     def _used_in(self, namespace: str | None) -> set[AgentName]:
         store = self._store

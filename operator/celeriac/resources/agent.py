@@ -4,11 +4,10 @@ They are mounted as a Python package beside the image's own code, which stays as
 from its content: another agent is another pod template, a rollout as any other, and the pods of before keep theirs.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from celeriac.api.digest import content_digest
 from celeriac.api.names import AGENT_LABEL, AGENT_VOLUME
 from celeriac.pool.model import WorkerPool
 
@@ -36,7 +35,7 @@ def build_agent_config(namespace: str, files: Mapping[str, str]) -> dict[str, An
             "labels": {
                 "app.kubernetes.io/name": AGENT_VOLUME,
                 "app.kubernetes.io/managed-by": "celeriac",
-                AGENT_LABEL: _digest(files),
+                AGENT_LABEL: agent_digest(files),
             },
         },
         "immutable": True,
@@ -46,11 +45,12 @@ def build_agent_config(namespace: str, files: Mapping[str, str]) -> dict[str, An
 
 def agent_config_name(files: Mapping[str, str]) -> str:
     """The ConfigMap's name: it follows from what is in it."""
-    return f"{AGENT_VOLUME}-{_digest(files)}"
+    return f"{AGENT_VOLUME}-{agent_digest(files)}"
 
 
-def _digest(files: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+def agent_digest(files: Mapping[str, str]) -> str:
+    """The value of the agent's label, on its ConfigMap and on the Pods that mount it."""
+    return content_digest(files)[:_DIGITS]
 
 
 def agent_environment(pool: WorkerPool) -> list[dict[str, Any]]:

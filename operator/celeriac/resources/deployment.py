@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from celeriac.api.names import BROKER_ANNOTATION
+from celeriac.api.names import AGENT_LABEL, BROKER_ANNOTATION
 from celeriac.pool.broker import broker_reference
 from celeriac.pool.model import WorkerPool
-from celeriac.resources.agent import agent_config_name
+from celeriac.resources.agent import agent_config_name, agent_digest
 from celeriac.resources.labels import owner_reference, pool_labels, selector_labels
 from celeriac.resources.pod import pod_spec
 
@@ -21,7 +21,8 @@ def build_deployment(
     query already (`?db=1`); it matters with broker.tls only, where parameters are added to the URL. Every call returns
     a fresh dict.
     """
-    agent_config = agent_config_name(agent) if pool.agent and agent is not None else None
+    if not pool.agent:
+        agent = None
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -39,8 +40,12 @@ def build_deployment(
             # Until then no new pod is "not progressing": time to pull an image and to load a model.
             "progressDeadlineSeconds": 600,
             "template": {
-                "metadata": _template_metadata(pool, with_agent=agent_config is not None),
-                "spec": pod_spec(pool, url_has_query=url_has_query, agent_config=agent_config),
+                "metadata": _template_metadata(pool, agent),
+                "spec": pod_spec(
+                    pool,
+                    url_has_query=url_has_query,
+                    agent_config=agent_config_name(agent) if agent is not None else None,
+                ),
             },
         },
     }
@@ -56,10 +61,11 @@ def _strategy() -> dict[str, Any]:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}
 
 
-def _template_metadata(pool: WorkerPool, *, with_agent: bool) -> dict[str, Any]:
-    annotations = dict(pool.template.annotations)
-    if with_agent:
+def _template_metadata(pool: WorkerPool, agent: Mapping[str, str] | None) -> dict[str, Any]:
+    labels, annotations = {**pool.template.labels, **pool_labels(pool)}, dict(pool.template.annotations)
+    if agent is not None:
+        # Which agent a Pod runs, and which one a ReplicaSet that is kept for an undo would need.
+        labels[AGENT_LABEL] = agent_digest(agent)
         # Whoever restores what a dead worker held finds its broker here, even after the pool was deleted.
         annotations[BROKER_ANNOTATION] = broker_reference(pool.broker)
-    metadata: dict[str, Any] = {"labels": {**pool.template.labels, **pool_labels(pool)}}
-    return {**metadata, "annotations": annotations} if annotations else metadata
+    return {"labels": labels, "annotations": annotations} if annotations else {"labels": labels}
