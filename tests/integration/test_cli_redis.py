@@ -122,6 +122,30 @@ def test_after_the_last_worker_nothing_is_left_in_redis(server: RedisServer) -> 
     assert "no worker with the agent is registered" in run(server, "evacuate").output
 
 
+def test_what_cannot_be_read_or_moved_is_said_and_keeps_nobody_elses_away(server: RedisServer) -> None:
+    send(server, "1", "2")
+    good = GoneWorker(server, "ml-good", pool_uid="good")
+    good.take("mail")
+    stuck, deaf, spoilt = (GoneWorker(server, f"ml-{name}", pool_uid=name) for name in ("stuck", "deaf", "spoilt"))
+    deaf.take("mail")
+    with server.client() as client:
+        client.set(stuck.unacked, "something else")
+        client.delete(deaf.key("reports"))
+        client.set(deaf.key("reports"), "something else")
+        client.hset(spoilt.key("processes"), spoilt.process, "no JSON\x1b[2J")
+    done = run(server, "evacuate", "--yes", *WATCH)
+    assert done.exit_code == 1
+    assert waiting(server) == ["1"]
+    (of_stuck,) = [
+        line for line in done.output.splitlines() if stuck.process in line and "shop/ml" in line and "?" in line
+    ]
+    assert "?" in of_stuck.split()
+    assert f"{deaf.process}: refused, its reports cannot be read, so that it may live" in done.output
+    assert "1 of 1 entries of key 'celeriac:spoilt:processes'" in done.output
+    assert "\x1b" not in done.output
+    assert "run it again" in done.output
+
+
 def test_another_key_prefix_is_another_world(server: RedisServer) -> None:
     GoneWorker(server, key_prefix="shop:")
     assert "no worker with the agent" in run(server, "evacuate").output

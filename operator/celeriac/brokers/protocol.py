@@ -43,8 +43,8 @@ class Salvage(Protocol):
     async def registered(self, entries: Collection[RegistryEntry]) -> Mapping[RegistryEntry, RegisteredPool]:
         """The processes of each of these pools; what is wrong with one pool spoils no other."""
 
-    async def held(self, processes: Sequence[Process]) -> Sequence[int]:
-        """How many messages each process holds."""
+    async def held(self, processes: Sequence[Process]) -> Sequence[int | BrokerDoubt]:
+        """How many messages each process holds, or why that cannot be read."""
 
     async def restore(self, process: Process, *, died: bool) -> Restored:
         """Put back all that a process held which is known to be gone, and forget the process.

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from celeriac.api.reasons import Reason
 from celeriac.brokers.agents import NotAllRestored, Process, RegistryEntry, Restored
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Salvage
@@ -23,11 +24,16 @@ PIPE_COLUMNS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One registered process, how many messages it holds, and whether it may have reported while it was watched."""
+    """One registered process, and how many messages it holds, or why nobody knows.
+
+    lives    it may have reported while it was watched
+    audible  its reports can be read
+    """
 
     process: Process
-    holds: int
+    holds: int | BrokerDoubt
     lives: bool
+    audible: bool
 
     @property
     def name(self) -> str:
@@ -75,6 +81,7 @@ async def evacuate(salvage: Salvage, key_prefix: str, watch: float, yes: bool, e
         raise click.UsageError("--even-living does nothing without --yes")
     registry = QueueLayout(key_prefix).registry
     workers, doubts = await _watch(salvage, registry, watch)
+    doubts = [*doubts, *(worker.holds for worker in workers if isinstance(worker.holds, BrokerDoubt))]
     for doubt in doubts:
         click.echo(f"{doubt.reason}: {printable(str(doubt))}", err=True)
     if workers:
@@ -91,14 +98,13 @@ async def _evacuate(
     _print(workers, watch)
     chosen = [worker for worker in workers if even_living or not worker.lives]
     if not yes:
-        held = sum(worker.holds for worker in chosen)
+        held = sum(worker.holds for worker in chosen if isinstance(worker.holds, int))
         click.echo(f"{len(chosen)} silent worker(s) hold {held} message(s): --yes gives them back", err=True)
         return
     for worker in workers:
         if worker.lives and not even_living:
-            click.echo(
-                f"{worker.name}: refused, it lives: stop it first (--even-living runs its tasks twice)", err=True
-            )
+            why = "it lives" if worker.audible else "its reports cannot be read, so that it may live"
+            click.echo(f"{worker.name}: refused, {why}: stop it first (--even-living runs its tasks twice)", err=True)
     await _give_back(salvage, chosen)
 
 
@@ -141,7 +147,7 @@ async def _watch(salvage: Salvage, registry: str, seconds: float) -> tuple[list[
     }
     holds = await salvage.held(look.processes)
     workers = [
-        Registered(process, count, lives=process.process not in silent)
+        Registered(process, count, lives=process.process not in silent, audible=process.process in look.audible)
         for process, count in zip(look.processes, holds, strict=True)
     ]
     return sorted(workers, key=lambda worker: worker.name), look.doubts
@@ -150,7 +156,9 @@ async def _watch(salvage: Salvage, registry: str, seconds: float) -> tuple[list[
 def _print(workers: Sequence[Registered], seconds: float) -> None:
     table = Table("POOL", "WORKER", "STARTED", "HOLDS", "LAST REPORT", box=box.SIMPLE)
     for worker in workers:
-        if worker.lives:
+        if not worker.audible:
+            heard = "cannot be read"
+        elif worker.lives:
             heard = f"less than {seconds:g} s ago"
         else:
             heard = f"more than {seconds:g} s ago" if worker.process.reported is not None else "none"
@@ -159,7 +167,7 @@ def _print(workers: Sequence[Registered], seconds: float) -> None:
             printable(f"{process.namespace}/{process.pool}"),
             printable(process.process),
             _moment(process.started),
-            str(worker.holds),
+            str(worker.holds) if isinstance(worker.holds, int) else "?",
             heard,
         )
     console = Console()
@@ -174,16 +182,22 @@ async def _give_back(salvage: Salvage, workers: Sequence[Registered]) -> None:
     for number, worker in enumerate(workers, 1):
         try:
             done = await salvage.restore(worker.process, died=False)
-        except NotAllRestored as doubt:
-            done, failed = doubt.restored, failed + 1
+        except BrokerDoubt as doubt:
+            done, failed = doubt.restored if isinstance(doubt, NotAllRestored) else Restored(), failed + 1
             click.echo(f"{worker.name}: {doubt.reason}: {printable(str(doubt))}", err=True)
+            if doubt.reason == Reason.BROKER_CONNECTION_FAILED:
+                raise
         total += done
         click.echo(f"{number}/{len(workers)} {worker.name}: {_words(done)}", err=True)
     for entry in dict.fromkeys(each.process.entry for each in workers):
-        await salvage.forget_pool(entry)
+        try:
+            await salvage.forget_pool(entry)
+        except BrokerDoubt as doubt:
+            failed += 1
+            click.echo(f"the rest of pool {entry.pool_uid}: {doubt.reason}: {printable(str(doubt))}", err=True)
     click.echo(f"{len(workers)} worker(s): {_words(total)}")
     if failed:
-        raise click.ClickException(f"{failed} worker(s) still hold messages, see above")
+        raise click.ClickException("not all could be done, see above: run it again once that is mended")
 
 
 def _words(done: Restored) -> str:

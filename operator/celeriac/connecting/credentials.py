@@ -144,6 +144,12 @@ class Credentials:
                     Reason.SECRET_UNREADABLE,
                     f"the operator cannot read the broker's Secret: {error.message}; check its permissions",
                 )
+        except Exception:
+            log.exception("a broker's Secret in namespace %s could not be read, by a fault of the operator", source[0])
+            if not isinstance(entry.address, BrokerAddress):
+                entry.address = BrokerDoubt(
+                    Reason.SECRET_UNREADABLE, "the operator cannot read the broker's Secret, by a fault of its own"
+                )
         finally:
             entry.read_at = self._clock()
             # Spread, so that a thousand pools that were found together do not read their Secrets in step for ever.

@@ -140,8 +140,10 @@ class Places:
         return None if name is None else self.all.setdefault(name, Place(name))
 
     def _name_of(self, address: BrokerAddress) -> str | None:
-        """The name of an address' place; None for a URL that cannot be used. Reading a URL costs, and it is looked for
-        twice a second."""
+        """The name of an address' place; None for a URL that cannot be used.
+
+        It is asked for each pool twice a second, and to read a URL costs.
+        """
         if address not in self._names:
             try:
                 self._names[address] = self._place_of(address)

@@ -120,7 +120,7 @@ class Reaper:
         self._tell_of_orphans(addresses, now)
         for place in list(self._places.all.values()):
             for entry, pool in place.give_up(now):
-                self._tidings.given_up(place.name, entry, pool)
+                self._tidings.given_up(place, entry, pool)
             if place.name not in self._looking:
                 self._places.leave(place)
 
@@ -152,13 +152,7 @@ class Reaper:
         salvages = await self._read(look)
         answers = await ask(self._api, look.questions(self._store))
         findings = look.findings(self._store, answers)
-        now = self._clock()
-        for entry, pool in place.pools.items():
-            self._tidings.read(place.name, entry, pool.doubts)
-            for doubt in pool.doubts:
-                self._tidings.unread(place.name, entry, pool.key, doubt, now)
-        for registry, doubt in look.list_doubts():
-            self._tidings.unlisted(place.name, registry, doubt, now)
+        self._tidings.looked(place, look.list_doubts(), self._clock())
         place.unresolved = findings.unresolved
         self._publish()
         restorer = Restorer(place, look, salvages, self._authority, self._tidings, self._clock)

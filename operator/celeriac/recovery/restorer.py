@@ -97,7 +97,7 @@ class Restorer:
         if isinstance(done, NotAllRestored):
             self._tidings.taken_over(entry, done.restored)
         if isinstance(done, BrokerDoubt):
-            self._tidings.not_cleared(self._place.name, entry, pool.key, done, self._clock())
+            self._tidings.not_cleared(self._place, entry, done, self._clock())
         else:
             self._tidings.taken_over(entry, done)
 
@@ -108,7 +108,7 @@ class Restorer:
             return False  # it came back while others were restored
         done = await self._try(entry, lambda salvage: salvage.forget_pool(entry))
         if isinstance(done, BrokerDoubt):
-            self._tidings.not_cleared(self._place.name, entry, pool.key, done, self._clock())
+            self._tidings.not_cleared(self._place, entry, done, self._clock())
             return False
         del self._place.pools[entry]
         return True

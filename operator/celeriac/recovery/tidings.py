@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Final
 
 from celeriac.api.keys import PoolKey
@@ -12,7 +12,7 @@ from celeriac.brokers.agents import Process, RegistryEntry, Restored
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.text import bounded
 from celeriac.recovery.gone import Verdict
-from celeriac.recovery.place import PoolHere
+from celeriac.recovery.place import Place, PoolHere
 from celeriac.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -32,36 +32,48 @@ class Tidings:
         self._teller = teller
         self._told: dict[tuple[Hashable, str], float] = {}
 
-    def unread(self, place: str, entry: RegistryEntry, key: PoolKey | None, doubt: BrokerDoubt, now: float) -> None:
+    def looked(self, place: Place, list_doubts: Iterable[tuple[str, BrokerDoubt]], now: float) -> None:
+        """What a look at a place could not read or understand."""
+        unreached: dict[Reason, list[str]] = {}
+        for entry, pool in place.pools.items():
+            self._forget_all_but(place, entry, pool.doubts)
+            for doubt in pool.doubts:
+                self._count(entry.pool_uid, doubt)
+                if pool.found is not None:
+                    self._unread(place, entry, pool, doubt, now)
+                elif self._is_news((place.name, entry), doubt.reason, now):
+                    unreached.setdefault(doubt.reason, []).append(f"{_words(entry, pool)}: {doubt}")
+        for pools in unreached.values():  # of a pool that exists, condition BrokerReachable tells the same
+            others = f" (and of {len(pools) - 1} other pools)" if len(pools) > 1 else ""
+            log.warning("what ended workers held cannot be looked for: pool %s%s", pools[0], others)
+        for registry, doubt in list_doubts:
+            if self._is_news((place.name, registry), doubt.reason, now):
+                log.warning("what workers of deleted pools held may not be found: %s", doubt)
+        self._tell_of_lost_ways(place, now)
+
+    def _unread(self, place: Place, entry: RegistryEntry, pool: PoolHere, doubt: BrokerDoubt, now: float) -> None:
         """What a pool has in a registry is not all known."""
-        living = self.living.get(entry.pool_uid)
-        if living is not None:
-            self._metrics.recovery_failure(living, doubt.reason)
-        if not self._is_news((place, entry), doubt.reason, now):
-            return
-        message = f"what ended workers held may not be put back: {doubt}"
-        self._warn(entry.pool_uid, key, doubt.reason, message, f"registry-{doubt.reason}")
+        if self._is_news((place.name, entry), doubt.reason, now):
+            message = f"what ended workers held may not be put back: {doubt}"
+            self._warn(entry, pool, doubt.reason, message, f"registry-{doubt.reason}")
 
-    def read(self, place: str, entry: RegistryEntry, doubts: Collection[BrokerDoubt]) -> None:
-        """These are all troubles that a pool has now: others are over, and would be news."""
-        reasons = {doubt.reason for doubt in doubts}
-        over = [each for each in Reason if ((place, entry), each) in self._told and each not in reasons]
-        for reason in over:
-            del self._told[(place, entry), reason]
-
-    def unlisted(self, place: str, registry: str, doubt: BrokerDoubt, now: float) -> None:
-        """A registry does not tell which pools it has: those that were deleted may not be found."""
-        if self._is_news((place, registry), doubt.reason, now):
-            log.warning("what workers of deleted pools held may not be found: %s", doubt)
+    def _tell_of_lost_ways(self, place: Place, now: float) -> None:
+        """Say where what leads to the broker of a deleted pool went with it."""
+        for source, way in place.ways.items():
+            needed = any(pool.source == source and not pool.lives for pool in place.pools.values())
+            if way.lost is not None and needed and self._is_news((place.name, source), way.lost.reason, now):
+                log.warning(
+                    "what workers of deleted pools held in %s is looked for with the credentials of before, which a"
+                    " restart of the operator forgets: %s",
+                    *(place.name, way.lost),
+                )
 
     def not_restored(self, process: Process, doubt: BrokerDoubt, now: float) -> None:
         """Of what a process held that is gone, something is not back yet."""
-        living = self.living.get(process.pool_uid)
-        if living is not None:
-            self._metrics.recovery_failure(living, doubt.reason)
+        self._count(process.pool_uid, doubt)
         if self._is_news((process.entry, process.process), doubt.reason, now):
             message = f"what worker {process.pod} held is not back in its queues yet: {doubt}"
-            self._warn(process.pool_uid, _key(process), doubt.reason, message, "restore")
+            self._warn(process.entry, PoolHere(_key(process)), doubt.reason, message, "restore")
 
     def restored(self, process: Process, verdict: Verdict, restored: Restored) -> None:
         """What a process held that is gone is back."""
@@ -86,23 +98,19 @@ class Tidings:
             message = f"{restored.restored} messages that an earlier worker left behind are back in their queues"
             self._teller.tell(Notice(living, "Normal", Reason.RESTORED, message, "take-over"))
 
-    def not_cleared(
-        self, place: str, entry: RegistryEntry, key: PoolKey | None, doubt: BrokerDoubt, now: float
-    ) -> None:
+    def not_cleared(self, place: Place, entry: RegistryEntry, doubt: BrokerDoubt, now: float) -> None:
         """What earlier workers left could not be taken over, or the rest of a pool that is gone not be removed."""
-        living = self.living.get(entry.pool_uid)
-        if living is not None:
-            self._metrics.recovery_failure(living, doubt.reason)
-        if self._is_news((place, entry), f"clean-up-{doubt.reason}", now):
+        self._count(entry.pool_uid, doubt)
+        if self._is_news((place.name, entry), f"clean-up-{doubt.reason}", now):
             message = f"what earlier workers left cannot be cleared up: {doubt}"
-            self._warn(entry.pool_uid, key, doubt.reason, message, "clean-up")
+            self._warn(entry, place.pools[entry], doubt.reason, message, "clean-up")
 
-    def given_up(self, place: str, entry: RegistryEntry, pool: PoolHere) -> None:
+    def given_up(self, place: Place, entry: RegistryEntry, pool: PoolHere) -> None:
         """Nobody looks any more for what a pool that is gone left."""
         self._metrics.given_up()
         log.warning(
             "pool %s is gone, and what its workers held in %s is given up: run `celeriac evacuate` there: %s",
-            *(pool.key or f"of uid {entry.pool_uid}", place, "; ".join(map(str, pool.doubts))),
+            *(_words(entry, pool), place.name, "; ".join(map(str, pool.doubts))),
         )
 
     def not_found(self, key: PoolKey, pod: str, doubt: BrokerDoubt, now: float) -> None:
@@ -114,11 +122,25 @@ class Tidings:
                 *(key, pod, bounded(str(doubt))),
             )
 
-    def _warn(self, pool_uid: str, key: PoolKey | None, reason: Reason, message: str, series: str) -> None:
-        log.warning("pool %s: %s", key or f"of uid {pool_uid}", message)
+    def _count(self, pool_uid: str, doubt: BrokerDoubt) -> None:
         living = self.living.get(pool_uid)
         if living is not None:
+            self._metrics.recovery_failure(living, doubt.reason)
+
+    def _warn(self, entry: RegistryEntry, pool: PoolHere, reason: Reason, message: str, series: str) -> None:
+        log.warning("pool %s: %s", _words(entry, pool), message)
+        living = self.living.get(entry.pool_uid)
+        if living is not None:
             self._teller.tell(Notice(living, "Warning", reason, message, series))
+
+    def _forget_all_but(self, place: Place, entry: RegistryEntry, doubts: Iterable[BrokerDoubt]) -> None:
+        """These are all troubles that a pool has now: others are over, and would be news."""
+        if not self._told:
+            return
+        reasons = {doubt.reason for doubt in doubts}
+        over = [each for each in Reason if ((place.name, entry), each) in self._told and each not in reasons]
+        for reason in over:
+            del self._told[(place.name, entry), reason]
 
     def _is_news(self, what: Hashable, trouble: str, now: float) -> bool:
         """Whether this was not told of it lately. Counts and names in a message change with every look."""
@@ -132,3 +154,8 @@ class Tidings:
 
 def _key(process: Process) -> PoolKey:
     return PoolKey(process.namespace, process.pool)
+
+
+def _words(entry: RegistryEntry, pool: PoolHere) -> str:
+    """The name of a pool, or what is known instead."""
+    return str(pool.key) if pool.key is not None else f"of uid {entry.pool_uid}"

@@ -77,12 +77,13 @@ def test_a_pool_whose_registry_is_broken_or_closed_stops_no_other_on_the_same_re
     dead.pod.ends(shop.now, "OOMKilled")
     shop.wait_until_back("a")
     metrics = operator.metrics()
-    assert 'celeriac_unread_registrations{reason="WrongType"} 1.0' in metrics
+    unread = 'celeriac_unread_registrations{reason="WrongType"}'
+    assert f"{unread} 1.0" in metrics
     assert f'pool_recovery_failures_total{{namespace="{shop.kube.namespace}",pool="video"' in metrics
     assert f'pool_recovery_failures_total{{namespace="{shop.kube.namespace}",pool="ml"' not in metrics
     with redis.client() as client:
         client.delete(f"video:celeriac:{video['metadata']['uid']}:processes")
-    wait_until(lambda: "WrongType" not in operator.metrics(), "it is mended", seconds=SECONDS)
+    wait_until(lambda: unread not in operator.metrics(), "it is mended", seconds=SECONDS)
 
 
 def test_a_worker_deleted_by_force_is_found_gone_while_another_pools_registry_is_broken(

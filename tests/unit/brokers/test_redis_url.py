@@ -1,9 +1,12 @@
 """A broker URL means to the operator what it means to the workers: kombu's own parser is the judge."""
 
 import ssl
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kombu.connection import Connection
 from kombu.transport.redis import Channel, SentinelTransport, Transport
 
@@ -148,3 +151,21 @@ def test_a_rotated_password_leads_to_the_same_place(first: str, second: str, sam
     places = [place_of(BrokerAddress(url)) for url in (first, second)]
     assert (places[0] == places[1]) is same
     assert not [place for place in places if "old" in place or "password" in place]
+
+
+URLS = st.builds(
+    "{}://{}".format,
+    st.sampled_from(["redis", "rediss", "sentinel", "redis+socket", "redis+cluster", ""]),
+    st.text(max_size=30) | st.from_regex(r"[a-z0-9:@/\[\]%?#;&=.]{0,40}", fullmatch=True),
+)
+
+
+LONG = st.sampled_from([f"redis://h/{'9' * 5000}", f"redis://h:{'9' * 5000}/0"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(URLS | LONG, st.sampled_from([None, "main"]))
+def test_whatever_a_secret_holds_is_a_place_or_a_doubt(url: str, master: str | None) -> None:
+    """All places are named together: an error for one URL would be an error for all pools."""
+    with suppress(BrokerDoubt):
+        assert place_of(BrokerAddress(url, None, master))

@@ -18,6 +18,7 @@ OLD, NEW = "redis://:old@redis:6379/0", "redis://:new@redis:6379/0"
 PLACE = place_of(BrokerAddress(URL))
 ENTRY = RegistryEntry("", "pool")
 SECRET_GONE = BrokerDoubt(Reason.SECRET_NOT_FOUND, "Secret shop/broker does not exist")
+SPOILT = BrokerDoubt(Reason.BROKER_WRONG_TYPE, "key 'celeriac:pool:processes' is no hash")
 OF_SECRET = BrokerSpec(url_from=SecretKey("broker", "url"))
 
 
@@ -143,6 +144,7 @@ def test_a_deleted_pool_that_cannot_be_read_is_given_up_after_an_hour_and_then_r
 def test_what_a_pool_or_its_pods_still_name_is_never_given_up() -> None:
     world = with_secret()
     world.worker("b", "video", "B", broker=OF_SECRET)
+    world.live(6)
     world.down[OLD] = AWAY
     world.live(2 * GIVE_UP_SECONDS, tick=5.0)
     assert world.given_up == []
@@ -162,6 +164,18 @@ def test_a_deleted_pool_is_not_given_up_while_another_pool_reads_the_same_broker
     world.down[OLD] = REFUSED
     world.live(2 * GIVE_UP_SECONDS, tick=5.0)
     assert (world.given_up, world.gone) == ([], [("ml-a", "its Pod is gone")]), "it was read with the other's password"
+
+
+def test_a_deleted_pool_whose_keys_somebody_has_spoilt_is_not_given_up_while_the_registry_lists_it() -> None:
+    """It would be found again by the next look: to say that nobody looks any more would not be true."""
+    world = with_secret()
+    world.pool("video", "B", url=URL)
+    world.delete_pool()
+    world.vanish("a")
+    world.doubts["pool"] = SPOILT
+    world.live(2 * GIVE_UP_SECONDS, tick=5.0)
+    assert world.given_up == []
+    assert dict(world.places.doubts()) == {Reason.BROKER_WRONG_TYPE: 1}
 
 
 def test_several_users_of_one_broker_read_each_their_own_registry() -> None:

@@ -176,30 +176,59 @@ async def test_whoever_has_lost_the_lease_writes_nothing_more() -> None:
     assert bench.shelf.done == []
 
 
-async def test_the_same_trouble_is_told_once_until_it_is_over_or_has_lasted_long() -> None:
+def test_the_same_trouble_is_told_once_until_it_is_over_or_has_lasted_long() -> None:
     bench = Bench()
-    here = bench.place.name, A, KEYS["A"]
+    pool = bench.place.pools[A]
     for _ in range(100):
         bench.now += 1
-        bench.tidings.read(bench.place.name, A, [WRONG])
-        bench.tidings.unread(*here, WRONG, bench.now)
-    assert len(bench.told) == 1
-    bench.tidings.read(bench.place.name, A, [])
-    bench.tidings.unread(*here, WRONG, bench.now)
-    assert len(bench.told) == 2
-    bench.tidings.unread(*here, WRONG, bench.now + AGAIN_SECONDS)
+        pool.learn(RegisteredPool(doubts=(WRONG,)), (WRONG,), bench.now)
+        bench.tidings.looked(bench.place, [], bench.now)
+    assert [(notice.pool, notice.type, notice.reason) for notice in bench.told] == [(KEYS["A"], "Warning", "WrongType")]
+    pool.learn(RegisteredPool(), (), bench.now)
+    bench.tidings.looked(bench.place, [], bench.now)
+    for later in (1.0, AGAIN_SECONDS + 1):
+        pool.learn(RegisteredPool(doubts=(WRONG,)), (WRONG,), bench.now)
+        bench.tidings.looked(bench.place, [], bench.now + later)
     assert len(bench.told) == 3
     failures = "celeriac_pool_recovery_failures_total"
     assert bench.count(failures, namespace="shop", pool="ml", reason="WrongType") == 102, "but each is counted"
+
+
+def test_a_broker_that_is_away_is_one_line_in_the_log_and_no_event_of_each_pool(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Condition BrokerReachable tells it already."""
+    bench = Bench()
+    for _ in range(10):
+        for here in bench.place.pools.values():
+            here.learn(None, (AWAY,), bench.now)
+        bench.tidings.looked(bench.place, [], bench.now)
+    assert (bench.told, len(caplog.records)) == ([], 1)
+    assert "pool shop/ml: cannot be reached (and of 1 other pools)" in caplog.text
+
+
+def test_what_led_to_a_deleted_pools_broker_and_is_gone_too_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    (way,) = bench.place.ways.values()
+    way.lost = BrokerDoubt(Reason.SECRET_NOT_FOUND, "Secret shop/broker does not exist")
+    bench.tidings.looked(bench.place, [], bench.now)
+    assert caplog.records == [], "while the pool is there its condition tells it"
+    bench.place.pools[A].lives = False
+    for _ in range(10):
+        bench.tidings.looked(bench.place, [], bench.now)
+    assert len(caplog.records) == 1
+    assert "a restart of the operator forgets: Secret shop/broker does not exist" in caplog.text
 
 
 async def test_what_a_registry_says_of_names_makes_no_event_on_somebody_elses_pool() -> None:
     """A registration of a uid that nobody knows, with the name of a pool that exists."""
     bench = Bench()
     stranger = replace(worker("x", "A"), pool_uid="unknown")
-    bench.place.pools[stranger.entry] = PoolHere()
+    here = bench.place.pools[stranger.entry] = PoolHere(KEYS["A"])
+    here.learn(RegisteredPool((stranger,), doubts=(WRONG,)), (WRONG,), bench.now)
+    bench.tidings.looked(bench.place, [], bench.now)
     bench.tidings.restored(stranger, ENDED, Restored(restored=1000))
-    bench.tidings.unread(bench.place.name, stranger.entry, KEYS["A"], WRONG, bench.now)
+    bench.tidings.not_restored(stranger, WRONG, bench.now)
     assert bench.told == []
     assert bench.count("celeriac_pool_restored_messages_total", namespace="shop", pool="ml", to="queue") is None
 
@@ -207,7 +236,7 @@ async def test_what_a_registry_says_of_names_makes_no_event_on_somebody_elses_po
 def test_a_pool_that_is_given_up_is_named_in_the_log_with_the_cure(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
     lost = replace(bench.place.pools[A], doubts=(AWAY,), lives=False)
-    bench.tidings.given_up(bench.place.name, A, lost)
+    bench.tidings.given_up(bench.place, A, lost)
     assert "pool shop/ml is gone" in caplog.text
     assert "celeriac evacuate" in caplog.text
     assert str(AWAY) in caplog.text

@@ -7,6 +7,7 @@ world.vanish("a"); world.live(40); world.gone      # [("ml-a", "its Pod is gone"
 from dataclasses import replace
 from typing import Any
 
+from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList
@@ -54,6 +55,7 @@ class World:
         self.namespaces: tuple[str, ...] = ()
         self.workers: dict[str, tuple[str, Process, bool]] = {}
         self.listed: dict[tuple[str, str], set[str]] = {}
+        self.keys: dict[str, PoolKey] = {}
         self.asked: list[Question] = []
         self.gone: list[tuple[str, str]] = []
         self.given_up: list[tuple[RegistryEntry, PoolHere]] = []
@@ -82,6 +84,7 @@ class World:
         place = place_of(BrokerAddress(url))
         made = process(name, pool=pool, pool_uid=uid, layout=QueueLayout(prefix), reported=1, **fields)
         self.workers[name] = place, made, True
+        self.keys[uid] = PoolKey(made.namespace, made.pool)
         self.listed.setdefault((place, prefix), set()).add(uid)
         self.store.pod_event(pod_body(made.pod, name, pool=pool, broker=broker), deleted=False)
         return made
@@ -126,7 +129,10 @@ class World:
                 look.failed(address, self.down[address.url])
             else:
                 lists = {name: self.listed.get((place.name, name), set()) for name in registries}
-                look.listed(address, {name: RegistryList(dict.fromkeys(uids)) for name, uids in lists.items()})
+                look.listed(
+                    address,
+                    {name: RegistryList({uid: self.keys.get(uid) for uid in uids}) for name, uids in lists.items()},
+                )
         while reads := look.reads():
             for address, entries in reads.items():
                 self.read_with.append(address.url)
@@ -157,6 +163,9 @@ class World:
             return BrokerAddress(source.broker.url or "")
         url = self.secrets[source.broker.url_from.name]
         return url if isinstance(url, BrokerDoubt) else BrokerAddress(url, None, source.broker.sentinel_master)
+
+    def _list(self, place: str, registry: str) -> RegistryList:
+        return RegistryList({uid: self.keys.get(uid) for uid in self.listed.get((place, registry), set())})
 
     def _registered(self, place: str, url: str, entry: RegistryEntry) -> RegisteredPool:
         if (url, entry.pool_uid) in self.denied:

@@ -163,9 +163,10 @@ def held_keys(process: Process) -> tuple[str, str, str]:
     return unacked, index, mutex
 
 
-async def held(redis: Redis, processes: Sequence[Process]) -> list[int]:
-    """How many messages each process holds."""
-    return await ask(redis, [("HLEN", held_keys(process)[0]) for process in processes])
+async def held(redis: Redis, processes: Sequence[Process], where: str) -> list[int | BrokerDoubt]:
+    """How many messages each process holds, or why that cannot be read."""
+    keys = [held_keys(process)[0] for process in processes]
+    return await _answers(redis, keys, [("HLEN", key) for key in keys], where)
 
 
 async def forget_process(redis: Redis, process: Process) -> bool:

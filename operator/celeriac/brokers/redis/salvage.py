@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList, Restored
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis import registry
 from celeriac.brokers.redis.calls import calling
 from celeriac.brokers.redis.client import RedisClient
@@ -27,9 +28,9 @@ class RedisSalvage:
         """See Salvage.registered. A registry's name is its key prefix."""
         return await calling(registry.registered(self._redis, entries, self._where), self._where)
 
-    async def held(self, processes: Sequence[Process]) -> Sequence[int]:
+    async def held(self, processes: Sequence[Process]) -> Sequence[int | BrokerDoubt]:
         """See Salvage.held."""
-        return await calling(registry.held(self._redis, processes), self._where)
+        return await calling(registry.held(self._redis, processes, self._where), self._where)
 
     async def restore(self, process: Process, *, died: bool) -> Restored:
         """See Salvage.restore."""

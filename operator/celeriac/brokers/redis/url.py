@@ -12,6 +12,8 @@ from celeriac.brokers.doubt import BrokerDoubt
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
+LONGEST_NUMBER: Final = 9
+"""Digits of the number of a database: Redis keeps it in 32 bits."""
 
 _VERIFY: Final[Mapping[str, ssl.VerifyMode]] = {
     "CERT_REQUIRED": ssl.CERT_REQUIRED,
@@ -124,7 +126,7 @@ def _node(parts: SplitResult, default_port: int) -> tuple[str, int]:
 def _database(path: str) -> int:
     """Number of the database, from the path or virtual_host as kombu takes it; none is 0."""
     number = unquote(path).lstrip("/")
-    if number and not number.isdecimal():
+    if number and (not number.isdecimal() or len(number) > LONGEST_NUMBER):
         raise _invalid("what follows the host is the number of the database: write redis://HOST:6379/0")
     return int(number or 0)
 
