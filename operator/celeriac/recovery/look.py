@@ -142,8 +142,13 @@ class Look:
         return self._reader[entry]
 
     def list_doubts(self) -> list[tuple[str, BrokerDoubt]]:
-        """Registries whose list cannot be read or understood: a deleted pool may not be found."""
-        return [(registry, doubt) for registry, found in self._lists.items() for doubt in found.doubts]
+        """Registries whose list cannot be read or understood: a deleted pool may not be found.
+
+        Where no pool has, or had, the agent, nobody needs the right to read it.
+        """
+        used = {entry.registry for entry, pool in self._pools() if pool.had_agents}
+        doubts = [(registry, doubt) for registry, found in self._lists.items() for doubt in found.doubts]
+        return [each for each in doubts if each[0] in used or each[1].reason != Reason.BROKER_PERMISSION_DENIED]
 
     def _note_strangers(self) -> None:
         """Pools that a registry lists and nobody here has ever seen, but none of namespaces that others serve."""

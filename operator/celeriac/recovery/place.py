@@ -74,6 +74,7 @@ class PoolHere:
     visibility_timeout  of the application, in seconds; None until a worker has said it
     found               what the last look read; None before the first, and while it cannot be read
     doubts              what of it is not known, and since when
+    had_agents          its workers have the agent, or had it: only then may something be registered
     """
 
     key: PoolKey | None = None
@@ -85,9 +86,16 @@ class PoolHere:
     found: RegisteredPool | None = None
     doubts: tuple[BrokerDoubt, ...] = ()
     doubt_since: float | None = None
+    had_agents: bool = False
 
     def learn(self, found: RegisteredPool | None, doubts: tuple[BrokerDoubt, ...], now: float) -> None:
-        """Take over what a look brought."""
+        """Take over what a look brought.
+
+        The user of a pool without the agent needs no right to registries: where it has none, nothing is amiss.
+        """
+        self.had_agents |= self.spec is None or self.spec.agent or bool(found is not None and found.processes)
+        if not self.had_agents:
+            doubts = tuple(doubt for doubt in doubts if doubt.reason != Reason.BROKER_PERMISSION_DENIED)
         self.found, self.doubts = found, doubts
         self.doubt_since = None if not doubts else now if self.doubt_since is None else self.doubt_since
         if found is not None and found.processes:

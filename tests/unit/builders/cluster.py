@@ -10,10 +10,12 @@ from tests.unit.builders.workers import KEY
 Body = dict[str, Any]
 
 
-def pool_body(name: str = KEY.name, uid: str = "pool", *, namespace: str = KEY.namespace, **broker: Any) -> Body:
+def pool_body(
+    name: str = KEY.name, uid: str = "pool", *, namespace: str = KEY.namespace, agent: str = "enabled", **broker: Any
+) -> Body:
     """A CeleryWorkerPool; `broker` is its spec.broker."""
     metadata = {"namespace": namespace, "name": name, "uid": uid, "generation": 1}
-    return {"metadata": metadata, "spec": {"image": "app:1", "app": "app", "broker": broker}}
+    return {"metadata": metadata, "spec": {"image": "app:1", "app": "app", "agent": agent, "broker": broker}}
 
 
 def secret_of(name: str) -> Body:

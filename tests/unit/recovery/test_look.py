@@ -208,3 +208,22 @@ def test_where_the_visibility_timeout_is_endless_nothing_is_ever_taken_over() ->
     world.end("a")
     world.live(6)
     assert world.gone == [("ml-a", "its Pod has ended")]
+
+
+def test_a_pool_without_the_agent_needs_no_right_to_registries() -> None:
+    world = World()
+    world.pool("plain", "P", url=URL, agent="disabled")
+    world.doubts["P"] = DENIED
+    world.live(30)
+    assert (world.unresolved, dict(world.places.doubts())) == (set(), {})
+    world.doubts["P"] = BROKEN[1]
+    world.live(6)
+    assert world.places.doubts() == {BROKEN[1].reason: 1}, "a broken key is told all the same"
+
+
+def test_a_pool_that_had_the_agent_is_in_doubt_where_its_registry_may_not_be_read_any_more() -> None:
+    world = two_pools()
+    world.pool("ml", "A", url=URL, agent="disabled")
+    world.doubts["A"] = DENIED
+    world.live(6)
+    assert world.unresolved == {"A"}
