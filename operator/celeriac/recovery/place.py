@@ -103,11 +103,6 @@ class PoolHere:
             first = found.processes[0]
             self.key = self.key or PoolKey(first.namespace, first.pool)
 
-    @property
-    def was_looked_at(self) -> bool:
-        """Whether any look has been finished."""
-        return self.found is not None or self.doubt_since is not None
-
     def takes_over(self, now: float) -> bool:
         """Whether it is time to look for what plain workers left; how old that must be only the workers know."""
         known = self.visibility_timeout is not None and math.isfinite(self.visibility_timeout)

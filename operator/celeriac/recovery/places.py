@@ -55,10 +55,12 @@ class Places:
         return address if isinstance(address, BrokerDoubt) and not is_known else None
 
     def unresolved(self) -> frozenset[str]:
-        """Uids of pools of which nobody knows that they hold nothing; those too that nobody has looked at yet."""
-        known = {uid for place in self.all.values() for uid in place.unresolved}
-        pools = ((entry, pool) for place in self.all.values() for entry, pool in place.pools.items())
-        return frozenset(known | {entry.pool_uid for entry, pool in pools if pool.lives and not pool.was_looked_at})
+        """Uids of pools of which nobody knows that they hold nothing.
+
+        A pool that has just been found is looked at within a second. Until then it is none of them: else its idleness
+        would begin anew with every leader. What a dead worker may hold comes back, and wakes a pool, at zero as well.
+        """
+        return frozenset(uid for place in self.all.values() for uid in place.unresolved)
 
     def doubts(self) -> Counter[str]:
         """By reason: pools, deleted ones too, of which not all is known that is registered."""

@@ -7,7 +7,8 @@ from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.agents import RegistryEntry
 from celeriac.brokers.connect import place_of
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.pool.model import BrokerSpec, QueueLayout, SecretKey
+from celeriac.connecting.credentials import BrokerSource
+from celeriac.pool.model import BrokerSpec, QueueLayout, SecretKey, WorkerPool
 from celeriac.recovery.place import GIVE_UP_SECONDS
 from tests.unit.builders.cluster import secret_of
 from tests.unit.recovery.world import AWAY, REFUSED, URL, World
@@ -273,3 +274,14 @@ def test_a_registry_with_a_prefix_is_named_by_pods_only_for_their_own_pool() -> 
     world.live(6)
     assert RegistryEntry("old:", "pool") in world.places.all[PLACE].pools
     assert world.places.all[PLACE].is_ours(RegistryEntry("old:", "pool"))
+
+
+def test_a_pool_that_nobody_has_looked_at_yet_is_not_kept_from_being_idle() -> None:
+    """Its idle clock goes on from where the last leader left it."""
+    world = World()
+    world.pool("ml", "A", url=URL)
+    [known] = world.store.pools.values()
+    assert isinstance(known.spec, WorkerPool)
+    world.places.follow([known], [], {BrokerSource.of_pool(known.spec): BrokerAddress(URL)})
+    assert [pool.lives for pool in world.places.all[PLACE].pools.values()] == [True]
+    assert world.unresolved == set()
