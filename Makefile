@@ -45,7 +45,7 @@ hooks: ## Let git check each commit as `make lint` does (pre-commit)
 test: setup lint unit integration agent e2e ## Everything: lint, unit, integration, agent and e2e tests
 
 unit: ## Unit tests, in seconds
-	$(UV_RUN) pytest tests/unit -m unit
+	$(UV_RUN) pytest tests/unit -m unit -n auto --maxprocesses 4
 
 integration: setup ## Against a real API server and a real Redis; no node
 	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4
