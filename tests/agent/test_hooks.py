@@ -1,5 +1,7 @@
 """Whatever is missing in Celery or kombu, the worker works, the ledger stays clean, and the report says so."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from celeriac_agent import hooks
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.rig import Rig
 from tests.agent.shapes import param
-from tests.agent.worker import POOLS, Spec
+from tests.agent.worker import AGENT, POOLS, Spec
 
 pytestmark = pytest.mark.agent
 
@@ -69,6 +71,21 @@ def test_without_one_hook(rig: Rig, hook: str, spec: Spec) -> None:
 
 def _holders(rig: Rig) -> bool:
     return any(rig.client.hlen(str(key)) for key in rig.client.scan_iter("shop:unacked*", _type="hash"))
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_a_part_that_cannot_be_imported_leaves_a_plain_worker_whose_log_says_so(
+    rig: Rig, tmp_path: Path, version: str
+) -> None:
+    shutil.copytree(AGENT / "celeriac_agent", tmp_path / "broken" / "celeriac_agent")
+    (tmp_path / "broken" / "celeriac_agent" / "gate.py").write_text("import a_module_that_no_image_has")
+    variables = {"PYTHONPATH": str(tmp_path / "broken"), "CELERIAC_POOL_UID": rig.pool_uid}
+    plain = Spec(version, "prefork", agent=False, variables=variables, arguments=("-I", "celeriac_agent"))
+    [worker] = rig.start(plain)
+    rig.send("a", "b", "c")
+    rig.settle()
+    assert "Celeriac's agent could not start (ModuleNotFoundError)" in worker.log_file.read_text()
+    assert rig.account().problems == {}
 
 
 @pytest.mark.parametrize("spec", [param(Spec(NEWEST, pool), quick=pool == "prefork") for pool in POOLS])
