@@ -3,6 +3,7 @@
 A registration never expires: it is the only trace of messages that a dead worker holds. It goes when they are moved.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
@@ -51,8 +52,11 @@ async def registered(
     """The processes of each pool, with what tells each one's last report from the one before."""
     keys = [key(*entry) for entry in entries for key in (processes_key, reports_key)]
     hashes = await _hashes(redis, keys, where)
-    found = zip(entries, hashes[::2], hashes[1::2], strict=True)
-    return {entry: _registered(entry, processes, reports, where) for entry, processes, reports in found}
+    pools = {}
+    for entry, processes, reports in zip(entries, hashes[::2], hashes[1::2], strict=True):
+        pools[entry] = _registered(entry, processes, reports, where)
+        await asyncio.sleep(0)  # thousands of entries take half a second: others have their turn
+    return pools
 
 
 async def _hashes(redis: Redis, keys: Sequence[str], where: str) -> list[Hash | BrokerDoubt]:
