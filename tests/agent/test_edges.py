@@ -87,7 +87,9 @@ def test_an_entry_that_nobody_understands_keeps_no_worker_from_its_work(rig: Rig
 
 
 @pytest.mark.parametrize("spec", once(quick=["prefork", "threads"]))
-def test_a_message_that_nobody_understands_stays_and_the_others_come_back(rig: Rig, spec: Spec) -> None:
+def test_a_message_that_nobody_understands_is_kept_apart_as_it_is_and_the_others_come_back(
+    rig: Rig, spec: Spec
+) -> None:
     [worker] = rig.pods(spec)
     rig.send("held")
     message = json.loads(str(rig.client.lpop(f"{rig.prefix}celery")))
@@ -100,11 +102,11 @@ def test_a_message_that_nobody_understands_stays_and_the_others_come_back(rig: R
     worker.start()
     worker.ready()
     rig.settle()
-    assert rig.client.hkeys(f"{rig.prefix}unacked.orders-0.01d") == ["odd"]
-    assert "orders-0.01d" in rig.processes()
+    assert rig.client.lrange(f"{rig.prefix}celeriac:dead:unroutable", 0, -1) == [held["odd"]]
+    assert "orders-0.01d" not in rig.processes()
     report = worker.fresh()
-    assert (report["restored"], report["capabilities"]) == (1, ["inflight", "drain", "exact"])
-    assert rig.account(allowed=["celeriac:.*", r"unacked\.orders-0\.01d"]).problems == {}
+    assert (report["restored"], report["dead"], report["capabilities"]) == (1, 1, ["inflight", "drain", "exact"])
+    assert rig.account(allowed=["celeriac:dead:unroutable"]).problems == {}
 
 
 @pytest.mark.parametrize("spec", once(quick=["prefork", "solo"]))
