@@ -256,11 +256,18 @@ class ControlPlane:
             "--leader-elect=false",
             f"--cluster-cidr={self.addresses.pods}",
             "--controllers=*,-nodeipam",
+            *("--kube-api-qps=200", "--kube-api-burst=400"),  # by default its controllers take 5 s to get their tokens
             "--secure-port=0",
         ]
         manager = self._launcher.start("kube-controller-manager", command)
         self.processes["kube-controller-manager"] = manager
-        wait_until(self._has_default_account, "a default service account", seconds=READY_SECONDS, processes=[manager])
+        wait_until(
+            self._has_default_account,
+            "a default service account",
+            seconds=READY_SECONDS,
+            processes=[manager],
+            every=0.3,
+        )
 
     def _has_default_account(self) -> bool:
         found = self.kubectl("get", "serviceaccounts", "--namespace=default", "--ignore-not-found", "default", "-oname")
