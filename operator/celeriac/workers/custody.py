@@ -9,7 +9,7 @@ class Custody:
     """One instance is shared. Its field is replaced as a whole, never changed.
 
     unresolved  uids of pools of which nobody can say that they hold nothing: a worker may be gone whose messages are
-                not back, or what is registered could not be read (yet)
+                not back, or what is registered could not be read or understood
     """
 
     unresolved: Set[str] = frozenset()

@@ -130,11 +130,10 @@ def test_a_node_is_asked_about_once_for_all_its_silent_workers() -> None:
     assert world.gone == []
 
 
-def test_a_pool_that_nobody_has_looked_at_yet_is_not_idle() -> None:
+def test_a_pool_whose_first_look_fails_is_not_idle() -> None:
     world = World()
     world.pool()
     world.down[URL] = AWAY
-    world.places.follow(world.store.pools.values(), [], {})
     world.tick()
     assert world.unresolved == {"pool"}
     del world.down[URL]
