@@ -48,7 +48,7 @@ unit: ## Unit tests, in seconds
 	$(UV_RUN) pytest tests/unit -m unit -n auto --maxprocesses 4
 
 integration: setup ## Against a real API server and a real Redis; no node
-	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 4
+	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 5
 
 agent: setup ## Real Celery workers with the agent, on a real Redis and API server; FULL=1: every Celery, long stories
 	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n $(if $(FULL),6,8)

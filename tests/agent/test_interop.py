@@ -81,7 +81,7 @@ def _sentinel(server: RedisServer, directory: Path) -> Iterator[int]:
     """One Sentinel that watches `server` under the name `main`."""
     port = free_port()
     (directory / "sentinel.conf").write_text(
-        f"bind {HOST}\nport {port}\ndir {directory}\nsentinel monitor main {HOST} {server.port} 1\n"
+        f'bind {HOST}\nport {port}\ndir "{directory}"\nsentinel monitor main {HOST} {server.port} 1\n'
     )
     with (directory / "sentinel.log").open("wb") as log:
         process = subprocess.Popen(["redis-server", "sentinel.conf", "--sentinel"], cwd=directory, stdout=log)

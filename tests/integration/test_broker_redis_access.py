@@ -171,7 +171,7 @@ def sentinel(master: RedisServer, directory: Path) -> Iterator[redis.Redis]:
     port = free_port()
     config = directory / "sentinel.conf"
     config.write_text(
-        f"port {port}\nbind {HOST}\ndir {directory}\nsentinel monitor shop {HOST} {master.port} 1\n"
+        f'port {port}\nbind {HOST}\ndir "{directory}"\nsentinel monitor shop {HOST} {master.port} 1\n'
         f"sentinel auth-pass shop {PASSWORD}\n"
     )
     with (directory / "sentinel.log").open("wb") as log:
