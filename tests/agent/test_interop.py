@@ -35,7 +35,7 @@ def test_tls_and_an_acl_user(spec: Spec, tmp_path: Path) -> None:
 @pytest.mark.parametrize("spec", once(quick=["threads"], prefetch=2))
 def test_a_unix_socket(spec: Spec, tmp_path: Path) -> None:
     with RedisServer(unix_socket=True) as server, Rig(server, tmp_path) as rig:
-        assert quote(str(server.socket_path)) in _short_ledger(rig, spec)["broker"]
+        assert str(server.socket_path) in _short_ledger(rig, spec)["broker"]
 
 
 @pytest.mark.parametrize("spec", once(quick=["prefork"], prefetch=2))
