@@ -113,7 +113,7 @@ class Look:
     def findings(self, store: Store, answers: Answers) -> Findings:
         """Who is gone, and what follows."""
         gone: list[tuple[Process, Verdict]] = []
-        unresolved = {entry.pool_uid for entry, pool in self._pools() if pool.doubts and self._is_ours(entry)}
+        unresolved = {entry.pool_uid for entry, pool in self._pools() if pool.troubles and self._is_ours(entry)}
         hurry = False
         for process in self._processes():
             pod = store.pod(process.pod_uid)

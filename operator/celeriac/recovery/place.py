@@ -75,6 +75,7 @@ class PoolHere:
     found               what the last look read; None before the first, and while it cannot be read
     doubts              what of it is not known, and since when
     had_agents          its workers have the agent, or had it: only then may something be registered
+    moved               the pool exists and its broker is another one
     """
 
     key: PoolKey | None = None
@@ -87,6 +88,7 @@ class PoolHere:
     doubts: tuple[BrokerDoubt, ...] = ()
     doubt_since: float | None = None
     had_agents: bool = False
+    moved: bool = False
 
     def learn(self, found: RegisteredPool | None, doubts: tuple[BrokerDoubt, ...], now: float) -> None:
         """Take over what a look brought.
@@ -102,6 +104,15 @@ class PoolHere:
             self.visibility_timeout = max(each.visibility_timeout for each in found.processes)
             first = found.processes[0]
             self.key = self.key or PoolKey(first.namespace, first.pool)
+
+    @property
+    def troubles(self) -> tuple[BrokerDoubt, ...]:
+        """The doubts that concern anybody.
+
+        Of a broker that a pool has left, and where none of its workers was ever seen (its URL was mistyped), they do
+        not: it is looked at for a while, in silence.
+        """
+        return () if self.moved and self.visibility_timeout is None else self.doubts
 
     def takes_over(self, now: float) -> bool:
         """Whether it is time to look for what plain workers left; how old that must be only the workers know."""

@@ -65,7 +65,7 @@ class Places:
     def doubts(self) -> Counter[str]:
         """By reason: pools, deleted ones too, of which not all is known that is registered."""
         pools = (pool for place in self.all.values() for pool in place.pools.values())
-        return Counter(str(pool.doubts[0].reason) for pool in pools if pool.doubts)
+        return Counter(str(pool.troubles[0].reason) for pool in pools if pool.troubles)
 
     def follow(self, pools: Collection[KnownPool], orphans: Collection[Orphan], addresses: Addresses) -> None:
         """Note where each pool's broker is now; where it was before is left once nothing of it is registered there."""
@@ -79,7 +79,9 @@ class Places:
                 self._settle(known.spec, addresses)
         for place in self.all.values():
             for entry, pool in place.pools.items():
-                pool.lives = self._homes.get(entry.pool_uid) == (place.name, entry)
+                home = self._homes.get(entry.pool_uid)
+                pool.lives = home == (place.name, entry)
+                pool.moved = home is not None and not pool.lives
         self._name(orphans, addresses)
 
     def leave(self, place: Place) -> bool:

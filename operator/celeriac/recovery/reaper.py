@@ -120,7 +120,8 @@ class Reaper:
         self._tell_of_orphans(addresses, now)
         for place in list(self._places.all.values()):
             for entry, pool in place.give_up(now):
-                self._tidings.given_up(place, entry, pool)
+                if pool.troubles:
+                    self._tidings.given_up(place, entry, pool)
             if place.name not in self._looking:
                 self._places.leave(place)
 

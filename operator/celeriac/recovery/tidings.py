@@ -36,8 +36,8 @@ class Tidings:
         """What a look at a place could not read or understand."""
         unreached: dict[Reason, list[str]] = {}
         for entry, pool in place.pools.items():
-            self._forget_all_but(place, entry, pool.doubts)
-            for doubt in pool.doubts:
+            self._forget_all_but(place, entry, pool.troubles)
+            for doubt in pool.troubles:
                 self._count(entry.pool_uid, doubt)
                 if pool.found is not None:
                     self._unread(place, entry, pool, doubt, now)

@@ -285,3 +285,29 @@ def test_a_pool_that_nobody_has_looked_at_yet_is_not_kept_from_being_idle() -> N
     world.places.follow([known], [], {BrokerSource.of_pool(known.spec): BrokerAddress(URL)})
     assert [pool.lives for pool in world.places.all[PLACE].pools.values()] == [True]
     assert world.unresolved == set()
+
+
+def test_a_mistyped_url_that_was_corrected_keeps_nobody_awake_and_is_not_told_of_any_more() -> None:
+    world = World()
+    wrong = "redis://nobody.nowhere:6379/0"
+    world.down[wrong] = AWAY
+    world.pool("ml", "A", url=wrong)
+    world.live(20)
+    assert (world.unresolved, dict(world.places.doubts())) == ({"A"}, {AWAY.reason: 1})
+    world.pool("ml", "A", url=URL)
+    world.live(20)
+    assert (world.unresolved, dict(world.places.doubts())) == (set(), {})
+    world.live(GIVE_UP_SECONDS, tick=5)
+    assert list(world.places.all) == [PLACE]
+
+
+def test_a_broker_that_a_pool_has_left_with_workers_registered_still_counts_when_it_goes_away() -> None:
+    world = World()
+    old = "redis://old:6379/0"
+    world.pool("ml", "A", url=old)
+    world.worker("a", "ml", "A", url=old)
+    world.live(6)
+    world.pool("ml", "A", url=URL)
+    world.down[old] = AWAY
+    world.live(6)
+    assert (world.unresolved, dict(world.places.doubts())) == ({"A"}, {AWAY.reason: 1})
