@@ -144,13 +144,14 @@ class Cluster:
     def load(self, archive: ImageArchive) -> None:
         """Loads an image; at once when the node has this very archive already."""
         marker = self.directory / "loaded" / archive.path.name
-        with paths.locked(marker.parent):
+        with paths.locked(self.directory / "loading" / archive.path.name):
             if marker.exists():
                 return
             with step(f"load image {archive.name}"):
                 self._import(archive)
+            marker.parent.mkdir(exist_ok=True)
             for older in archive.versions(marker.parent):
-                older.unlink()
+                older.unlink(missing_ok=True)
             marker.touch()
 
     def _write_configuration(self, slot: Slot) -> None:

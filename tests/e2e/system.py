@@ -1,6 +1,7 @@
 """The system under test: a cluster with the images, and the operator in it as users install it, with the chart."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,8 @@ class System:
 @contextmanager
 def installed(cluster: Target) -> Iterator[System]:
     """Bring the images, install the operator, wait until it is ready; at the end everything goes, the CRD too."""
-    for image in (images.REDIS, OPERATOR, WORKER):
-        cluster.provide(image)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(cluster.provide, (images.REDIS, OPERATOR, WORKER)))
     try:
         with step("install the operator with its chart"):
             _helm(cluster, "upgrade", "--install", RELEASE, str(CHART), "--create-namespace", values=VALUES)
