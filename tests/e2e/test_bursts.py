@@ -20,7 +20,8 @@ def test_a_burst_to_a_solo_pool_runs_one_task_per_pod_and_ends_at_zero(story: St
 
     seen = story.witness.pool("ml")
     assert max(seen.ready) == max(seen.wanted) == seen.peak.replicas == 5
-    assert "limited to 5 by maxReplicas" in seen.peak.message
+    # Not necessarily the first decision for five: a tick may come while the tasks are being sent.
+    assert any("limited to 5 by maxReplicas" in decided.message for decided in seen.decisions)
     assert len(done.pods) >= 4
     assert story.tasks.most_at_once_per_pod() == 1
     assert seen.wanted[0] == 0

@@ -5,7 +5,7 @@ newest address that it gave. No I/O and no clock; `now` is in monotonic seconds.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from celeriac.api.keys import PoolKey
@@ -160,10 +160,19 @@ class Place:
         pods = (pod for key in keys for pod in store.pods(key) if pod.finished_at is not None)
         ended = frozenset((pod.uid, pod.finished_at) for pod in pods)
         ended |= {(uid, None) for key in keys for uid in store.ended(key)}
+        ended |= {(uid, None) for uid in self._vanished(store)}
         if not ended <= self.ended:
             self.scan_at = -math.inf
         self.ended = ended
         return now >= self.scan_at
+
+    def _vanished(self, store: Store) -> Iterable[str]:
+        """Uids of Pods that are not there any more and had a process registered at the last look.
+
+        Until somebody looks, nothing says that they may hold messages, and a pool could go to zero meanwhile.
+        """
+        processes = (process for pool in self.pools.values() if pool.found for process in pool.found.processes)
+        return (process.pod_uid for process in processes if store.pod(process.pod_uid) is None)
 
     def drop_ways(self, named: Collection[BrokerSource]) -> None:
         """Forget the sources that no pool and no Pod names, unless a registry could not be read without them."""

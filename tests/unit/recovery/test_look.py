@@ -226,3 +226,13 @@ def test_a_pool_that_had_the_agent_is_in_doubt_where_its_registry_may_not_be_rea
     world.doubts["A"] = DENIED
     world.live(6)
     assert world.unresolved == {"A"}
+
+
+def test_a_pod_that_vanished_is_looked_for_at_once_so_that_its_pool_does_not_go_to_zero_meanwhile() -> None:
+    world = two_pools()
+    for phase in range(10):
+        world.live(0.5 * phase)
+        world.vanish("a")
+        world.live(0.5)
+        assert world.unresolved == {"A"}, f"{phase / 2} s after a look"
+        world = two_pools()
