@@ -19,19 +19,52 @@ ACTIONS: Final = {"Ready": "Reconcile", "BrokerReachable": "ReadQueues", "Scalin
 """Conditions whose loss is worth an event of type Warning and whose return one of type Normal, with what was tried."""
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A write may happen from the moment `at` on. One that is not urgent gives way to urgent ones that come first."""
+
+    at: float
+    is_urgent: bool
+
+
 class Budget:
-    """Slots for writes over all pools: `per_second` of them, bursts of as many. Each caller gets one of its own."""
+    """Turns for writes over all pools: `per_second` of them, bursts of as many.
+
+    An urgent turn is taken when it is given, so that urgent writes wait for each other only. All others stand in a
+    line of their own, without bursts, and get what is left.
+    """
 
     def __init__(self, per_second: float) -> None:
         self._interval = 1 / per_second
         self._burst_seconds = 1 - self._interval
-        self._next = float("-inf")
+        self._taken_until = float("-inf")
+        self._end_of_line = float("-inf")
 
-    def reserve(self, now: float) -> float:
-        """Take the next free slot; returns the moment from which it may be used."""
-        slot = max(now, self._next - self._burst_seconds)
-        self._next = max(now, self._next) + self._interval
-        return slot
+    def turn(self, now: float, *, is_urgent: bool) -> Turn:
+        """The next turn of its kind; each caller gets one of its own."""
+        free = self._free_at(now)
+        if is_urgent:
+            self._take(now)
+            return Turn(free, is_urgent)
+        at = max(free, self._end_of_line)
+        self._end_of_line = at + self._interval
+        return Turn(at, is_urgent)
+
+    def use(self, turn: Turn, now: float) -> bool:
+        """Whether the write may happen now. A turn that has come and gave way is lost: ask for another."""
+        if now < turn.at:
+            return False
+        if not turn.is_urgent:
+            if self._free_at(now) > now:
+                return False
+            self._take(now)
+        return True
+
+    def _free_at(self, now: float) -> float:
+        return max(now, self._taken_until - self._burst_seconds)
+
+    def _take(self, now: float) -> None:
+        self._taken_until = max(now, self._taken_until) + self._interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +91,7 @@ class _Written:
 
 
 class StatusBook:
-    """Remembers what was written: an urgent change goes at once, counts and sentences every `status_seconds`.
+    """Remembers what was written: an urgent change goes first, counts and sentences every `status_seconds`.
 
     All of it stays within the budget. `now` is in monotonic seconds.
     """
@@ -67,35 +100,44 @@ class StatusBook:
         self._budget = budget
         self._status_seconds = status_seconds
         self._written: dict[PoolKey, _Written] = {}
-        self._slots: dict[PoolKey, float] = {}
+        self._turns: dict[PoolKey, Turn] = {}
         self._warned: set[tuple[PoolKey, str]] = set()
 
     def forget(self, key: PoolKey) -> None:
         """Forget a deleted pool."""
         self._written.pop(key, None)
-        self._slots.pop(key, None)
+        self._turns.pop(key, None)
         self._warned = {(warned, type_) for warned, type_ in self._warned if warned != key}
 
     def forget_all(self) -> None:
         """Trust nothing that was written: another replica of the operator may have written since."""
         self._written.clear()
+        self._turns.clear()
 
     def step(self, view: View, moment: datetime, now: float) -> StatusStep:
         """Build the status at the time `moment`, and say whether it is to be written now."""
         key, last = view.known.key, self._last(view)
         status = build_status(view, last.status, moment, selector(key.name))
-        due = last.at + self._patience(status, last.status)
+        patience = self._patience(status, last.status)
+        due = last.at + patience
         if status == last.status or due > now:
-            self._slots.pop(key, None)  # a slot is for the write that asked for it, not for one some day
+            self._turns.pop(key, None)  # a turn is for the write that asked for it, not for one some day
             again = self._status_seconds if status == last.status else due - now
             return StatusStep(status, False, min(again, self._status_seconds))
-        if key not in self._slots:
-            self._slots[key] = self._budget.reserve(now)
-        slot = self._slots[key]
-        if slot > now:
-            return StatusStep(status, False, min(slot - now, self._status_seconds))
-        del self._slots[key]
-        return StatusStep(status, True, self._status_seconds)
+        waits = self._wait(key, now, is_urgent=not patience)
+        return StatusStep(status, not waits, min(waits or self._status_seconds, self._status_seconds))
+
+    def _wait(self, key: PoolKey, now: float, *, is_urgent: bool) -> float:
+        """Seconds until a write that is due may happen; 0 where it is to happen now."""
+        turn = self._turns.pop(key, None)
+        if turn is None or (is_urgent and not turn.is_urgent):
+            turn = self._budget.turn(now, is_urgent=is_urgent)
+        if self._budget.use(turn, now):
+            return 0.0
+        if turn.at <= now:
+            turn = self._budget.turn(now, is_urgent=is_urgent)
+        self._turns[key] = turn
+        return turn.at - now
 
     def written(self, view: View, status: Status, now: float) -> list[Notice]:
         """Take over that the status was written; returns what of it is worth an event."""

@@ -124,6 +124,52 @@ def test_an_urgent_change_waits_for_nobody_whose_counts_change() -> None:
     assert hours.written[before:] == [(hours.now, pools[7].key)]
 
 
+def test_an_urgent_change_goes_before_a_thousand_others_that_are_due() -> None:
+    """All counts changed a minute ago; a broker that is lost meanwhile is told at once, wherever its pool stands."""
+    hours = Hours(per_second=10)
+    pools = [known(f"pool-{number}") for number in range(1000)]
+    for pool in pools:
+        hours.look(view(pool, waiting=1))
+        hours.now += 0.1
+    hours.now += STATUS_SECONDS
+    hours.written.clear()
+    seen = [view(pool, waiting=2) for pool in pools]
+    due = dict.fromkeys(range(1000), hours.now)
+    begun = hours.now
+    losses = {5.0: 999, 10.0: 500, 20.0: 0}
+    lost: dict[PoolKey, float] = {}
+    while len(hours.written) < 1001 and hours.now < begun + 200:
+        for after in [after for after in losses if begun + after <= hours.now]:
+            number = losses.pop(after)
+            seen[number], due[number] = view(pools[number], waiting=2, broker=AWAY), hours.now
+            lost[pools[number].key] = hours.now
+        for number, at in due.items():
+            if at <= hours.now:
+                due[number] = hours.now + hours.look(seen[number])
+        hours.now += 0.1
+    told = {
+        key: next(at for at, written in hours.written if written == key and at >= since) for key, since in lost.items()
+    }
+    assert {key: told[key] - since for key, since in lost.items()} == pytest.approx(dict.fromkeys(lost, 0.0))
+    assert {key for _, key in hours.written} == {pool.key for pool in pools}, "and none of the others is left out"
+    assert hours.written[-1][0] - begun == pytest.approx(100, abs=2)
+
+
+def test_who_can_wait_gets_what_the_urgent_leave() -> None:
+    budget, waits, patient = Budget(10), [], 0
+    turn = budget.turn(0.0, is_urgent=False)
+    for number in range(1000):
+        now = number / 10
+        if number % 2:
+            waits.append(budget.turn(now, is_urgent=True).at - now)
+        if budget.use(turn, now):
+            patient += 1
+        if turn.at <= now:
+            turn = budget.turn(now, is_urgent=False)
+    assert max(waits) < 0.11, "five a second wait for each other only"
+    assert len(waits) + patient == pytest.approx(1000, abs=20), "and five a second are left"
+
+
 def test_a_turn_that_is_not_needed_any_more_is_not_kept_for_a_rush_to_come() -> None:
     hours = Hours(per_second=10)
     pools = [known(f"pool-{number}") for number in range(100)]
@@ -182,9 +228,15 @@ def test_a_pool_that_is_made_anew_under_its_name_inherits_no_status() -> None:
     assert len(hours.written) == 3
 
 
-def test_the_budget_allows_a_burst_and_then_a_steady_rate() -> None:
+def test_the_budget_allows_a_burst_to_the_urgent_and_then_a_steady_rate_to_all() -> None:
     budget = Budget(10)
-    assert [budget.reserve(0.0) for _ in range(10)] == [0.0] * 10
-    assert [budget.reserve(0.0) for _ in range(3)] == pytest.approx([0.1, 0.2, 0.3])
-    assert [budget.reserve(100.0) for _ in range(10)] == [100.0] * 10
-    assert budget.reserve(100.0) == pytest.approx(100.1)
+
+    def turns(number: int, now: float, *, is_urgent: bool) -> list[float]:
+        return [budget.turn(now, is_urgent=is_urgent).at for _ in range(number)]
+
+    assert turns(10, 0.0, is_urgent=True) == [0.0] * 10
+    assert turns(3, 0.0, is_urgent=True) == pytest.approx([0.1, 0.2, 0.3])
+    assert turns(3, 0.0, is_urgent=False) == pytest.approx([0.4, 0.5, 0.6])
+    assert turns(3, 100.0, is_urgent=False) == pytest.approx([100.0, 100.1, 100.2])
+    assert turns(10, 100.0, is_urgent=True) == [100.0] * 10
+    assert turns(1, 100.0, is_urgent=True) == pytest.approx([100.1])
