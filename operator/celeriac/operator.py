@@ -14,7 +14,6 @@ from celeriac.autoscaling.tick import Autoscaler
 from celeriac.brokers.connect import connect
 from celeriac.cluster.agent_config import AgentConfigs
 from celeriac.cluster.client import Api
-from celeriac.cluster.errors import ApiError
 from celeriac.cluster.events import EventRecorder
 from celeriac.cluster.lease import Lease
 from celeriac.connecting.connections import Connections
@@ -137,7 +136,7 @@ class Operator:
             self.autoscaler.run(settings.tick_seconds),
             self.reaper.run(settings.reap_seconds),
             self.sweeper.run(settings.agent_sweep_seconds),
-            *(self.queue.run(self.reconciler.reconcile, self._failed) for _ in range(settings.reconcile_workers)),
+            *(self.reconciler.run() for _ in range(settings.reconcile_workers)),
         ]
         readers: list[Coroutine[Any, Any, None]] = [
             self.watch.run(after_start=self._take_signals),
@@ -184,12 +183,6 @@ class Operator:
                 await self.events.settle()
         except TimeoutError:
             log.warning("writes still under way after %.0f s are given up", FLUSH_SECONDS)
-
-    def _failed(self, key: PoolKey, error: Exception) -> None:
-        if isinstance(error, ApiError):
-            log.warning("pool %s: %s; it will be tried again", key, error)
-        else:
-            log.error("pool %s: reconciling failed; it will be tried again", key, exc_info=error)
 
     def _healthy(self) -> bool:
         return time.monotonic() - self.autoscaler.last_tick < STALE_TICK_SECONDS

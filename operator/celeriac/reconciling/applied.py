@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from http import HTTPStatus
 from typing import Final
 
 from celeriac.api.keys import PoolKey
+from celeriac.api.reasons import Reason
+from celeriac.cluster.errors import ApiError, Forbidden, NameTaken, StillGoing
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import WorkerPool
 from celeriac.reporting.conditions import Condition
 
+REFUSALS: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY}
+"""Answers about the manifest itself (a 400 is a field of the wrong type): trying again at once changes nothing."""
 REFUSED_RETRY_SECONDS: Final = 15.0
 """A refused Deployment is offered again after this long: a quota or a policy may have been mended meanwhile."""
 STILL_GOING_SECONDS: Final = 2.0
@@ -101,8 +106,13 @@ class AppliedBook:
         """Take over what the API server made of the manifest."""
         self._applied[key] = _Applied(source, result=fingerprint)
 
-    def refused(self, key: PoolKey, source: Source, refusal: Condition, now: float) -> Work:
-        """Take over that it was refused."""
+    def failed(self, key: PoolKey, source: Source, error: ApiError, now: float) -> Work:
+        """Take over why it was not applied; what follows. Raises the error where another attempt may succeed soon."""
+        if isinstance(error, StillGoing):
+            return Work(Task.NOTHING, again_seconds=STILL_GOING_SECONDS)
+        if not isinstance(error, NameTaken) and error.status not in REFUSALS:
+            raise error
+        refusal = _refusal(error)
         self._applied[key] = _Applied(source, refusal=refusal, retry_at=now + REFUSED_RETRY_SECONDS)
         return Work(Task.HOLD, refusal, REFUSED_RETRY_SECONDS)
 
@@ -116,3 +126,12 @@ class AppliedBook:
             return Work(Task.NOTHING, again_seconds=look_at - now)
         self._look_at[pool.key] = now + AGENT_SECONDS
         return Work(Task.LOOK, again_seconds=AGENT_SECONDS)
+
+
+def _refusal(error: ApiError) -> Condition:
+    """Why the children were refused, with the cure."""
+    if isinstance(error, NameTaken):
+        return Condition.of("Ready", False, Reason.NAME_TAKEN, error.message)
+    cure = "mend what forbids it" if isinstance(error, Forbidden) else "correct spec.template"
+    message = f"the API server refused the Deployment: {error.message}; {cure}"
+    return Condition.of("Ready", False, Reason.APPLY_FAILED, message)

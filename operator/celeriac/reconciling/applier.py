@@ -2,23 +2,17 @@
 
 import time
 from collections.abc import Mapping
-from http import HTTPStatus
 
-from celeriac.api.reasons import Reason
 from celeriac.cluster.agent_config import AgentConfigs
 from celeriac.cluster.client import Api
 from celeriac.cluster.deployments import ensure_deployment
-from celeriac.cluster.errors import ApiError, Forbidden, NameTaken, StillGoing
+from celeriac.cluster.errors import ApiError
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.pool.model import WorkerPool
-from celeriac.reconciling.applied import STILL_GOING_SECONDS, AppliedBook, Source, Task, Work
-from celeriac.reporting.conditions import Condition
+from celeriac.reconciling.applied import AppliedBook, Source, Task, Work
 from celeriac.resources.agent import build_agent_config
 from celeriac.resources.deployment import build_deployment
 from celeriac.watching.store import Store
-
-REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY}
-"""Answers about the manifest itself (a 400 is a field of the wrong type): trying again at once changes nothing."""
 
 
 class Applier:
@@ -41,12 +35,8 @@ class Applier:
             if pool.agent:
                 await self._ensure_agent(pool)
             body = await ensure_deployment(self._api, pool.uid, manifest)
-        except StillGoing:
-            return Work(Task.NOTHING, again_seconds=STILL_GOING_SECONDS)
         except ApiError as error:
-            if not isinstance(error, NameTaken) and error.status not in REFUSALS:
-                raise
-            return self._book.refused(pool.key, source, refusal_of(error), time.monotonic())
+            return self._book.failed(pool.key, source, error, time.monotonic())
         self._store.deployment_event(body, deleted=False)
         self._book.applied(pool.key, source, DeploymentRecord.from_body(body).fingerprint)
         return Work(Task.NOTHING)
@@ -61,12 +51,3 @@ class Applier:
 
     async def _ensure_agent(self, pool: WorkerPool, *, look: bool = False) -> None:
         await self._configs.ensure(build_agent_config(pool.key.namespace, self._agent), look=look)
-
-
-def refusal_of(error: ApiError) -> Condition:
-    """Why the children were refused, with the cure."""
-    if isinstance(error, NameTaken):
-        return Condition.of("Ready", False, Reason.NAME_TAKEN, error.message)
-    cure = "mend what forbids it" if isinstance(error, Forbidden) else "correct spec.template"
-    message = f"the API server refused the Deployment: {error.message}; {cure}"
-    return Condition.of("Ready", False, Reason.APPLY_FAILED, message)

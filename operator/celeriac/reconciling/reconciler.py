@@ -1,5 +1,6 @@
 """One pool -> its children by server-side apply, then its status. Events only put keys in line for this."""
 
+import logging
 import time
 
 from celeriac.api.authority import Authority
@@ -8,7 +9,7 @@ from celeriac.autoscaling.scale_writer import Refusals
 from celeriac.autoscaling.tick import Autoscaler
 from celeriac.brokers.address import BrokerAddress
 from celeriac.cluster.client import Api
-from celeriac.cluster.errors import NotFound
+from celeriac.cluster.errors import ApiError, NotFound
 from celeriac.cluster.paths import CELERY_WORKER_POOLS
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.connecting.credentials import Credentials
@@ -20,6 +21,8 @@ from celeriac.reporting.status_writer import StatusWriter
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import KnownPool, Store
 from celeriac.watching.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
 
 
 class Reconciler:
@@ -52,6 +55,10 @@ class Reconciler:
         self._metrics = metrics
         self._authority = authority
 
+    async def run(self) -> None:
+        """Reconcile what is in line for ever; start several of these for concurrency."""
+        await self._queue.run(self.reconcile, self._failed)
+
     async def reconcile(self, key: PoolKey) -> None:
         """Reconcile one pool. Raises ApiError where the API server is not to be had: the queue tries again."""
         known = self._store.pools.get(key)
@@ -68,6 +75,13 @@ class Reconciler:
         finally:
             self._metrics.reconcile(time.monotonic() - started, outcome)
             self._metrics.workqueue(len(self._queue))
+
+    def _failed(self, key: PoolKey, error: Exception) -> None:
+        """Tell it; the queue goes on with the others and comes back to this one."""
+        if isinstance(error, ApiError):
+            log.warning("pool %s: %s; it is tried again", key, error)
+        else:
+            log.error("pool %s: not reconciled, by a fault of the operator; it is tried again", key, exc_info=error)
 
     async def _reconcile(self, known: KnownPool) -> None:
         refusal = await self._children(known, known.spec) if isinstance(known.spec, WorkerPool) else None
