@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from celeriac.api.authority import Authority
 from celeriac.cluster.agent_config import AgentConfigs, AgentName, AgentRecord
-from celeriac.cluster.errors import ApiError
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import WorkerPool
+from celeriac.watching.setbacks import Setbacks
 from celeriac.watching.store import KnownPool, Store
 
 log = logging.getLogger(__name__)
@@ -73,34 +74,54 @@ class AgentSweeper:
         self._authority = authority
         self._namespaces: Sequence[str | None] = namespaces or (None,)
         self._sweeps = {namespace: Sweep() for namespace in self._namespaces}
+        self._setbacks = {namespace: Setbacks(_stay(namespace)) for namespace in self._namespaces}
 
     async def run(self, seconds: float) -> None:
-        """Sweep for ever, every `seconds`; a namespace that cannot be read keeps nobody from the others."""
+        """Look for ever, every `seconds`."""
         while True:
             await asyncio.sleep(seconds)
-            if not self._authority.may_judge_pods:
-                self._sweeps = {namespace: Sweep() for namespace in self._namespaces}
-                continue
-            for namespace in self._namespaces:
-                try:
-                    await self._sweep(namespace)
-                except ApiError as error:
-                    where = f"namespace {namespace}" if namespace else "the cluster"
-                    log.warning("agents in %s that nobody uses stay for now: %s", where, error)
-                except Exception:
-                    log.exception("agents that nobody uses were not looked for, by a fault of the operator")
+            await self.look()
+
+    async def look(self) -> None:
+        """Sweep each namespace; what cannot be read or removed keeps nobody from the others.
+
+        After a failure the sweep begins anew: what it had found must not wait for the next list that comes by itself.
+        """
+        if not self._authority.may_judge_pods:
+            self._sweeps = {namespace: Sweep() for namespace in self._namespaces}
+            return
+        for namespace in self._namespaces:
+            try:
+                await self._sweep(namespace)
+            except Exception as error:
+                self._sweeps[namespace] = Sweep()
+                self._setbacks[namespace].note(error, time.monotonic())
 
     async def _sweep(self, namespace: str | None) -> None:
         sweep, in_use = self._sweeps[namespace], self._used_in(namespace)
         if not sweep.must_list(in_use):
             return
+        failure: Exception | None = None
         for record in sweep.step(await self._configs.listed(namespace), in_use):
-            if not self._authority.may_judge_pods or record.key in self._used_in(namespace):
-                continue
-            if await self._configs.remove(record):
-                log.info("ConfigMap %s/%s is removed: no Pod uses the agent in it any more", *record.key)
+            try:
+                await self._remove(record)
+            except Exception as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    async def _remove(self, record: AgentRecord) -> None:
+        """Remove it unless somebody has come for it since the look."""
+        if not self._authority.may_judge_pods or record.key in self._used_in(record.key.namespace):
+            return
+        if await self._configs.remove(record):
+            log.info("ConfigMap %s/%s is removed: no Pod uses the agent in it any more", *record.key)
 
     def _used_in(self, namespace: str | None) -> set[AgentName]:
         store = self._store
         names = used(store.pools.values(), store.deployments.values(), store.all_pods(), self._current)
         return names if namespace is None else {name for name in names if name.namespace == namespace}
+
+
+def _stay(namespace: str | None) -> str:
+    return f"agents that nobody uses stay in {f'namespace {namespace}' if namespace else 'the cluster'} for now"

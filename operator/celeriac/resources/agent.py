@@ -17,6 +17,11 @@ AGENT_DIR: Final = "/celeriac"
 AGENT_MODULE: Final = "celeriac_agent"
 AGENT_PACKAGE_DIR: Final = f"{AGENT_DIR}/{AGENT_MODULE}"
 READ_ONLY_MODE: Final = 0o444
+DESCRIPTION: Final = (
+    "The Celeriac agent, mounted by the workers of the CeleryWorkerPools in this namespace. The operator makes it, and"
+    " removes it when nobody uses it any more."
+)
+"""What a person reads who finds the ConfigMap."""
 
 _DIGITS: Final = 12  # of the digest: two agents of one name would be one ConfigMap for both
 
@@ -37,6 +42,7 @@ def build_agent_config(namespace: str, files: Mapping[str, str]) -> dict[str, An
                 "app.kubernetes.io/managed-by": "celeriac",
                 AGENT_LABEL: agent_digest(files),
             },
+            "annotations": {"kubernetes.io/description": DESCRIPTION},
         },
         "immutable": True,
         "data": dict(files),

@@ -1,13 +1,20 @@
 """Which ConfigMaps with agents are removed: those that nobody uses, at the second look."""
 
-from typing import Any
+import logging
+from typing import Any, cast
 
 import pytest
 
-from celeriac.cluster.agent_config import AgentName, AgentRecord
+from celeriac.api.authority import Authority
+from celeriac.cluster.agent_config import AgentConfigs, AgentName, AgentRecord
+from celeriac.cluster.client import Api
+from celeriac.cluster.errors import Forbidden, Unavailable
+from celeriac.cluster.paths import CONFIG_MAPS
 from celeriac.cluster.records import DeploymentRecord
-from celeriac.reconciling.agent_sweeper import LISTS_AGAIN, Sweep, used
-from celeriac.watching.store import KnownPool
+from celeriac.reconciling.agent_sweeper import LISTS_AGAIN, AgentSweeper, Sweep, used
+from celeriac.resources.agent import agent_config_name, build_agent_config
+from celeriac.watching.store import KnownPool, Store
+from tests.unit.builders.api_server import ApiServer
 from tests.unit.builders.workers import KEY, pod
 
 pytestmark = pytest.mark.unit
@@ -70,3 +77,67 @@ def test_in_a_steady_state_nothing_is_listed_but_now_and_then() -> None:
     assert sweep.must_list({OLD}), "the last user of the other is gone"
     sweep.step([record(CURRENT)], {OLD})
     assert sweep.must_list({OLD}), "there is one to be removed"
+
+
+# The sweeper, on an API server in memory
+
+
+def left_behind(server: ApiServer, *namespaces: str) -> str:
+    """An agent of an earlier version in each namespace; the name that they all have."""
+    files = {"__init__.py": "VERSION = 1\n"}
+    for namespace in namespaces:
+        server.put(CONFIG_MAPS, build_agent_config(namespace, files))
+    return agent_config_name(files)
+
+
+def a_sweeper(server: ApiServer, *namespaces: str, leads: bool = True) -> AgentSweeper:
+    authority, store = Authority(lambda: leads, lambda: True), Store(changed=lambda key: None)
+    return AgentSweeper(AgentConfigs(cast(Api, server)), CURRENT.name, store, authority, namespaces)
+
+
+async def look(sweeper: AgentSweeper, times: int) -> None:
+    for _ in range(times):
+        await sweeper.look()
+
+
+async def test_one_that_must_not_be_removed_stands_in_the_way_of_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    server = ApiServer()
+    name = left_behind(server, "guarded", "shop")
+    server.refusals["delete", f"guarded/{name}"] = Forbidden(403, "Forbidden", "a policy says no")
+    sweeper = a_sweeper(server)
+    with caplog.at_level(logging.WARNING):
+        await look(sweeper, 20)
+    assert (server.has(CONFIG_MAPS, "guarded"), server.has(CONFIG_MAPS, "shop")) == ({name}, set())
+    [told] = caplog.messages
+    assert told.startswith("agents that nobody uses stay in the cluster for now: Forbidden: a policy says no")
+    server.refusals.clear()
+    await look(sweeper, 2)
+    assert server.has(CONFIG_MAPS, "guarded") == set(), "soon after the policy is gone"
+
+
+async def test_a_namespace_that_cannot_be_listed_keeps_no_other_waiting_and_has_its_turn_soon(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = ApiServer()
+    name = left_behind(server, "away", "shop")
+    server.refusals["list", "away"] = Unavailable(503, "ServiceUnavailable", "come again")
+    sweeper = a_sweeper(server, "away", "shop")
+    with caplog.at_level(logging.WARNING):
+        await look(sweeper, 3)
+    assert (server.has(CONFIG_MAPS, "away"), server.has(CONFIG_MAPS, "shop")) == ({name}, set())
+    assert len(caplog.messages) == 1
+    server.refusals.clear()
+    await look(sweeper, 2)
+    assert server.has(CONFIG_MAPS, "away") == set()
+
+
+async def test_who_does_not_lead_removes_nothing_and_who_does_looks_twice() -> None:
+    server = ApiServer()
+    name = left_behind(server, "shop")
+    await look(a_sweeper(server, leads=False), 3)
+    assert server.asked == []
+    leader = a_sweeper(server)
+    await look(leader, 1)
+    assert server.has(CONFIG_MAPS, "shop") == {name}
+    await look(leader, 1)
+    assert server.has(CONFIG_MAPS, "shop") == set()
