@@ -2,14 +2,17 @@
 
     python -m tests.agent.environments            the oldest and the newest: what `make test` needs
     python -m tests.agent.environments all        every version that the agent supports
-    python -m tests.agent.environments 5.4 5.6
+    python -m tests.agent.environments today      what pip resolves now for each minor version
+    python -m tests.agent.environments 5.4 5.6-today
 
 Each is made once into the cache from requirements/celery-<version>.txt and made anew when that file changes. Python is
 the one that runs this; uv finds packages as it does everywhere on this machine. The files are compiled by
 
     uv pip compile --no-emit-index-url --no-header --no-annotate --python-version 3.11 requirements.in
 
-from celery[redis], gevent, eventlet and the kombu of the same age: those of images that were built at the time.
+from celery[redis], gevent, eventlet and the kombu of the same age: those of images that were built at the time. The
+files `celery-<version>-today.txt` are compiled from celery[redis]==<version>.*, gevent and eventlet alone: those of
+images that are built now, where pip puts the newest kombu and redis-py beside an older Celery.
 """
 
 import hashlib
@@ -23,7 +26,9 @@ from tests.cluster import paths
 from tests.cluster.progress import console, step
 
 REQUIREMENTS = Path(__file__).with_name("requirements")
-VERSIONS = tuple(sorted(file.stem.removeprefix("celery-") for file in REQUIREMENTS.glob("celery-*.txt")))
+MADE = tuple(sorted(file.stem.removeprefix("celery-") for file in REQUIREMENTS.glob("celery-*.txt")))
+TODAY = tuple(version for version in MADE if version.endswith("-today"))
+VERSIONS = tuple(version for version in MADE if version not in TODAY)
 OLDEST, NEWEST = VERSIONS[0], VERSIONS[-1]
 
 
@@ -32,12 +37,12 @@ class MakeError(RuntimeError):
 
 
 def python(version: str) -> Path:
-    """The interpreter of the environment with that Celery ("5.3"), made first if it is not there.
+    """The interpreter of the environment with that Celery ("5.3", "5.6-today"), made first if it is not there.
 
     Raises KeyError for a version without a requirements file, MakeError when uv fails.
     """
-    if version not in VERSIONS:
-        raise KeyError(f"there is no Celery {version} here; choose from {', '.join(VERSIONS)}")
+    if version not in MADE:
+        raise KeyError(f"there is no Celery {version} here; choose from {', '.join(MADE)}")
     requirements = REQUIREMENTS / f"celery-{version}.txt"
     content = f"{sys.version}\n{requirements.read_text()}".encode()
     directory = paths.cache() / "celery"
@@ -72,9 +77,10 @@ def main(arguments: list[str]) -> None:
     if any(argument in ("-h", "--help") for argument in arguments):
         print(__doc__)
         return
-    wanted = VERSIONS if arguments == ["all"] else tuple(arguments) or (OLDEST, NEWEST)
-    if unknown := [version for version in wanted if version not in VERSIONS]:
-        sys.exit(f"there is no Celery {', '.join(unknown)} here; choose from {', '.join(VERSIONS)}, or `all`")
+    groups = {(): (OLDEST, NEWEST), ("all",): VERSIONS, ("today",): TODAY}
+    wanted = groups.get(tuple(arguments), tuple(arguments))
+    if unknown := [version for version in wanted if version not in MADE]:
+        sys.exit(f"there is no Celery {', '.join(unknown)} here; choose from {', '.join(MADE)}, `all` or `today`")
     for version in wanted:
         python(version)
 
