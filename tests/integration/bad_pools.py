@@ -20,6 +20,10 @@ def scale_up(**fields: Any) -> Body:
     return {"scaling": {"behavior": {"scaleUp": fields}}}
 
 
+def rolling(**fields: Any) -> Body:
+    return {"strategy": {"rollingUpdate": fields}}
+
+
 def pod(**fields: Any) -> Body:
     return {"template": {"spec": fields}}
 
@@ -157,6 +161,14 @@ BAD: list[tuple[Body, str]] = [
     (argument("--"), "put them into the app's configuration"),
     ({"drain": {"timeoutSeconds": 0}}, "spec.drain.timeoutSeconds in body should be greater than or equal to 1"),
     # pods
+    ({"strategy": {"type": "Canary"}}, 'supported values: "RollingUpdate", "Recreate"'),
+    ({"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}}}, "goes with type: RollingUpdate only"),
+    (rolling(maxSurge=0), "with maxSurge 0 set maxUnavailable to 1 or more"),
+    (rolling(maxSurge="0%", maxUnavailable="0%"), "with maxSurge 0 set maxUnavailable to 1 or more"),
+    (rolling(maxSurge="half"), "spec.strategy.rollingUpdate.maxSurge in body should match"),
+    (rolling(maxUnavailable="101%"), "spec.strategy.rollingUpdate.maxUnavailable in body should match"),
+    (rolling(maxSurge=-1), "spec.strategy.rollingUpdate.maxSurge in body should be greater than or equal to 0"),
+    # pod security
     ({"podSecurity": "Privileged"}, 'supported values: "Baseline", "Restricted"'),
     ({"template": {"metadata": {"labels": {"celeriac.dev/pool": "x"}}}}, "choose another prefix"),
     ({"template": {"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}}, "use app.kubernetes.io/component"),

@@ -162,6 +162,23 @@ def test_redelivery_falls_back_to_its_default_when_it_is_dropped(pools: Pools, o
         assert parse_pool(pools.get()).max_attempts == attempts
 
 
+STRATEGIES: list[Body] = [
+    {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}},
+    {"strategy": {"type": "Recreate"}},
+    {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "50%"}}},
+    {},
+    {"strategy": {"type": "Recreate"}},
+    {"strategy": {"rollingUpdate": {"maxUnavailable": "10%"}}},
+]
+
+
+@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
+def test_a_user_switches_the_strategy_by_applying_another(pools: Pools, options: tuple[str, ...]) -> None:
+    for spec in STRATEGIES:
+        pools.apply(minimal(**spec), *options)
+        assert pools.get()["spec"].get("strategy") == spec.get("strategy")
+
+
 def test_a_merge_patch_that_adds_a_second_target_says_how_to_switch(pools: Pools) -> None:
     pools.apply(minimal(scaling={"target": {"queueWaitSeconds": 5}}))
     patch = {"spec": {"scaling": {"target": {"tasksPerSlot": 2}}}}

@@ -100,6 +100,15 @@ async def test_a_pool_scaled_to_7_keeps_7_while_it_gets_a_new_image(api: Api, po
     assert (record.spec_replicas, record.rollout_in_progress) == (7, True)
 
 
+async def test_a_pool_changes_its_strategy_there_and_back(api: Api, pool: LivePool) -> None:
+    """What belongs to the one type must not stay behind: the API server refuses it beside the other."""
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "50%"}}
+    for strategy in (rolling, {"type": "Recreate"}, rolling):
+        manifest = pool.manifest()
+        manifest["spec"]["strategy"] = strategy
+        assert (await ensure_deployment(api, pool.uid, manifest))["spec"]["strategy"] == strategy
+
+
 async def test_a_deployment_of_somebody_else_is_not_adopted(api: Api, pool: LivePool) -> None:
     pool.kubectl("create", "deployment", "ml", "--image=nginx", "--replicas=0")
     await pool.settled(api)

@@ -24,7 +24,9 @@ from celeriac.pool.model import (
 )
 from celeriac.pool.policy import parse_policy, policy_problems
 from celeriac.pool.refused import refused_names, refused_options
+from celeriac.pool.strategy import parse_strategy
 from celeriac.pool.template import parse_template
+from celeriac.scaling.policy import Strategy
 
 MAX_NAME: Final = 63  # characters of a label's value
 MAX_CONCURRENCY: Final = 10_000
@@ -213,6 +215,10 @@ def _pod_security(spec: Fields) -> PodSecurity:
     return spec.choice("podSecurity", PodSecurity.BASELINE)
 
 
+def _strategy(spec: Fields) -> Strategy:
+    return parse_strategy(spec.child("strategy"))
+
+
 def _template(spec: Fields) -> PodTemplate:
     return parse_template(spec.child("template"))
 
@@ -235,6 +241,7 @@ _PARTS: Final[tuple[Callable[[Fields], object], ...]] = (
     _agent,
     _max_attempts,
     _pod_security,
+    _strategy,
     _template,
 )
 """What reads one part of the spec each, all of it but spec.scaling."""

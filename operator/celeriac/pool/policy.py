@@ -1,4 +1,4 @@
-"""spec.scaling and the pin, as the Policy that `decide` takes."""
+"""spec.scaling, the pin and spec.strategy, as the Policy that `decide` and `plan` take."""
 
 import re
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from typing import Final
 
 from celeriac.pool.fields import Fields
 from celeriac.pool.model import InvalidPool
+from celeriac.pool.strategy import parse_strategy
 from celeriac.scaling.policy import (
     DEFAULT_SCALE_DOWN,
     DEFAULT_SCALE_UP,
@@ -45,6 +46,7 @@ def parse_policy(spec: Fields, *, slots: int) -> Policy:
         fallback=_fallback(scaling),
         mode=scaling.choice("mode", Mode.AUTO),
         pinned_replicas=spec.integer("replicas", None, 0, MAX_REPLICAS),
+        strategy=parse_strategy(spec.child("strategy")),
     )
 
 

@@ -9,6 +9,7 @@ from celeriac.pool.model import WorkerPool
 from celeriac.resources.agent import agent_config_name, agent_digest
 from celeriac.resources.labels import owner_reference, pool_labels, selector_labels
 from celeriac.resources.pod import pod_spec
+from celeriac.scaling.policy import Strategy
 
 
 def build_deployment(
@@ -34,7 +35,7 @@ def build_deployment(
         },
         "spec": {
             "selector": {"matchLabels": selector_labels(pool)},
-            "strategy": _strategy(),
+            "strategy": _strategy(pool.policy.strategy),
             # Enough to undo a rollout; every old ReplicaSet is an object to keep.
             "revisionHistoryLimit": 2,
             # Until then no new pod is "not progressing": time to pull an image and to load a model.
@@ -51,14 +52,17 @@ def build_deployment(
     }
 
 
-def _strategy() -> dict[str, Any]:
-    """A new worker first, then an old one less.
+def _strategy(strategy: Strategy) -> dict[str, Any]:
+    """The pool's strategy in full: what is left out would stay with whoever set it before.
 
-    Workers need no port and no turn: old and new consume side by side. An old one leaves only when a new one is ready,
-    so a release never costs capacity, and one that does not start takes no working worker away. A quarter at a time
-    keeps the surge within what a node pool or a quota usually has to spare.
+    By default a new worker comes first, then an old one less. Workers need no port and no turn: old and new consume
+    side by side. A release that does not start takes no working worker away, and a quarter at a time is what a node
+    pool or a quota usually has to spare; where it has not, `celeriac.scaling.rollout` makes room.
     """
-    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}
+    if strategy.recreate:
+        return {"type": "Recreate"}
+    surge, unavailable = strategy.max_surge, strategy.max_unavailable
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
 
 
 def _template_metadata(pool: WorkerPool, agent: Mapping[str, str] | None) -> dict[str, Any]:

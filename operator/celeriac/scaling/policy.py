@@ -91,6 +91,39 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True)
+class Strategy:
+    """How a rollout replaces old pods by new ones (the DeploymentStrategy of apps/v1).
+
+    recreate         all old pods end before new ones start; the rest then means nothing
+    max_surge        pods above the replicas: a number, or a percentage such as "25%"
+    max_unavailable  the same for pods below the replicas
+    """
+
+    recreate: bool = False
+    max_surge: int | str = "25%"
+    max_unavailable: int | str = 0
+
+    def surge(self, replicas: int) -> int:
+        """Pods that a rollout may start above so many replicas."""
+        return 0 if self.recreate else self._share(self.max_surge, replicas, up=True)
+
+    def unavailable(self, replicas: int) -> int:
+        """Pods that it may have less than so many; one where both would be none (ResolveFenceposts)."""
+        if self.recreate:
+            return 0
+        number = self._share(self.max_unavailable, replicas, up=False)
+        return min(replicas, number if number or self.surge(replicas) else 1)
+
+    @staticmethod
+    def _share(value: int | str, replicas: int, *, up: bool) -> int:
+        """A number, or a percentage of the replicas (intstr.GetScaledValueFromIntOrPercent)."""
+        if isinstance(value, int):
+            return value
+        hundredths = int(value.removesuffix("%")) * replicas
+        return -(-hundredths // 100) if up else hundredths // 100
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What a pool's owner asked for. `slots` is the number of tasks that one replica runs at a time."""
 
@@ -103,3 +136,4 @@ class Policy:
     fallback: Fallback | None = None
     mode: Mode = Mode.AUTO
     pinned_replicas: int | None = None
+    strategy: Strategy = Strategy()

@@ -73,6 +73,7 @@ def full() -> Body:
         drain={"timeoutSeconds": 120},
         agent="disabled",
         redelivery={"maxAttempts": 3},
+        strategy={"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "10%"}},
         podSecurity="Restricted",
         template={
             "metadata": {"labels": {"team": "vision"}, "annotations": {"example.com/note": "x"}},
@@ -102,7 +103,7 @@ def variants() -> list[Body]:
     return [
         full(),
         minimal(pool="custom", customPool="my.pool:TaskPool", scaling={"target": {"queueWaitSeconds": 2.5}}),
-        minimal(pool="solo", concurrency=1, broker=sentinel),
+        minimal(pool="solo", concurrency=1, broker=sentinel, strategy={"type": "Recreate"}),
     ]
 
 

@@ -29,6 +29,7 @@ from celeriac.scaling.policy import (
     RatePolicy,
     ScalingRules,
     SelectPolicy,
+    Strategy,
     TasksPerSlotTarget,
 )
 from tests.unit.pool.bodies import ODD, Body, Path, dotted, full, minimal, nodes, replaced, variants
@@ -64,6 +65,10 @@ def test_a_minimal_pool_gets_the_defaults_even_if_the_api_server_set_none() -> N
     )
 
 
+def rolling(**fields: object) -> Body:
+    return {"rollingUpdate": fields}
+
+
 def test_every_field_arrives() -> None:
     pool = parse_pool(full())
     secret = SecretKey("broker", "url")
@@ -90,6 +95,7 @@ def test_every_field_arrives() -> None:
         fallback=Fallback(after_seconds=90, replicas=5),
         mode=Mode.DRY_RUN,
         pinned_replicas=3,
+        strategy=Strategy(max_surge=1, max_unavailable="10%"),
     )
     assert pool.worker == WorkerOptions(1, 100, 200_000, 50, 60, True, "DEBUG", ("--disable-prefetch",))
     assert (pool.drain_timeout_seconds, pool.pod_security) == (120, PodSecurity.RESTRICTED)
@@ -135,6 +141,13 @@ def test_a_null_counts_as_absent_as_it_does_for_the_api_server() -> None:
         ({"queues": ["a", "a"]}, "spec.queues[1]", "once"),
         ({"queues": ["a,b"]}, "spec.queues[0]", "its own entry"),
         ({"launcher": []}, "spec.launcher", "drop the field"),
+        ({"strategy": {"type": "Canary"}}, "spec.strategy.type", "RollingUpdate, Recreate"),
+        ({"strategy": {"type": "Recreate", "rollingUpdate": {}}}, "spec.strategy.rollingUpdate", "drop it"),
+        ({"strategy": rolling(maxSurge=0)}, "spec.strategy.rollingUpdate", "set maxUnavailable to 1"),
+        ({"strategy": rolling(maxSurge="0%", maxUnavailable=0)}, "spec.strategy.rollingUpdate", "maxUnavailable"),
+        ({"strategy": rolling(maxSurge="half")}, "spec.strategy.rollingUpdate.maxSurge", "percentage"),
+        ({"strategy": rolling(maxSurge=True)}, "spec.strategy.rollingUpdate.maxSurge", "not a boolean"),
+        ({"strategy": rolling(maxUnavailable="101%")}, "spec.strategy.rollingUpdate.maxUnavailable", '"100%"'),
         ({"broker": None}, "spec.broker", "missing"),
         ({"broker": {}}, "spec.broker", "exactly one of url and urlFrom"),
         ({"broker": {"urlFrom": {"secretKeyRef": {"key": "url"}}}}, "spec.broker.urlFrom.secretKeyRef.name", "set it"),

@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.pool.model import BrokerSpec, PodTemplate, PoolType, WorkerPool
 from celeriac.resources import build_deployment, selector
-from celeriac.scaling.policy import Policy
+from celeriac.scaling.policy import Policy, Strategy
 from tests.unit.resources.pools import BASELINE_TEMPLATE, POOLS, PREFORK, SOLO, TLS, TLS_BROKER
 
 pytestmark = pytest.mark.unit
@@ -67,7 +67,17 @@ def test_the_selector_finds_the_pods_whatever_labels_the_user_adds(name: str) ->
 
 
 def test_a_new_image_rolls_out_without_taking_a_working_worker_away_first() -> None:
-    assert build_deployment(SOLO)["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    rolling = {"maxSurge": "25%", "maxUnavailable": 0}
+    assert build_deployment(SOLO)["spec"]["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
+
+
+def test_the_owner_chooses_how_a_rollout_replaces_workers() -> None:
+    def built(strategy: Strategy) -> object:
+        return build_deployment(replace(SOLO, policy=replace(SOLO.policy, strategy=strategy)))["spec"]["strategy"]
+
+    rolling = {"maxSurge": 0, "maxUnavailable": "50%"}
+    assert built(Strategy(max_surge=0, max_unavailable="50%")) == {"type": "RollingUpdate", "rollingUpdate": rolling}
+    assert built(Strategy(recreate=True)) == {"type": "Recreate"}
 
 
 def test_a_worker_has_as_long_for_its_tasks_as_the_pool_allows() -> None:
