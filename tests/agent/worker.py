@@ -20,7 +20,7 @@ from typing import Any
 
 import redis
 
-from celeriac.resources.command import BOOTSTRAP
+from celeriac.resources.bootstrap import BOOTSTRAP
 from tests.agent import environments
 
 ROOT = Path(__file__).parents[2]

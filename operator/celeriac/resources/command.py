@@ -7,57 +7,10 @@ arguments need no quoting. PYTHONPATH is never set: it would replace the image's
 from collections.abc import Sequence
 
 from celeriac.pool.model import PoolType, WorkerOptions, WorkerPool
-from celeriac.resources.agent import AGENT_DIR, AGENT_MODULE
+from celeriac.resources.agent import AGENT_MODULE
+from celeriac.resources.bootstrap import AGENT_BOOTSTRAP, BOOTSTRAP
 
-RUN_DIR = "/run/celeriac"
-RUN_DIR_VARIABLE = "CELERIAC_RUN_DIR"
 CUSTOM_POOL_VARIABLE = "CELERY_CUSTOM_WORKER_POOL"
-
-# Runs in the image's own Python, of any version that Celery 5.3 or later runs on, before Celery does.
-# - `ready` outlives a container (the volume belongs to the pod), so the first thing is to remove an old one.
-# - `python -c` puts the working directory first on sys.path, where a user's queue.py or celery.py would hide the real
-#   one. The `celery` script puts it there only while it imports the app. At the end of the path it hides nothing.
-# - gevent and eventlet patch Python; nothing that they patch may be imported before. `main` does the same once more,
-#   to no effect.
-# - A failure to mark the worker ready leaves the pod unready, which can be seen; it never stops the worker.
-# - The agent is found at the very end of the path, where it hides nothing either.
-_PREPARE = """\
-import os, sys
-
-ready = os.path.join(os.environ["CELERIAC_RUN_DIR"], "ready")
-
-def forget_ready(**_):
-    try:
-        os.remove(ready)
-    except OSError:
-        pass
-
-def mark_ready(**_):
-    try:
-        open(ready, "w").close()
-    except OSError as error:
-        sys.stderr.write("celeriac: this worker cannot be marked ready: %s\\n" % error)
-
-forget_ready()
-sys.argv[0] = "celery"
-if "" in sys.path:
-    sys.path.remove("")
-    sys.path.append("")
-"""
-_FIND_AGENT = f'sys.path.append("{AGENT_DIR}")\n'
-_START = """
-from celery import maybe_patch_concurrency
-maybe_patch_concurrency()
-
-from celery.signals import worker_ready, worker_shutting_down
-worker_ready.connect(mark_ready, weak=False)
-worker_shutting_down.connect(forget_ready, weak=False)
-
-from celery.__main__ import main
-main()
-"""
-BOOTSTRAP = _PREPARE + _START
-AGENT_BOOTSTRAP = _PREPARE + _FIND_AGENT + _START
 
 INCLUDE_OPTIONS = ("-I", "--include")
 

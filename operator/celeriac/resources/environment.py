@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from celeriac.pool.model import BrokerSpec, SecretKey, TlsSecrets, WorkerPool
-from celeriac.resources.command import CUSTOM_POOL_VARIABLE, RUN_DIR, RUN_DIR_VARIABLE
+from celeriac.resources.bootstrap import RUN_DIR, RUN_DIR_VARIABLE
+from celeriac.resources.command import CUSTOM_POOL_VARIABLE
 
 # All three: CELERY_BROKER_URL beats the app's broker_url, but not its broker_read_url and broker_write_url.
 BROKER_VARIABLES = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")

@@ -6,7 +6,8 @@ from typing import Any
 from celeriac.api.names import WORKER_CONTAINER
 from celeriac.pool.model import PodSecurity, WorkerPool
 from celeriac.resources.agent import agent_environment, agent_mount, agent_volume
-from celeriac.resources.command import RUN_DIR, worker_arguments, worker_command
+from celeriac.resources.bootstrap import RUN_DIR
+from celeriac.resources.command import worker_arguments, worker_command
 from celeriac.resources.environment import environment, tls_mounts, tls_volumes
 from celeriac.resources.probes import readiness_probe, startup_probe
 from celeriac.resources.security import helper_security_context, pod_security_context, worker_security_context
@@ -57,8 +58,8 @@ def _worker_container(pool: WorkerPool, users: Mapping[str, Any], url_has_query:
         "command": worker_command(pool, agent=agent),
         "args": worker_arguments(pool, agent=agent),
         "env": [*own, *users.get("env", [])],
-        "startupProbe": startup_probe(pool),
-        "readinessProbe": readiness_probe(pool),
+        "startupProbe": startup_probe(),
+        "readinessProbe": readiness_probe(),
         "volumeMounts": [*_mounts(pool, users, agent), *users.get("volumeMounts", [])],
         **{name: users[name] for name in CONTAINER_FIELDS if name in users},
     }

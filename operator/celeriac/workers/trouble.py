@@ -55,8 +55,9 @@ def _trouble(pool: WorkerPool, worker: Worker) -> Trouble | None:
     if worker.report.signals is False:
         return Trouble(
             Reason.SIGNALS_NOT_FORWARDED,
-            f"a program of spec.launcher between PID 1 and Celery in {worker.pod.name} ignores SIGTERM: no worker could"
-            " end its tasks before it is killed; start Python with exec, or by an init like tini",
+            f"SIGTERM does not reach Celery, and Celery alone, in {worker.pod.name}: a program of spec.launcher between"
+            " PID 1 and Celery ignores it, or signals Celery's children too; tasks would be killed with the worker:"
+            " start Python with exec, or by an init like tini",
         )
     if lacking := CAPABILITIES.keys() - worker.report.capabilities:
         return Trouble(Reason.AGENT_DEGRADED, _degraded(worker.pod.name, worker.report, lacking))

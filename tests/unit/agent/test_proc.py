@@ -1,9 +1,10 @@
 """Whether SIGTERM reaches the worker, by what /proc tells."""
 
 from collections.abc import Mapping
+from subprocess import Popen
 
 import pytest
-from celeriac_agent.proc import sigterm_arrives
+from celeriac_agent.proc import OwnGroup, sigterm_arrives
 
 pytestmark = pytest.mark.unit
 
@@ -30,3 +31,16 @@ def test_a_shell_above_the_worker_keeps_sigterm_from_it(processes: Mapping[int, 
         return processes[pid]
 
     assert sigterm_arrives(max(processes), read) is arrives
+
+
+def test_a_child_that_stays_in_its_workers_process_group_is_found_and_one_that_leaves_is_not() -> None:
+    with Popen(["sleep", "60"]) as beside, Popen(["sleep", "60"], start_new_session=True) as apart:
+        group = OwnGroup()
+        try:
+            assert not group.holds([beside.pid, apart.pid]), "it may be about to leave"
+            assert group.holds([beside.pid, apart.pid])
+            assert not group.holds([apart.pid])
+        finally:
+            beside.kill()
+            apart.kill()
+    assert not group.holds([beside.pid])

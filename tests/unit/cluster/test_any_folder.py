@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from celeriac.resources.agent import AGENT_DIR
-from celeriac.resources.command import AGENT_BOOTSTRAP, RUN_DIR
+from celeriac.resources.bootstrap import AGENT_BOOTSTRAP, RUN_DIR
 from tests.cluster import paths
 from tests.cluster.cli import main
 from tests.cluster.cluster import CONFIG

@@ -26,6 +26,11 @@ class CeleryWorker:
         """Whether tasks run in children of this process."""
         return self._pool_is("celery.concurrency.prefork")
 
+    def children(self) -> list[int]:
+        """The pids of prefork's children."""
+        processes = getattr(getattr(self.raw.pool, "_pool", None), "_pool", ()) if self.is_prefork() else ()
+        return [process.pid for process in list(processes)]
+
     def is_green(self) -> bool:
         """Whether tasks run in greenlets of the loop's own thread."""
         return bool(getattr(self.raw.pool, "is_green", False))

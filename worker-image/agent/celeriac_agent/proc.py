@@ -1,9 +1,10 @@
-"""What /proc tells of this worker: whether SIGTERM reaches it, and which processes are still running."""
+"""What the kernel tells of this worker: whether SIGTERM reaches it, and which processes are still running."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,25 @@ def sigterm_arrives(pid: int, read: Callable[[int], str]) -> bool | None:
     except OSError:
         return None
     return True
+
+
+class OwnGroup:
+    """Watches who is in the process group of this process: an init may signal all of them."""
+
+    def __init__(self) -> None:
+        self._before: set[int] = set()
+
+    def holds(self, children: Iterable[int]) -> bool:
+        """Whether a child is in it, and was so when last asked: a new one leaves the group with its first lines."""
+        before, self._before = self._before, {child for child in children if _group(child) == os.getpgid(0)}
+        return bool(before & self._before)
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return None
 
 
 def read_status(pid: int) -> str:

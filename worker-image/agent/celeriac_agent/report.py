@@ -16,7 +16,7 @@ from .counters import Counters
 from .drain import Drain
 from .hooks import Hooks
 from .identity import Identity
-from .proc import read_status, sigterm_arrives
+from .proc import OwnGroup, read_status, sigterm_arrives
 from .settings import TransportSettings
 from .slots import Slots
 
@@ -46,6 +46,7 @@ class Report:
         self.held: int | None = None  # HLEN of the own hash, by the last beat
         self.was_quiet = False
         self._fixed: dict[str, Any] = {}
+        self._group = OwnGroup()
 
     def describe(self, channel: TaskChannel) -> None:
         """Read what stays the same while a connection lasts."""
@@ -68,6 +69,11 @@ class Report:
             "signals": sigterm_arrives(os.getpid(), read_status),
         }
 
+    def _signals(self) -> bool | None:
+        """Whether SIGTERM comes to this process, and to it alone: nobody signals the group of a PID 1."""
+        arrives: bool | None = self._fixed.get("signals")
+        return arrives and (os.getpid() == 1 or not self._group.holds(self._worker.children()))
+
     def state(self, quiet: bool) -> str:
         """The worker's state; `drained` needs an empty hash, read after everything was quiet, and quiet still."""
         if self._worker.phase != "consuming":
@@ -85,6 +91,7 @@ class Report:
         waiting = sum(len(bucket.contents) for bucket in buckets if bucket is not None)
         return {
             **self._fixed,
+            "signals": self._signals(),
             "n": self.counter,
             "state": self.state(quiet),
             "slots": self._worker.slots(),
