@@ -45,14 +45,11 @@ def test_without_one_hook(rig: Rig, hook: str, spec: Spec) -> None:
     rig.wait_for(lambda: _holders(rig), "somebody holds it")
     keys = {str(key) for key in rig.client.scan_iter("shop:unacked*")}
     own = {f"shop:unacked.{(pod.report() or {})['process']}" for pod in (first, second)}
-    options = rig.sender.control.inspect(timeout=3).conf()[f"celery@{first.pod}"]["broker_transport_options"]
     if "inflight" in report["capabilities"]:
         assert keys & own
-        assert options["visibility_timeout"] > 300_000_000
+        assert not keys & {"shop:unacked", "shop:unacked_index"}
     else:
         assert keys == {"shop:unacked", "shop:unacked_index"}
-        assert options["visibility_timeout"] == 1234
-        assert not any(name.startswith("unacked") for name in options)
         assert rig.processes() == {}
 
     tasks = [f"t{number:02}" for number in range(12)]

@@ -14,7 +14,7 @@ from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.agent
 
-ODD = {"visibility_timeout": math.inf, "unacked_index_key": None, "priority_steps": [9, 0]}
+ODD = {"visibility_timeout": math.inf, "priority_steps": [9, 0]}
 """Steps that are not sorted: kombu polls the list of step 0 only, and puts every message there."""
 SPECS = [
     param(Spec(version, pool, True, prefetch=4), quick=(version, pool) == (NEWEST, "threads"))

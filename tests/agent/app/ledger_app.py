@@ -161,6 +161,16 @@ def by_own_strategy(seconds: float) -> None:
 
 
 @task()
+def read_a_mailbox(self: Any, mailbox: str, seconds: float) -> int:
+    """Take one message off a queue by a connection of one's own, and acknowledge it after some seconds."""
+    with app.connection_for_read() as connection, connection.SimpleQueue(mailbox) as queue:
+        message = queue.get(timeout=10)
+        time.sleep(seconds)
+        message.ack()
+    return 1
+
+
+@task()
 def gather(self: Any, results: list[Any]) -> int:
     """The end of a chord."""
     return len(results)

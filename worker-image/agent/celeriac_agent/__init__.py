@@ -76,6 +76,12 @@ class ConsumerStep(bootsteps.StartStopStep):
         if agent is not None:
             agent.connected(consumer)
 
+    def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
+        """The loop of the new connection is about to begin; green pools have none."""
+        agent = agent_of(consumer.controller)
+        if agent is not None:
+            agent.join_loop(hub)
+
     def stop(self, consumer: Any) -> None:
         """Note that the connection is gone."""
         agent = agent_of(consumer.controller)
@@ -97,7 +103,6 @@ def on_worker_init(sender: Any = None, **_: Any) -> None:
         AGENTS[id(sender)] = agent
         sender.app.steps["worker"].add(WorkerStep)
         sender.app.steps["consumer"].add(ConsumerStep)
-        agent.prepare()
     except Exception as error:
         tell_when_ready(type(error).__name__)
 

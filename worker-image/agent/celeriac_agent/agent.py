@@ -16,7 +16,7 @@ from .drain import Drain
 from .fetching import fetch_by_need
 from .gate import Gate
 from .heartbeat import Heartbeat
-from .hooks import DRAIN, INFLIGHT, Hooks
+from .hooks import DRAIN, Hooks
 from .identity import Identity
 from .inflight import InFlight
 from .prefetch import Prefetch
@@ -64,11 +64,6 @@ class Agent:
 
     # -- start
 
-    def prepare(self) -> None:
-        """Before any connection exists: own keys."""
-        if self.hooks.have(*INFLIGHT):
-            self.settings.lay_over()
-
     def install_gate(self) -> None:
         """Put the gate in front of the pool, before any request exists."""
         if not self.hooks.have("process-task"):
@@ -108,25 +103,21 @@ class Agent:
             raise
         except Exception as error:
             self.counters.failed("start", error)
-            if not self.registry.registered:
-                self._give_up_own_keys(channel)
 
     def _register(self, channel: TaskChannel) -> None:
-        if self.hooks.have(*INFLIGHT) and not self.settings.are_in_force(channel):
-            self.hooks.lose("transport-options")
+        """Use keys of one's own, once they are registered: nobody would find what an unregistered process holds."""
         if not self.hooks.inflight:
             return
         try:
             self.registry.register(self.worker.queues())
-        except redis.exceptions.ResponseError as error:
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            raise
+        except Exception as error:
             self.counters.failed("register", error)
             if not self.registry.registered:  # else the entry is there, and so are the messages that it tells of
-                self._give_up_own_keys(channel)
-
-    def _give_up_own_keys(self, channel: TaskChannel) -> None:
-        """Nobody would find what an unregistered process holds: leave it to the application's keys and timeout."""
-        self.hooks.lose("registry")
-        self.settings.take_back(channel)
+                self.hooks.lose("registry")
+                return
+        self.settings.lay_over(channel)
 
     def _take_over(self, channel: TaskChannel) -> None:
         """Install the overrides of the channel, each only where its hook is there."""
@@ -178,8 +169,15 @@ class Agent:
         self._timer = consumer.timer.call_repeatedly(TICK_SECONDS, self.tick)
         if not self.worker.is_prefork() and not self.worker.is_green():
             self.heartbeat.start_thread()
-            if self.prefetch is not None and consumer.hub is not None:
-                self.prefetch.listen(consumer.hub)
+
+    def join_loop(self, hub: Any) -> None:
+        """The loop of a new connection begins: only now may anything but that connection be in its poller.
+
+        Until then kombu polls it for the connection alone, and before 5.7 takes the worker down over what it does not
+        know.
+        """
+        if self.prefetch is not None and not self.worker.is_prefork():
+            self._attempt("listen for ended tasks", self.prefetch.listen, hub)
 
     # -- while it runs
 

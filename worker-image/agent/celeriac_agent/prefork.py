@@ -10,6 +10,7 @@ from .slots import Slots
 from .times import TICK_SECONDS
 
 HANDED_SECONDS = 1.0  # a child that was handed a task has begun it by then
+MESSAGE_SECONDS = 10.0  # a child that writes has written by then, unless it is stopped
 
 
 def is_lost_child(error: Any) -> bool:
@@ -37,13 +38,65 @@ def hear_of_orphans(pool: Any, slots: Slots) -> None:
     handlers[READY] = heard
 
 
+class _Ears:
+    """Stands in for the loop's hub while the loop stands still.
+
+    Celery's reader of a child's pipe puts itself into the hub that it was made for. The hub's poller is new by then,
+    and kombu polls it for the next connection alone: before 5.7 it takes the worker down over a pipe in it.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._unfinished: dict[int, Any] = {}  # by pipe: the reader of a message of which a part has come
+        self._closed: set[int] = set()
+        self._pipes = pool._fileno_to_outq
+        self._begin = pool._result_handler._make_process_result(self)
+
+    def add_reader(self, pipe: int, reader: Any, *args: Any) -> None:
+        """As the hub's: Celery has read a part of a message, or, with `args`, all of it."""
+        if args:
+            self._unfinished.pop(pipe, None)
+        else:
+            self._unfinished[pipe] = reader
+
+    def remove_reader(self, pipe: int) -> None:
+        """As the hub's: the child at the other end is gone."""
+        self._unfinished.pop(pipe, None)
+        self._closed.add(pipe)
+
+    def hear(self) -> None:
+        """Read what comes within a tick."""
+        pipes: list[Any] = wait(set(self._pipes) - self._closed, TICK_SECONDS)
+        for pipe in pipes:
+            reader = self._unfinished.get(pipe)
+            if reader is None:
+                self._begin(pipe)
+                continue
+            try:
+                next(reader)
+            except StopIteration:
+                self._unfinished.pop(pipe, None)
+            except (OSError, EOFError):
+                self.remove_reader(pipe)
+
+    def amid_a_message(self) -> bool:
+        """Whether a message has come in part: whoever reads that pipe next would take its rest for the next one."""
+        return bool(self._unfinished)
+
+
 def hear_of_starts(pool: Any, slots: Slots) -> None:
     """Read what the children say, until each that was handed a task has begun it.
 
     The loop that reads the pipes has stopped with the loss of the connection. A task that was handed over just before
     would be put back, and run twice.
     """
-    deadline = time.monotonic() + HANDED_SECONDS
-    while time.monotonic() < deadline and any(slot.is_handed_over() for slot in list(slots.passed.values())):
-        for pipe in wait(list(pool._fileno_to_outq), TICK_SECONDS):
-            pool.handle_result_event(pipe)
+    if not _awaits_a_start(slots):
+        return
+    ears, begun = _Ears(pool), time.monotonic()
+    while time.monotonic() - begun < HANDED_SECONDS and _awaits_a_start(slots):
+        ears.hear()
+    while ears.amid_a_message() and time.monotonic() - begun < MESSAGE_SECONDS:
+        ears.hear()
+
+
+def _awaits_a_start(slots: Slots) -> bool:
+    return any(slot.is_handed_over() for slot in list(slots.passed.values()))

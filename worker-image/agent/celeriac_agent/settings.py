@@ -75,22 +75,15 @@ class TransportSettings:
         self.visibility_timeout = as_timeout(self._options.get("visibility_timeout"))  # the application's own
         self.can_be_told = as_steps(self._options.get("priority_steps")) is not None
 
-    def lay_over(self) -> None:
-        """Let all connections that are yet to be made use the process's own keys."""
-        self._app.conf.broker_transport_options = {**self._options, **self.keys.transport_options()}
+    def lay_over(self, channel: TaskChannel) -> None:
+        """Let the connection of this channel use the process's own keys; only before anything was consumed.
 
-    def are_in_force(self, channel: TaskChannel) -> bool:
-        """Whether the channel uses them: an application may set its own options after the agent."""
-        return bool(channel.raw.unacked_key == self.keys.unacked)
-
-    def take_back(self, channel: TaskChannel) -> None:
-        """Return to the application's own keys; only before anything was consumed."""
-        own = type(channel.raw)
-        later = channel.consumer.connection.transport_options  # of channels that are yet to be made
-        for name in self.keys.transport_options():
-            setattr(channel.raw, name, self._options.get(name, getattr(own, name)))
-            channel.qos.__dict__.pop(name, None)
-            later.pop(name, None)
-            if name in self._options:
-                later[name] = self._options[name]
-        self._app.conf.broker_transport_options = self._options
+        No other connection of the process does: what a task or the application consumes by itself stays in the
+        application's keys, where a reconnect or the end of this worker does not touch it.
+        """
+        own, connection = self.keys.transport_options(), channel.raw.connection.client
+        connection.transport_options = {**connection.transport_options, **own}  # for channels that are yet to be made
+        for raw in channel.siblings():
+            for name, value in own.items():
+                setattr(raw, name, value)
+                raw.qos.__dict__.pop(name, None)  # kombu's QoS keeps what it has read
