@@ -60,12 +60,18 @@ class Reason(StrEnum):
     SECRET_UNREADABLE = "SecretUnreadable"
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"
 
-    # The workload (conditions Ready and Progressing)
+    # The workload (conditions Ready, Reconciling and Stalled)
     READY = "Ready"
     SCALED_TO_ZERO = "ScaledToZero"
+    WAKING_UP = "WakingUp"
+    CREATING = "Creating"
     PODS_STARTING = "PodsStarting"
     ROLLING_OUT = "RollingOut"
     STABLE = "Stable"
+    STALLED = "Stalled"
+    NOT_STALLED = "NotStalled"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    DEPLOYMENT_PAUSED = "DeploymentPaused"
     INVALID_SPEC = "InvalidSpec"
     APPLY_FAILED = "ApplyFailed"
     NAME_TAKEN = "NameTaken"

@@ -10,8 +10,11 @@ from rich.text import Text
 UNKNOWN = "-"
 UNSEEN = "the operator has not looked at it yet: is it running, and does it watch this namespace?"
 
-# Conditions that ought to hold; the others only inform.
+# Conditions that ought to hold, and one that ought not; the others only inform.
 WANTED = ("Ready", "BrokerReachable", "ScalingActive")
+UNWANTED = ("Stalled",)
+UNDER_WAY = ("Creating", "PodsStarting", "RollingOut")
+"""Reasons of a pool that is not Ready and calls for nobody: its last decision says more."""
 
 MODES = {
     "DryRun": "DryRun: decisions are reported here and not acted upon (spec.scaling.mode)",
@@ -40,7 +43,7 @@ def why(pool: Mapping[str, Any]) -> str:
     status = pool.get("status") or {}
     ready = next((item for item in status.get("conditions") or () if item["type"] == "Ready"), None)
     decision = status.get("decision")
-    if ready is not None and ready["status"] == "False" and not (decision and ready["reason"] == "PodsStarting"):
+    if ready is not None and ready["status"] == "False" and not (decision and ready["reason"] in UNDER_WAY):
         return f"{ready['reason']}: {ready['message']}"
     if decision:
         return str(decision["message"])
@@ -53,7 +56,7 @@ def explanation(pool: Mapping[str, Any], now: datetime) -> Iterator[str]:
     slots = 1 if spec["pool"] == "solo" else spec.get("concurrency", 4)
     yield f"{name} in namespace {pool['metadata']['namespace']}: {_replicas(status)} replicas (ready/desired)"
     yield f"  {spec['pool']} with {slots} task(s) per pod, queues {', '.join(spec.get('queues', ()))}"
-    if not status:
+    if not status or status.get("observedGeneration") == -1:  # the default that the CRD gives
         yield f"  {UNSEEN}"
         yield from _hand(pool, name)
         return
@@ -105,6 +108,8 @@ def _condition(condition: Mapping[str, Any], now: datetime) -> str:
     mark = "  "
     if condition["type"] in WANTED and condition["status"] != "True":
         mark = "! " if condition["status"] == "False" else "? "
+    if condition["type"] in UNWANTED and condition["status"] == "True":
+        mark = "! "
     since = ago(condition.get("lastTransitionTime"), now)
     return f"{mark}{condition['type']} {condition['status']}, {condition['reason']} ({since}): {condition['message']}"
 

@@ -35,6 +35,7 @@ class DeploymentRecord:
     controller_uid   uid of the owner that controls it, None where nobody does
     replica_failure  why its Pods are refused (quota, pod security), in the API server's words
     agent            name of the ConfigMap with the agent that its Pods mount, None without
+    paused           whether somebody has stopped its rollouts (kubectl rollout pause)
     fingerprint      changes with whatever an apply of the manifest could put right; not with the replicas
     """
 
@@ -49,6 +50,7 @@ class DeploymentRecord:
     controller_uid: str | None = None
     replica_failure: str | None = None
     agent: str | None = None
+    paused: bool = False
     fingerprint: str = ""
 
     @classmethod
@@ -70,6 +72,7 @@ class DeploymentRecord:
             controller_uid=(controller_of(body) or {}).get("uid"),
             replica_failure=bounded(failure.get("message", "")) if failed else None,
             agent=_agent((body["spec"].get("template") or {}).get("spec") or {}),
+            paused=bool(body["spec"].get("paused")),
             fingerprint=_fingerprint(body),
         )
 

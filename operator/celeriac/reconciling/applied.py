@@ -11,7 +11,7 @@ from celeriac.api.reasons import Reason
 from celeriac.cluster.errors import ApiError, Forbidden, NameTaken, StillGoing
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import WorkerPool
-from celeriac.reporting.conditions import Condition
+from celeriac.reporting.view import Condition
 
 REFUSALS: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY}
 """Answers about the manifest itself (a 400 is a field of the wrong type): trying again at once changes nothing."""

@@ -16,8 +16,8 @@ from celeriac.connecting.credentials import Credentials
 from celeriac.pool.model import WorkerPool
 from celeriac.reconciling.applied import AppliedBook, Source, Task, Work
 from celeriac.reconciling.applier import Applier
-from celeriac.reporting.conditions import Condition, View
 from celeriac.reporting.status_writer import StatusWriter
+from celeriac.reporting.view import Condition, View
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import KnownPool, Store
 from celeriac.watching.workqueue import WorkQueue

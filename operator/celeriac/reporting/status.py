@@ -10,7 +10,9 @@ from typing import Any
 
 from celeriac.autoscaling.outcome import Outcome
 from celeriac.cluster.times import parse_timestamp, timestamp
-from celeriac.reporting.conditions import DRAINING, SCALING_LIMITED, Condition, View, conditions
+from celeriac.reporting.conditions import conditions
+from celeriac.reporting.obstacles import Obstacle
+from celeriac.reporting.view import DRAINING, SCALING_LIMITED, Condition, View
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.workload import Demand
 
@@ -21,15 +23,20 @@ PATIENT = {SCALING_LIMITED, DRAINING}
 """Conditions that come and go with every change of the load: many pools that shrink together must not hold up news."""
 
 
-def build_status(view: View, previous: Mapping[str, Any], now: datetime, selector: str) -> Status:
-    """The status to write; `previous` is the last one, from which unchanged transition times are kept."""
+def build_status(
+    view: View, previous: Mapping[str, Any], now: datetime, selector: str, overdue: Obstacle | None = None
+) -> Status:
+    """The status to write; `previous` is the last one, from which unchanged transition times are kept.
+
+    `overdue` is the obstacle whose time is over (`celeriac.reporting.deadlines`).
+    """
     deployment, outcome = view.deployment, view.outcome
     status: Status = {
         "observedGeneration": view.known.generation,
         "replicas": deployment.replicas if deployment else 0,
         "readyReplicas": deployment.ready if deployment else 0,
         "selector": selector,
-        "conditions": _timed(conditions(view), previous, now, view.known.generation),
+        "conditions": _timed(conditions(view, overdue), previous, now, view.known.generation),
     }
     if outcome is not None:
         status["desiredReplicas"] = outcome.decision.replicas

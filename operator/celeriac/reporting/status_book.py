@@ -1,22 +1,26 @@
 """When a pool's status is written, and which of its changes are events; in virtual time, it writes nothing itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.notices import EventType, Notice
 from celeriac.api.reasons import Reason
-from celeriac.reporting.conditions import View
+from celeriac.reporting.deadlines import Deadlines
+from celeriac.reporting.obstacles import LIMITS, obstacles
 from celeriac.reporting.status import Status, build_status, noteworthy, urgent
+from celeriac.reporting.view import BROKER_REACHABLE, READY, SCALING_ACTIVE, SCALING_LIMITED, View, slept
 from celeriac.resources.labels import selector
 
 NOTEWORTHY_SECONDS: Final = 10.0
 """A reason that changed without a change of the replicas waits so long since the last write."""
 
-ACTIONS: Final = {"Ready": "Reconcile", "BrokerReachable": "ReadQueues", "ScalingActive": "Scale"}
-"""Conditions whose loss is worth an event of type Warning and whose return one of type Normal, with what was tried."""
+ACTIONS: Final = {READY: "Reconcile", BROKER_REACHABLE: "ReadQueues", SCALING_ACTIVE: "Scale", SCALING_LIMITED: "Scale"}
+"""Conditions whose trouble is worth an event of type Warning and its end one of type Normal, with what was tried."""
+UNDER_WAY: Final = frozenset({Reason.CREATING, Reason.PODS_STARTING, Reason.ROLLING_OUT})
+"""Reasons of a pool that is not Ready and calls for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,33 +103,39 @@ class StatusBook:
     def __init__(self, budget: Budget, status_seconds: float) -> None:
         self._budget = budget
         self._status_seconds = status_seconds
+        self._deadlines = Deadlines()
         self._written: dict[PoolKey, _Written] = {}
         self._turns: dict[PoolKey, Turn] = {}
         self._warned: set[tuple[PoolKey, str]] = set()
 
     def forget(self, key: PoolKey) -> None:
         """Forget a deleted pool."""
+        self._deadlines.forget(key)
         self._written.pop(key, None)
         self._turns.pop(key, None)
         self._warned = {(warned, type_) for warned, type_ in self._warned if warned != key}
 
     def forget_all(self) -> None:
         """Trust nothing that was written: another replica of the operator may have written since."""
+        self._deadlines.forget_all()
         self._written.clear()
         self._turns.clear()
 
     def step(self, view: View, moment: datetime, now: float) -> StatusStep:
         """Build the status at the time `moment`, and say whether it is to be written now."""
         key, last = view.known.key, self._last(view)
-        status = build_status(view, last.status, moment, selector(key.name))
+        view = replace(view, slept=slept(last.status))
+        deadline = self._deadlines.step(view.known, obstacles(view), last.status, moment, now)
+        status = build_status(view, last.status, moment, selector(key.name), deadline.overdue)
+        longest = min(self._status_seconds, deadline.again_seconds)
         patience = self._patience(status, last.status)
         due = last.at + patience
         if status == last.status or due > now:
             self._turns.pop(key, None)  # a turn is for the write that asked for it, not for one some day
             again = self._status_seconds if status == last.status else due - now
-            return StatusStep(status, False, min(again, self._status_seconds))
+            return StatusStep(status, False, min(again, longest))
         waits = self._wait(key, now, is_urgent=not patience)
-        return StatusStep(status, not waits, min(waits or self._status_seconds, self._status_seconds))
+        return StatusStep(status, not waits, min(waits or longest, longest))
 
     def _wait(self, key: PoolKey, now: float, *, is_urgent: bool) -> float:
         """Seconds until a write that is due may happen; 0 where it is to happen now."""
@@ -167,7 +177,7 @@ class StatusBook:
                 self._warned.add(warned)
                 if last is None or last["reason"] != condition["reason"]:
                     news.append(_notice(key, "Warning", condition))
-            elif condition["status"] == "True" and (warned in self._warned or _is_trouble(last)):
+            elif _is_well(condition) and (warned in self._warned or _is_trouble(last)):
                 self._warned.discard(warned)
                 news.append(_notice(key, "Normal", condition))
         return news
@@ -181,8 +191,16 @@ def _notice(key: PoolKey, type_: EventType, condition: Mapping[str, Any]) -> Not
 
 def _is_trouble(condition: Mapping[str, Any] | None) -> bool:
     """Whether a condition calls for somebody: a pool that starts, is pinned or paused does not."""
-    if condition is None or condition["status"] != "False" or condition["type"] not in ACTIONS:
+    if condition is None or condition["type"] not in ACTIONS:
         return False
-    if condition["type"] == "ScalingActive":
-        return bool(condition["reason"] == Reason.FAILED_UPDATE_SCALE)
-    return bool(condition["reason"] != Reason.PODS_STARTING)
+    type_, status, reason = condition["type"], condition["status"], condition["reason"]
+    if type_ == SCALING_LIMITED:
+        return bool(status == "True" and reason in LIMITS)
+    if type_ == SCALING_ACTIVE:
+        return bool(status == "False" and reason == Reason.FAILED_UPDATE_SCALE)
+    return bool(status == "False" and reason not in UNDER_WAY)
+
+
+def _is_well(condition: Mapping[str, Any]) -> bool:
+    """Whether a condition of these tells that trouble is over."""
+    return bool(condition["status"] == ("False" if condition["type"] == SCALING_LIMITED else "True"))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from celeriac.api.notices import Teller
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import Conflict, NotFound
-from celeriac.reporting.conditions import View
 from celeriac.reporting.status_book import StatusBook
+from celeriac.reporting.view import View
 from celeriac.telemetry.metrics import Metrics
 
 

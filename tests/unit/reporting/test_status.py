@@ -12,8 +12,9 @@ from celeriac.autoscaling.outcome import Outcome, urgent_outcome
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.problems import Problem
 from celeriac.cluster.records import DeploymentRecord, PodRecord
-from celeriac.reporting.conditions import View, conditions
+from celeriac.reporting.conditions import conditions
 from celeriac.reporting.status import build_status, noteworthy, urgent
+from celeriac.reporting.view import View
 from celeriac.scaling.decide import decide, fresh_history
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.plan import plan

@@ -12,9 +12,9 @@ from celeriac.api.reasons import Reason
 from celeriac.autoscaling.outcome import Outcome
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.records import DeploymentRecord
-from celeriac.reporting.conditions import View
 from celeriac.reporting.status import Status
 from celeriac.reporting.status_book import Budget, StatusBook
+from celeriac.reporting.view import View
 from celeriac.scaling.decide import decide, fresh_history
 from celeriac.scaling.plan import plan
 from celeriac.scaling.policy import Policy

@@ -1,0 +1,151 @@
+"""What keeps a pool from being what its spec asks for, in the order in which it has to be mended; pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from celeriac.api.reasons import Reason
+from celeriac.cluster.records import DeploymentRecord
+from celeriac.pool.model import InvalidPool
+from celeriac.reporting.view import View
+from celeriac.scaling.policy import Mode
+
+LIMITS: Final = frozenset({Reason.QUOTA_EXCEEDED, Reason.UNSCHEDULABLE})
+"""Where the pool has all that its spec asks for, these are bounds of the cluster (condition ScalingLimited)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """One thing that is in a pool's way.
+
+    kind      what shares a clock: a broker that first times out and then refuses is one trouble
+    blocks    whether the pool cannot do its work meanwhile, so that it is not Ready
+    progress  grows while the obstacle is being overcome, and each growth gives it its whole time anew
+    """
+
+    kind: str
+    reason: Reason
+    message: str
+    blocks: bool
+    progress: int = 0
+
+
+def obstacles(view: View) -> list[Obstacle]:
+    """All obstacles of a pool, none where it is what its spec asks for."""
+    if isinstance(view.known.spec, InvalidPool):
+        return [Obstacle("spec", Reason.INVALID_SPEC, str(view.known.spec), blocks=True)]
+    found = [*_of_the_operator(view)]
+    if view.deployment is None:
+        return found or [Obstacle("creation", Reason.CREATING, "the Deployment is being created", blocks=True)]
+    return [*found, *_of_the_pods(view, view.deployment), *_workers(view), *_under_way(view, view.deployment)]
+
+
+def cluster_limit(view: View) -> tuple[Reason, str] | None:
+    """Why the cluster does not give a pool that works all the replicas that its load asks for: a reason, a sentence."""
+    if view.deployment is None or not view.enough or view.ready >= view.wanted:
+        return None
+    counts = f"{view.ready} of {view.wanted} replicas are ready"
+    found = (each for each in _of_pods(view, view.deployment) if each.reason in LIMITS)
+    return next(((each.reason, f"{counts}; {each.message}") for each in found), None)
+
+
+def _of_the_operator(view: View) -> Iterator[Obstacle]:
+    """What the operator cannot do for the pool."""
+    if view.refusal is not None:
+        yield Obstacle("children", Reason(view.refusal.reason), view.refusal.message, blocks=True)
+    if view.broker is not None:
+        yield Obstacle("broker", view.broker.reason, str(view.broker), blocks=view.ready == 0)
+    if view.scale_refusal is not None:
+        message = f"the replicas cannot be written: {view.scale_refusal}; mend what forbids it"
+        yield Obstacle("scale", Reason.FAILED_UPDATE_SCALE, message, blocks=view.ready == 0)
+
+
+def _of_the_pods(view: View, deployment: DeploymentRecord) -> Iterator[Obstacle]:
+    """What keeps Pods from being made, or from running, but for bounds of the cluster that matter to the load alone."""
+    if deployment.paused:
+        message = (
+            "the Deployment is paused, so that no change of the spec reaches its pods: kubectl rollout resume"
+            f" deployment/{deployment.key.name}"
+        )
+        yield Obstacle("paused", Reason.DEPLOYMENT_PAUSED, message, blocks=_sleeps_no_more(view))
+    if view.wanted:
+        yield from (each for each in _of_pods(view, deployment) if not (view.enough and each.reason in LIMITS))
+
+
+def _of_pods(view: View, deployment: DeploymentRecord) -> Iterator[Obstacle]:
+    """Refused Pods, then what keeps Pods from running, that of most Pods first."""
+    missing = deployment.ready < deployment.spec_replicas or deployment.rollout_in_progress
+    if deployment.replica_failure and missing:
+        yield _refused_pod(deployment.replica_failure, blocks=view.ready == 0)
+    problems = [pod.problem for pod in view.pods if pod.problem is not None and not pod.terminating]
+    counted: dict[Reason, int] = {}
+    for problem in problems:
+        counted[problem.reason] = counted.get(problem.reason, 0) + 1
+    for reason in sorted(counted, key=lambda each: -counted[each]):
+        message = next(problem.message for problem in problems if problem.reason == reason)
+        # A pool that wakes may have to wait for a node that an autoscaler brings.
+        blocks = view.ready == 0 and not (view.waking and reason == Reason.UNSCHEDULABLE)
+        yield Obstacle(reason, reason, f"{counted[reason]} pod(s): {message}", blocks)
+
+
+def _refused_pod(message: str, *, blocks: bool) -> Obstacle:
+    if "exceeded quota" in message:
+        cure = "raise the ResourceQuota, or lower spec.template.spec.resources or spec.scaling.maxReplicas"
+        return Obstacle("refused", Reason.QUOTA_EXCEEDED, f"{message}; {cure}", blocks)
+    if "violates PodSecurity" in message:
+        cure = "set spec.podSecurity: Restricted, or relax the namespace's pod-security label"
+        return Obstacle("refused", Reason.POD_SECURITY_REFUSED, f"{message}; {cure}", blocks)
+    return Obstacle("refused", Reason.POD_REFUSED, message, blocks)
+
+
+def _workers(view: View) -> Iterator[Obstacle]:
+    """Workers that run, but not as the spec says: what they do is right, what scaling makes of it may not be."""
+    trouble = view.outcome.trouble if view.outcome else None
+    if trouble is None or not view.ready or view.deployment is None or view.deployment.rollout_in_progress:
+        return  # during a rollout old workers still match the old template
+    yield Obstacle("workers", trouble.reason, trouble.message, blocks=True)
+
+
+def _under_way(view: View, deployment: DeploymentRecord) -> Iterator[Obstacle]:
+    """What needs nothing but time."""
+    if deployment.updated != deployment.replicas:
+        message = f"{deployment.updated} of {deployment.replicas} replicas run the current template"
+        progress = 2 * deployment.updated + deployment.ready - deployment.replicas
+        yield Obstacle("rollout", Reason.ROLLING_OUT, message, view.ready == 0, progress)
+    elif deployment.observed_generation < deployment.generation:
+        message = "Kubernetes has not seen the last change of the Deployment yet"
+        yield Obstacle("rollout", Reason.ROLLING_OUT, message, blocks=_sleeps_no_more(view))
+    elif _missing(view, deployment):
+        message = f"{deployment.ready} of {max(view.wanted, view.floor, _decided(view))} replicas are ready"
+        blocks = view.ready == 0 and bool(view.floor or not _asleep(view))
+        yield Obstacle("start", Reason.PODS_STARTING, message, blocks, deployment.ready)
+
+
+def _missing(view: View, deployment: DeploymentRecord) -> int:
+    """Replicas that are to come, but those for which the cluster has no room."""
+    if not deployment.spec_replicas:
+        return _decided(view)
+    missing = deployment.spec_replicas - deployment.ready
+    if missing <= 0 or not view.enough:
+        return max(missing, 0)
+    reasons = [pod.problem.reason for pod in view.pods if pod.problem is not None and not pod.terminating]
+    refused = deployment.spec_replicas - deployment.replicas if deployment.replica_failure else 0
+    return max(missing - reasons.count(Reason.UNSCHEDULABLE) - max(refused, 0), 0)
+
+
+def _decided(view: View) -> int:
+    """Replicas that were decided on, where decisions are acted upon."""
+    policy = view.policy
+    if policy is None or view.outcome is None or policy.mode is not Mode.AUTO:
+        return 0
+    return view.outcome.decision.replicas
+
+
+def _asleep(view: View) -> bool:
+    """Whether it is at zero, or on its way back from there."""
+    return view.waking or not view.wanted
+
+
+def _sleeps_no_more(view: View) -> bool:
+    """Whether replicas are wanted and none consumes."""
+    return view.wanted > 0 and view.ready == 0 and not view.waking
