@@ -82,7 +82,8 @@ bench: setup ## Measure: seconds from LPUSH to the desired count, the cost of re
 ledger: setup ## No task lost, twice or killed by scaling: 300 tasks in each of 30 cells, 25 minutes; CELLS="prefork 5.3-solo"
 	$(UV_RUN) python -m tests.ledger $(if $(CELLS),--cells "$(CELLS)") $(if $(PARALLEL),--parallel $(PARALLEL))
 
-generate: ## Write anew what tests hold identical to its source: the chart's CRD, tables of docs/api.md, golden manifests
+generate: ## Write anew what tests hold identical to its source: the chart's CRD, tables of docs/api.md and docs/troubleshooting.md, golden manifests
 	cp crds/*.yaml charts/celeriac/files/
 	$(UV_RUN) python -m tests.api_tables
+	$(UV_RUN) python -m tests.situations
 	UPDATE_GOLDEN=1 $(UV_RUN) pytest -q tests/unit/resources -s

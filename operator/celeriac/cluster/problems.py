@@ -3,11 +3,12 @@
 The reasons on the left are the kubelet's and the scheduler's (pkg/kubelet/images, pkg/kubelet/kuberuntime).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from celeriac.api.reasons import Reason
+from celeriac.cluster import cures
 from celeriac.cluster.body import Body
 from celeriac.cluster.text import MESSAGE_LENGTH, bounded
 
@@ -36,14 +37,16 @@ _WAITING: Final = {
 }
 _START_ERRORS: Final = frozenset({"StartError", "ContainerCannotRun"})
 """Reasons of a terminated container whose process was never executed (containerd's, and the older dockershim's)."""
-_CURES: Final = {
-    Reason.UNSCHEDULABLE: "add nodes, or change resources, nodeSelector or tolerations in spec.template.spec",
-    Reason.IMAGE_PULL_FAILED: "correct spec.image, or name imagePullSecrets in spec.template.spec",
-    Reason.CONTAINER_CONFIG_ERROR: "create what is missing, or correct the reference to it",
-    Reason.START_FAILED: "correct spec.launcher or the image",
-    Reason.CRASH_LOOP: "read the worker's log",
+_CURES: Final[Mapping[Reason, tuple[cures.Cures, str]]] = {
+    Reason.UNSCHEDULABLE: (
+        cures.UNSCHEDULABLE,
+        "add nodes, or change resources, nodeSelector or tolerations in spec.template.spec",
+    ),
+    Reason.IMAGE_PULL_FAILED: (cures.IMAGE, "correct spec.image, or name imagePullSecrets in spec.template.spec"),
+    Reason.CONTAINER_CONFIG_ERROR: (cures.CONTAINER_CONFIG, "create what is missing, or correct the reference to it"),
+    Reason.START_FAILED: (cures.START, "correct spec.launcher or the image"),
 }
-_OOM_CURE: Final = "raise resources.limits.memory in spec.template.spec, or lower spec.concurrency"
+"""By the words of Kubernetes, and for words that nobody foresaw."""
 _RESTARTS_OF_A_LOOP: Final = 2  # a single crash is mended by its restart
 
 
@@ -60,11 +63,11 @@ def problem_of(status: Body) -> Problem | None:
 
 
 def _unschedulable(condition: Body) -> bool:
-    """Whether the scheduler tried and found no node."""
+    """Whether the scheduler tried and found no node, or may not try."""
     return (
         condition["type"] == "PodScheduled"
         and condition["status"] == "False"
-        and condition.get("reason") in ("Unschedulable", "SchedulerError")
+        and condition.get("reason") in ("Unschedulable", "SchedulerError", "SchedulingGated")
     )
 
 
@@ -103,11 +106,18 @@ def _crash_loop(label: str, restarts: int, ended: Body) -> Problem:
     code = f"exit code {ended['exitCode']}" if "exitCode" in ended else "an unknown exit code"
     detail = f"{code}, {why}" if why and why != "Error" else code
     last_words = f": {ended['message']}" if ended.get("message") else ""
-    cure = _OOM_CURE if why == "OOMKilled" else _CURES[Reason.CRASH_LOOP]
-    return _problem(Reason.CRASH_LOOP, f"{label} ended with {detail} after {restarts} restarts{last_words}", cure)
+    cure = cures.OOM if why == "OOMKilled" else cures.EXIT_CODES.get(ended.get("exitCode", -1), cures.CRASHED)
+    return _joined(Reason.CRASH_LOOP, f"{label} ended with {detail} after {restarts} restarts{last_words}", cure)
 
 
-def _problem(reason: Reason, what: str, cure: str | None = None) -> Problem:
+def _problem(reason: Reason, what: str) -> Problem:
+    """What was seen, with the cure that fits its words."""
+    known, otherwise = _CURES[reason]
+    find = cures.cures_of_all if reason is Reason.UNSCHEDULABLE else cures.cure
+    return _joined(reason, what, find(known, what) or otherwise)
+
+
+def _joined(reason: Reason, what: str, cure: str) -> Problem:
     """Join what was seen and the cure; where both do not fit, what was seen is cut."""
-    advice = f"; {cure or _CURES[reason]}"
-    return Problem(reason, bounded(what, MESSAGE_LENGTH - len(advice)) + advice)
+    advice = f"; {cure}"
+    return Problem(reason, bounded(what.removesuffix("."), MESSAGE_LENGTH - len(advice)) + advice)

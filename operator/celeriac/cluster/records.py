@@ -24,6 +24,7 @@ from celeriac.cluster.text import bounded
 
 _KUBELET_EVICTIONS: Final = frozenset({"Evicted", "NodeShutdown", "Terminated", "Preempting"})
 """Reasons of a whole Pod's end that is the node's doing (pkg/kubelet/eviction, nodeshutdown, preemption)."""
+REFUSAL_LENGTH: Final = 1024  # characters: Pod security names each container and field
 _FINAL_PHASES: Final = ("Succeeded", "Failed")
 _INT32: Final = 2**31
 
@@ -70,7 +71,7 @@ class DeploymentRecord:
             ready=status.get("readyReplicas", 0),
             updated=status.get("updatedReplicas", 0),
             controller_uid=(controller_of(body) or {}).get("uid"),
-            replica_failure=bounded(failure.get("message", "")) if failed else None,
+            replica_failure=bounded(failure.get("message", ""), REFUSAL_LENGTH) if failed else None,
             agent=_agent((body["spec"].get("template") or {}).get("spec") or {}),
             paused=bool(body["spec"].get("paused")),
             fingerprint=_fingerprint(body),

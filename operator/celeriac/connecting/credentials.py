@@ -12,7 +12,8 @@ from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress, TlsMaterial
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.cluster.errors import ApiError, SecretKeyMissing
+from celeriac.cluster.errors import ApiError, Forbidden, SecretKeyMissing
+from celeriac.cluster.text import bounded
 from celeriac.pool.broker_url import scheme_of
 from celeriac.pool.model import BrokerSpec, QueueLayout, SecretKey, WorkerPool
 
@@ -142,7 +143,7 @@ class Credentials:
             if not isinstance(entry.address, BrokerAddress):  # a good one stays in use while the API server is away
                 entry.address = BrokerDoubt(
                     Reason.SECRET_UNREADABLE,
-                    f"the operator cannot read the broker's Secret: {error.message}; check its permissions",
+                    f"the operator cannot read the broker's Secret: {bounded(error.message)}; {_cure(error)}",
                 )
         except Exception:
             log.exception("a broker's Secret in namespace %s could not be read, by a fault of the operator", source[0])
@@ -184,3 +185,10 @@ class Credentials:
         except SecretKeyMissing as error:
             reason = Reason.SECRET_KEY_NOT_FOUND if error.secret_exists else Reason.SECRET_NOT_FOUND
             raise BrokerDoubt(reason, error.message) from error
+
+
+def _cure(error: ApiError) -> str:
+    """What to do about a Secret that the API server does not give."""
+    if isinstance(error, Forbidden):
+        return "grant the operator get on Secrets in this namespace, as its chart does"
+    return "the API server is asked again: look at it if this lasts"

@@ -9,7 +9,9 @@ from typing import Final
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.cluster.errors import ApiError, Forbidden, NameTaken, StillGoing
-from celeriac.cluster.records import DeploymentRecord, PodRecord
+from celeriac.cluster.records import REFUSAL_LENGTH, DeploymentRecord, PodRecord
+from celeriac.cluster.refusals import refusal_of
+from celeriac.cluster.text import bounded
 from celeriac.pool.model import WorkerPool
 from celeriac.reporting.view import Condition
 
@@ -132,6 +134,7 @@ def _refusal(error: ApiError) -> Condition:
     """Why the children were refused, with the cure."""
     if isinstance(error, NameTaken):
         return Condition.of("Ready", False, Reason.NAME_TAKEN, error.message)
-    cure = "mend what forbids it" if isinstance(error, Forbidden) else "correct spec.template"
-    message = f"the API server refused the Deployment: {error.message}; {cure}"
+    cure = refusal_of(error.message)[1]
+    otherwise = "mend what forbids it" if isinstance(error, Forbidden) else "correct spec.template"
+    message = f"the API server refused the Deployment: {bounded(error.message, REFUSAL_LENGTH)}; {cure or otherwise}"
     return Condition.of("Ready", False, Reason.APPLY_FAILED, message)

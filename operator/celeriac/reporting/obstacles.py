@@ -6,6 +6,7 @@ from typing import Final
 
 from celeriac.api.reasons import Reason
 from celeriac.cluster.records import DeploymentRecord
+from celeriac.cluster.refusals import refused_pod
 from celeriac.pool.model import InvalidPool
 from celeriac.reporting.view import View
 from celeriac.scaling.policy import Mode
@@ -88,14 +89,9 @@ def _of_pods(view: View, deployment: DeploymentRecord) -> Iterator[Obstacle]:
         yield Obstacle(reason, reason, f"{counted[reason]} pod(s): {message}", blocks)
 
 
-def _refused_pod(message: str, *, blocks: bool) -> Obstacle:
-    if "exceeded quota" in message:
-        cure = "raise the ResourceQuota, or lower spec.template.spec.resources or spec.scaling.maxReplicas"
-        return Obstacle("refused", Reason.QUOTA_EXCEEDED, f"{message}; {cure}", blocks)
-    if "violates PodSecurity" in message:
-        cure = "set spec.podSecurity: Restricted, or relax the namespace's pod-security label"
-        return Obstacle("refused", Reason.POD_SECURITY_REFUSED, f"{message}; {cure}", blocks)
-    return Obstacle("refused", Reason.POD_REFUSED, message, blocks)
+def _refused_pod(words: str, *, blocks: bool) -> Obstacle:
+    reason, message = refused_pod(words)
+    return Obstacle("refused", reason, message, blocks)
 
 
 def _workers(view: View) -> Iterator[Obstacle]:

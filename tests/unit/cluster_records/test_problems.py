@@ -33,7 +33,7 @@ def test_a_pod_that_no_node_can_hold_quotes_the_scheduler_and_names_the_cure() -
     problem = pod({"phase": "Pending", "conditions": [condition]}).problem
     assert problem is not None
     assert problem.reason == Reason.UNSCHEDULABLE
-    assert message in problem.message
+    assert message.removesuffix(".") in problem.message
     assert "resources" in problem.message
 
 
@@ -127,3 +127,27 @@ def test_a_long_message_is_cut_but_its_cure_is_not() -> None:
     assert len(problem.message) == 512
     assert "\n" not in problem.message
     assert problem.message.endswith("name imagePullSecrets in spec.template.spec")
+
+
+def test_the_scheduler_names_several_wants_and_the_cure_names_each() -> None:
+    message = (
+        "0/5 nodes are available: 2 Insufficient cpu, 1 Insufficient memory, 2 node(s) had untolerated taint {a: b}"
+    )
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    problem = pod({"phase": "Pending", "conditions": [condition]}).problem
+    assert problem is not None
+    assert "lower cpu and memory in" in problem.message
+    assert "the taint a: b" in problem.message
+
+
+def test_a_pod_behind_a_scheduling_gate_is_not_just_starting() -> None:
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "SchedulingGated",
+        "message": "Scheduling is blocked due to non-empty scheduling gates",
+    }
+    problem = pod({"phase": "Pending", "conditions": [condition]}).problem
+    assert problem is not None
+    assert problem.reason == Reason.UNSCHEDULABLE
+    assert "scheduling gate" in problem.message

@@ -17,6 +17,8 @@ from redis.exceptions import RedisError
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import TlsMaterial
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.redis.errors import doubt_of, says_nothing
+from celeriac.brokers.redis.greeting import doubt_by_greeting, heard, needs_tls, speaks_tls
 from celeriac.brokers.redis.url import RedisTarget
 
 log = logging.getLogger(__name__)
@@ -47,8 +49,9 @@ class RedisClient:
 
     def __init__(self, target: RedisTarget, tls: TlsMaterial | None) -> None:
         """Prepare; nothing is connected. Raises BrokerDoubt (TlsFailed) for a text that is no PEM."""
+        self._target = target
         options = _options(target)
-        context = tls_context(target, tls or TlsMaterial()) if target.tls else None
+        self._context = context = tls_context(target, tls or TlsMaterial()) if target.tls else None
         if context is not None:
             options |= {"context": context}
         self._sentinel: Sentinel | None = None
@@ -78,6 +81,22 @@ class RedisClient:
             async with asyncio.timeout(SENTINEL_SECONDS):
                 # Not in redis-py's stubs for the general pool: a Sentinel's pool has it, and disconnects by itself.
                 await self.redis.connection_pool.get_master_address()  # type: ignore[attr-defined]
+
+    async def explain(self, error: BaseException) -> BrokerDoubt:
+        """The doubt for an error of a reading. What the error leaves open, a look at the address may say. Never raises.
+
+        The look takes up to 2 * LISTENING_SECONDS. A password that a server repeats is not in the message.
+        """
+        target = self._target
+        doubt = doubt_of(error, target.where, secret=target.password)
+        if target.sentinel_master or target.path or not says_nothing(error):
+            return doubt
+        silent = doubt.reason == Reason.BROKER_TIMEOUT
+        # A plain port is silent to a handshake, and answers in the clear.
+        greeting = await heard(*target.nodes[0], None if silent else self._context)
+        if greeting == b"" and not target.tls and await speaks_tls(*target.nodes[0]):
+            return needs_tls(target.where)
+        return doubt_by_greeting(greeting, target.where, tls=target.tls and silent) or doubt
 
     async def disconnect(self) -> None:
         """Drop the connections; the next command makes new ones (and asks DNS or Sentinel again). Never raises."""

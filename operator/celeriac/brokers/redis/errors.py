@@ -1,6 +1,6 @@
 """What redis-py raises, and what a person can do about it."""
 
-import socket
+import re
 import ssl
 from collections.abc import Iterator
 
@@ -9,37 +9,51 @@ from redis.asyncio.sentinel import MasterNotFoundError
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.redis.answers import answer_to
+from celeriac.brokers.redis.network_failures import network_doubt, timeout_doubt
+from celeriac.brokers.redis.tls_failures import tls_doubt
 
 LONGEST_ANSWER = 200
 LONGEST_KEY = 200
 
 
-def doubt_of(error: BaseException, where: str) -> BrokerDoubt:
-    """Turn an error of a whole reading into a BrokerDoubt. `where` names the server without credentials."""
-    for cause in _chain(error):
+def doubt_of(error: BaseException, where: str, *, secret: str | None = None) -> BrokerDoubt:
+    """Turn an error of a whole reading into a BrokerDoubt. `where` names the server without credentials.
+
+    Where nobody foresaw the server's words they are repeated, escaped and cut, and without the `secret`.
+    """
+    causes = list(_chain(error))
+    for cause in causes:
         if isinstance(cause, ssl.SSLError):
-            return _tls_doubt(cause, where)
+            return tls_doubt(cause, where)
+    if isinstance(error, redis_errors.TimeoutError | TimeoutError):
+        return timeout_doubt(error, where)
+    known = answer_to(said(error))
+    if known is not None:
+        return BrokerDoubt(known[0], known[1].format(where=where))
     for kinds, reason, message in _KINDS:
         if isinstance(error, kinds):
             return BrokerDoubt(reason, message.format(where=where))
-    if isinstance(error, redis_errors.ConnectionError):
-        return _connection_doubt(error, where)
-    answer = answer_of(error)
-    if "DB index" in answer:
-        return BrokerDoubt(
-            Reason.BROKER_URL_INVALID,
-            f"{where} has no database of the number in the broker URL: correct it, or raise `databases` in redis.conf",
-        )
-    if answer.startswith("BUSY"):
-        return BrokerDoubt(
-            Reason.BROKER_BUSY, f"{where} is busy with a script of somebody: wait, or end it with SCRIPT KILL"
-        )
-    return BrokerDoubt(Reason.BROKER_ERROR, f"{where} refused what was asked: {answer}")
+    if isinstance(error, redis_errors.ConnectionError | OSError):
+        return network_doubt(causes, where)
+    answer = answer_of(error).replace(secret, "***") if secret else answer_of(error)
+    return BrokerDoubt(Reason.BROKER_ERROR, f"{where} refused what was asked: {quoted(answer)}")
+
+
+def says_nothing(error: BaseException) -> bool:
+    """Whether an error leaves open what answers there: a connection that just ended, silence, no Redis protocol."""
+    if isinstance(error, redis_errors.InvalidResponse | redis_errors.TimeoutError | TimeoutError):
+        return True
+    ended = any(isinstance(cause, ConnectionResetError | BrokenPipeError) for cause in _chain(error))
+    return isinstance(error, redis_errors.ConnectionError) and (ended or str(error).startswith("Connection closed"))
+
+
+_REFUSED = re.compile(r"no permissions|executing the script can't|ACL failure in script", re.IGNORECASE)
 
 
 def _is_refused(error: BaseException, answer: str) -> bool:
     """Whether the ACL refuses a command or a key; inside a script Redis says so in words only."""
-    return isinstance(error, redis_errors.NoPermissionError) or "can't" in answer or "permission" in answer
+    return isinstance(error, redis_errors.NoPermissionError) or _REFUSED.search(answer) is not None
 
 
 def queue_doubt(error: BaseException, key: str, kind: str, where: str) -> BrokerDoubt:
@@ -99,16 +113,18 @@ def write_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
             f"{where} does not let this user move messages: grant the ACL user +@read +@write +@transaction +@scripting"
             " and the patterns of the queues, unacked*, celeriac:* and _kombu.binding.*, each after the key prefix",
         )
-    if answer.startswith("OOM"):
-        return BrokerDoubt(
-            Reason.BROKER_ERROR, f"{where} has no memory left for a message: raise maxmemory, or let workers run"
-        )
     return doubt_of(error, where)
+
+
+def said(error: BaseException) -> str:
+    """The server's words with the code that they begin with, which redis-py cuts off of some."""
+    code = getattr(error, "status_code", None)
+    return f"{code} {error}" if code and code != "ERR" else str(error)
 
 
 def answer_of(error: BaseException) -> str:
     """Return the server's words, cut where Redis would repeat the arguments of a command: AUTH has a password."""
-    return str(error).split(", with args", 1)[0][:LONGEST_ANSWER]
+    return re.split(r",? with args", str(error), maxsplit=1)[0][:LONGEST_ANSWER]
 
 
 def quoted(text: str) -> str:
@@ -133,31 +149,14 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Reaso
         "{where} refused the user or password: correct the broker URL in its Secret",
     ),
     (
-        redis_errors.BusyLoadingError,
-        Reason.BROKER_LOADING,
-        "{where} is loading its data from disk: wait until it has finished",
-    ),
-    (
-        (redis_errors.TimeoutError, TimeoutError),
-        Reason.BROKER_TIMEOUT,
-        "{where} did not answer in time: check that it is not overloaded, that a network policy lets the operator in,"
-        " and that rediss:// names a port with TLS (a plain one stays silent), redis:// one without",
-    ),
-    (
         (redis_errors.NoPermissionError, redis_errors.AuthorizationError),
         Reason.BROKER_PERMISSION_DENIED,
-        "{where} does not let this user read queues: grant the ACL user +@read +@connection +@scripting +info +time and"
-        " the patterns of the queues, unacked* and _kombu.binding.*",
+        "{where} does not let this user read queues: grant the ACL user what `celeriac acl` prints",
     ),
     (
-        (redis_errors.MovedError, redis_errors.AskError, redis_errors.ClusterError),
+        redis_errors.InvalidResponse,
         Reason.BROKER_UNSUPPORTED,
-        "{where} is a Redis Cluster, for which Celery has no transport: use one Redis, or Redis with Sentinel",
-    ),
-    (
-        redis_errors.ReadOnlyError,
-        Reason.BROKER_IS_REPLICA,
-        "{where} is a replica: let the broker URL name the master, or use sentinel://",
+        "{where} is no Redis, by what it answers: correct host and port in the broker URL",
     ),
     (
         MasterNotFoundError,
@@ -166,32 +165,3 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Reaso
         " Sentinel addresses and the master",
     ),
 )
-
-
-def _connection_doubt(error: redis_errors.ConnectionError, where: str) -> BrokerDoubt:
-    if any(isinstance(cause, socket.gaierror) for cause in _chain(error)):
-        return BrokerDoubt(
-            Reason.BROKER_CONNECTION_FAILED,
-            f"{where}: the host name is not known: write it as service.namespace, and check that the Service exists",
-        )
-    return BrokerDoubt(
-        Reason.BROKER_CONNECTION_FAILED,
-        f"{where} cannot be reached or closed the connection: check that it runs, that host and port are right, that"
-        " a port with TLS is addressed as rediss://, and that a server which asks for client certificates gets one"
-        " (spec.broker.tls.certificateFrom)",
-    )
-
-
-def _tls_doubt(error: ssl.SSLError, where: str) -> BrokerDoubt:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        cure = (
-            f"its certificate is not trusted ({error.verify_message}): give the authority's certificate in"
-            " spec.broker.tls.caFrom (files named in the URL are those of the worker's image)"
-        )
-    elif "CERTIFICATE_REQUIRED" in str(error) or "HANDSHAKE_FAILURE" in str(error):
-        cure = "it asks for a client certificate: give one in spec.broker.tls.certificateFrom and .privateKeyFrom"
-    elif "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error):
-        cure = "it does not speak TLS on this port: use redis://, or the TLS port"
-    else:
-        cure = f"TLS failed ({error.reason or 'no reason given'}): check certificates and TLS versions"
-    return BrokerDoubt(Reason.BROKER_TLS_FAILED, f"{where}: {cure}")

@@ -95,7 +95,7 @@ class RedisQueues:
             await self._give_up(doubt_of(TimeoutError(), self._where))
             raise
         except (RedisError, OSError) as error:
-            doubt = doubt_of(error, self._where)
+            doubt = await self._client.explain(error)
             await self._give_up(doubt)
             raise doubt from error
         except BrokerDoubt as doubt:

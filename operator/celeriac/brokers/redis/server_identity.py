@@ -46,6 +46,12 @@ class ServerIdentity:
             )
 
     def _check_server(self, server: Mapping[str, Any]) -> None:
+        if server.get("redis_mode") == "sentinel":
+            raise BrokerDoubt(
+                Reason.BROKER_URL_INVALID,
+                f"{self._where}: what answers there is a Sentinel: write sentinel:// before its address, and name the"
+                " master in spec.broker.sentinelMaster",
+            )
         if server.get("redis_mode") == "cluster":
             raise BrokerDoubt(
                 Reason.BROKER_UNSUPPORTED,

@@ -12,6 +12,7 @@ from celeriac.brokers.doubt import BrokerDoubt
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
+LONGEST_NAME: Final = 255
 LONGEST_NUMBER: Final = 9
 """Digits of the number of a database: Redis keeps it in 32 bits."""
 
@@ -45,10 +46,10 @@ class RedisTarget:
     @property
     def where(self) -> str:
         """The place in words, for messages: no user and no password."""
-        nodes = ", ".join(f"{host}:{port}" for host, port in self.nodes)
+        nodes = ", ".join(f"{_shown(host)}:{port}" for host, port in self.nodes)
         if self.sentinel_master:
             return f"Redis master {self.sentinel_master!r} of Sentinel {nodes}"
-        return f"Redis at {self.path or nodes}"
+        return f"Redis at {_shown(self.path) if self.path else nodes}"
 
     @property
     def place(self) -> str:
@@ -148,6 +149,11 @@ def _access(address: BrokerAddress, parts: SplitResult) -> RedisTarget:
         verify=_VERIFY[wanted],
         check_hostname=query.get("ssl_check_hostname", "true").lower() != "false",
     )
+
+
+def _shown(text: str) -> str:
+    """A host or path of somebody's Secret as it may stand in a message: on one line, and not without end."""
+    return "".join(char if char.isprintable() else "?" for char in text)[:LONGEST_NAME]
 
 
 def _invalid(cure: str) -> BrokerDoubt:
