@@ -118,6 +118,29 @@ def test_a_task_that_holds_the_interpreter_makes_the_report_old_and_never_idle(r
     worker.wait_for(lambda report: report["processed"] == 1 and report["active"] == 0, "it is done")
 
 
+@pytest.mark.parametrize("spec", once(quick=["prefork"]))
+def test_a_consumer_that_remote_control_cancels_is_gone_from_the_report_until_it_is_back(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    rig.sender.control.cancel_consumer("celery")
+    worker.wait_for(lambda report: report["queues"] == [], "it consumes from nothing")
+    rig.sender.control.add_consumer("celery")
+    worker.wait_for(lambda report: report["queues"] == ["celery"], "it consumes again")
+    rig.send("t")
+    rig.settle()
+
+
+@pytest.mark.parametrize("spec", once(quick=["prefork"]))
+def test_what_waits_for_its_rate_limit_is_told_apart(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    assert worker.fresh()["limited"] == 0
+    rig.send("first", "second", name="ledger_app.limited")
+    limited = worker.wait_for(lambda report: report["limited"] > 0, "one waits for its limit")
+    assert limited["reserved"] >= limited["limited"]
+    assert limited["delivered"] == 2
+    rig.drain(worker)
+    assert (worker.fresh()["limited"], rig.queue()) == (0, ["second"])
+
+
 def _watch(rig: Rig, worker: Worker) -> tuple[float, list[Report]]:
     """All reports for as long as something runs, and the greatest age in seconds that one of them reached."""
     seen: list[Report] = []

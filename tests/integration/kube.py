@@ -104,6 +104,10 @@ class Kube:
         """The first state of the pool for which `holds`."""
         return self.wait_for(POOLS, name, holds, seconds)
 
+    def condition(self, name: str, type: str) -> Body:
+        """The condition of a pool as it is now; empty where there is none."""
+        return _condition(self.get(POOLS, name), type)
+
     def wait_for_condition(self, name: str, type: str, status: str, reason: str) -> Body:
         """The condition of a pool, once it has this status and reason."""
         wanted = {"status": status, "reason": reason}

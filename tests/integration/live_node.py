@@ -31,8 +31,9 @@ HEARTBEAT_SECONDS = 10.0
 BROKER_VARIABLES = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
 ENDED_AT = 2e9  # later than any start: what the operator makes of times is not asked here
 
-# A task that says where it runs, and ends when it is released.
+# A task that says where it runs, and ends when it is released; and one that lets nothing else run in its process.
 APP = """\
+import ctypes
 import os
 import redis
 from celery import Celery
@@ -46,19 +47,26 @@ def hold(self):
         client.blpop("release", timeout=0)
         client.hdel("running", self.request.id)
         client.rpush("ended", self.request.id)
+
+@app.task(name="keep_the_gil", bind=True)
+def keep_the_gil(self, seconds):
+    with redis.Redis.from_url(os.environ["CELERY_BROKER_URL"], socket_timeout=None) as client:
+        client.hset("running", self.request.id, os.environ["CELERIAC_POD_NAME"])
+        ctypes.PyDLL(None).sleep(seconds)
+        client.hdel("running", self.request.id)
 """
 
 
 class _Container:
     """The worker of one Pod, by the command and the variables of its Pod."""
 
-    def __init__(self, body: Body, directory: Path, redis: RedisServer) -> None:
+    def __init__(self, body: Body, directory: Path, broker_url: str) -> None:
         self.run_dir: Path = directory / body["metadata"]["name"]
         self.run_dir.mkdir()
         container = body["spec"]["containers"][0]
         command = [mounted(word, {AGENT_DIR: AGENT}) for word in (*container["command"], *container["args"])]
         variables = {each["name"]: _value(each, body) for each in container["env"]}
-        variables |= dict.fromkeys(BROKER_VARIABLES, redis.celery_url)
+        variables |= dict.fromkeys(BROKER_VARIABLES, broker_url)
         variables |= {"CELERIAC_RUN_DIR": str(self.run_dir), "C_FORCE_ROOT": "1", "PYTHONPATH": str(directory)}
         variables["PATH"] = search_path()
         with (self.run_dir / "log").open("wb") as log:
@@ -84,6 +92,9 @@ class _Container:
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -92,12 +103,14 @@ class _Container:
 class LiveNode:
     """All that is needed to make a Pod of a namespace run, and to end it when it is deleted."""
 
-    def __init__(self, kube: Kube, directory: Path, redis: RedisServer) -> None:
+    def __init__(self, kube: Kube, directory: Path, redis: RedisServer, broker_url: str | None = None) -> None:
+        """`broker_url` is what the workers dial instead of the server's own URL."""
         self.problems: list[str] = []
         self._kube = kube
         self._core: Any = kube.core
         self._directory = directory
         self._redis = redis
+        self._broker_url = broker_url or redis.celery_url
         self._node = FakeNode(kube, "live")
         self._heartbeat_at = 0.0
         self._containers: dict[str, _Container] = {}
@@ -110,6 +123,11 @@ class LiveNode:
     def pods(self) -> list[Body]:
         """The Pods of the namespace that are not being deleted."""
         return [body for body in self._list() if "deletionTimestamp" not in body["metadata"]]
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to the worker of a Pod."""
+        (body,) = (body for body in self.pods() if body["metadata"]["name"] == name)
+        self._containers[body["metadata"]["uid"]].signal(number)
 
     def kill(self, name: str, reason: str) -> None:
         """SIGKILL to the worker of a Pod, whose container is not started anew for the time being."""
@@ -141,7 +159,7 @@ class LiveNode:
         if body["metadata"].get("deletionTimestamp"):
             self._end(body, pod)
         elif uid not in self._containers:
-            self._containers[uid] = _Container(body, self._directory, self._redis)
+            self._containers[uid] = _Container(body, self._directory, self._broker_url)
             target = {"apiVersion": "v1", "kind": "Node", "name": self._node.name}
             binding = {"metadata": {"name": pod.name}, "target": target}
             self._core.create_namespaced_binding(self._kube.namespace, binding, _preload_content=False)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from celeriac.api.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
 from tests.cluster.errors import ClusterError
@@ -27,9 +28,9 @@ class LiveShop:
         self.uid = ""
         self._sent = 0
 
-    def open(self, broker_url: str | None = None) -> None:
+    def open(self, broker_url: str | None = None, **spec: Any) -> None:
         """Two workers that consume. Without a URL the operator finds it in the Secret `broker`."""
-        options = {"pool": "threads", "concurrency": 1, "replicas": 2}
+        options = {"pool": "threads", "concurrency": 1, "replicas": 2} | spec
         self.uid = self.kube.create_pool("ml", broker_url, **options)["metadata"]["uid"]
         self.wait_until_all_work()
 

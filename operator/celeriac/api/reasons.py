@@ -84,12 +84,16 @@ class Reason(StrEnum):
     POD_SECURITY_REFUSED = "PodSecurityRefused"
     POD_REFUSED = "PodRefused"
 
-    # The workers, by the reports of the agent in them (conditions Ready and Draining, events)
+    # The workers, by the reports of the agent in them (conditions Ready, WorkersResponding and Draining, events)
     AGENT_MISSING = "AgentMissing"
     AGENT_DEGRADED = "AgentDegraded"
     REPORT_UNREADABLE = "ReportUnreadable"
     WORKER_MISMATCH = "WorkerMismatch"
     SIGNALS_NOT_FORWARDED = "SignalsNotForwarded"
+    RESPONDING = "Responding"
+    WORKER_SILENT = "WorkerSilent"
+    NOT_FETCHING = "NotFetching"
+    AGENT_DISABLED = "AgentDisabled"
     NOT_DRAINING = "NotDraining"
     REGISTRATION_UNREADABLE = "RegistrationUnreadable"
     RESTORED = "Restored"

@@ -7,6 +7,7 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.scaling.decision import Decision, Plan
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.workload import Demand, Doubt
+from celeriac.workers.responses import Responses
 from celeriac.workers.trouble import Trouble
 from celeriac.workers.worker import Workers
 
@@ -18,6 +19,7 @@ class Outcome:
     idle_seconds    since when nothing was to be done
     workers         its Pods with their reports; None without the agent
     trouble         in what a worker that runs is not what the spec says
+    responses       whether its workers answer and take work; None without the agent
     learned         rates and times that were measured on them
     dead_letters    messages that were started too often by workers that died
     """
@@ -28,6 +30,7 @@ class Outcome:
     idle_seconds: float | None = None
     workers: Workers | None = None
     trouble: Trouble | None = None
+    responses: Responses | None = None
     learned: Learned | None = None
     dead_letters: int | None = None
 
@@ -63,18 +66,22 @@ def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:
     limit = decision.limit.reason if decision.limit else None
     trouble = outcome.trouble.reason if outcome.trouble else None
     draining = outcome.workers is not None and bool(outcome.workers.marked)
-    return decision.replicas, outcome.reason, decision.active, limit, outcome.idle_seconds is None, trouble, draining
+    idle, responses = outcome.idle_seconds is None, outcome.responses
+    lapses = (bool(responses.silent), bool(responses.not_fetching)) if responses else None
+    return decision.replicas, outcome.reason, decision.active, limit, idle, trouble, lapses, draining
 
 
 def figures(outcome: Outcome) -> dict[str, float | None]:
     """What the reports of the workers tell, by the names that `Metrics.workers` knows; nothing without the agent."""
-    demand, workers, learned = outcome.demand, outcome.workers, outcome.learned
+    demand, workers, learned, responses = outcome.demand, outcome.workers, outcome.learned, outcome.responses
     if workers is None or learned is None or not isinstance(demand, Demand):
         return {}
     return {
         "reserved": workers.reserved,
         "agent_errors": workers.agent_errors,
         "draining": len(workers.marked),
+        "silent": len(responses.silent) if responses else None,
+        "not_fetching": len(responses.not_fetching) if responses else None,
         "runtime_seconds": demand.runtime_seconds,
         "arrival_rate": demand.arrival_rate,
         "departure_rate": learned.departure_rate,

@@ -24,6 +24,7 @@ from celeriac.scaling.learning import Learned, learn
 from celeriac.scaling.plan import plan
 from celeriac.scaling.workload import Demand, Doubt
 from celeriac.workers.observer import Observer
+from celeriac.workers.responses import Responses, ResponseWatch
 from celeriac.workers.trouble import trouble_of
 from celeriac.workers.worker import Workers
 
@@ -95,7 +96,9 @@ class PoolScaler:
         # None until the Deployment is known: windows that began at zero would shrink a pool that runs.
         self._history: History | None = None
         self._observer = Observer()
+        self._watch = ResponseWatch()
         self._workers: Workers | None = None
+        self._responses: Responses | None = None
 
     def step(self, sight: Sight, now: float) -> Step:
         """Decide once. Every tick is one call, also where nothing can be read."""
@@ -136,6 +139,7 @@ class PoolScaler:
             idle_seconds=None if self._idle_since is None else now - self._idle_since,
             workers=self._workers,
             trouble=trouble_of(pool, self._workers) if self._workers else None,
+            responses=self._responses if readable and self._workers else None,
             learned=self._learned if readable and self._workers else None,
             dead_letters=reading.dead if isinstance(reading, PoolReading) else None,
         )
@@ -149,6 +153,8 @@ class PoolScaler:
             self._workers = self._observer.observe(
                 sight.pods, reading.reports, reading.marks, pool.policy.slots, now, reading.unreadable
             )
+            waiting = {queue: counts.waiting for queue, counts in reading.queues.items()}
+            self._responses = self._watch.look(self._workers, waiting, now)
             self._learned = learn(self._learned, sample_of(reading, self._workers, now))
 
     def _note_doubt(self, reading: PoolReading | BrokerDoubt, now: float) -> None:

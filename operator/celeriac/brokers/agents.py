@@ -27,6 +27,8 @@ class WorkerReport:
     missing      hooks of Celery that the agent did not find
     signals      whether SIGTERM reaches the worker; None: not known
     errors       what the agent could not do since the start of the worker, each try counted
+    limited      received, and held back by a rate limit; they are among the reserved ones
+    delivered    messages taken since the start of the worker; agents of earlier releases say neither: 0
     """
 
     pod_uid: str
@@ -46,6 +48,8 @@ class WorkerReport:
     missing: tuple[str, ...]
     signals: bool | None
     errors: int
+    limited: int = 0
+    delivered: int = 0
 
 
 @dataclass(frozen=True, slots=True)

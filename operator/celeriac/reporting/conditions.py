@@ -5,6 +5,7 @@ from celeriac.pool.model import InvalidPool
 from celeriac.reporting.obstacles import Obstacle, cluster_limit
 from celeriac.reporting.standing import standing
 from celeriac.reporting.view import BROKER_REACHABLE, DRAINING, SCALING_ACTIVE, SCALING_LIMITED, Condition, View
+from celeriac.reporting.workers_responding import workers_responding
 from celeriac.scaling.policy import Mode
 
 
@@ -13,6 +14,7 @@ def conditions(view: View, overdue: Obstacle | None = None) -> list[Condition]:
     return [
         *standing(view, overdue),
         _broker_reachable(view),
+        workers_responding(view),
         _scaling_active(view),
         _scaling_limited(view),
         _draining(view),

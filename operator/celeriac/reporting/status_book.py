@@ -11,13 +11,27 @@ from celeriac.api.reasons import Reason
 from celeriac.reporting.deadlines import Deadlines
 from celeriac.reporting.obstacles import LIMITS, obstacles
 from celeriac.reporting.status import Status, build_status, noteworthy, urgent
-from celeriac.reporting.view import BROKER_REACHABLE, READY, SCALING_ACTIVE, SCALING_LIMITED, View, slept
+from celeriac.reporting.view import (
+    BROKER_REACHABLE,
+    READY,
+    SCALING_ACTIVE,
+    SCALING_LIMITED,
+    WORKERS_RESPONDING,
+    View,
+    slept,
+)
 from celeriac.resources.labels import selector
 
 NOTEWORTHY_SECONDS: Final = 10.0
 """A reason that changed without a change of the replicas waits so long since the last write."""
 
-ACTIONS: Final = {READY: "Reconcile", BROKER_REACHABLE: "ReadQueues", SCALING_ACTIVE: "Scale", SCALING_LIMITED: "Scale"}
+ACTIONS: Final = {
+    READY: "Reconcile",
+    BROKER_REACHABLE: "ReadQueues",
+    WORKERS_RESPONDING: "ReadReports",
+    SCALING_ACTIVE: "Scale",
+    SCALING_LIMITED: "Scale",
+}
 """Conditions whose trouble is worth an event of type Warning and its end one of type Normal, with what was tried."""
 UNDER_WAY: Final = frozenset({Reason.CREATING, Reason.PODS_STARTING, Reason.ROLLING_OUT})
 """Reasons of a pool that is not Ready and calls for nobody."""

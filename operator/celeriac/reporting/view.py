@@ -19,6 +19,7 @@ BROKER_REACHABLE = "BrokerReachable"
 SCALING_ACTIVE = "ScalingActive"
 SCALING_LIMITED = "ScalingLimited"
 DRAINING = "Draining"
+WORKERS_RESPONDING = "WorkersResponding"
 
 ASLEEP = frozenset({Reason.SCALED_TO_ZERO, Reason.WAKING_UP})
 """Reasons of Ready while a pool is at zero, or on its way back from there."""

@@ -80,6 +80,13 @@ class WorkerFamilies:
             "agent_errors": gauge(
                 "agent_errors", "What the agents in the pool's workers could not do since the start of each, in tries."
             ),
+            "silent": gauge(
+                "silent_workers", "Workers that are ready and whose report has stood still for 30 s or longer."
+            ),
+            "not_fetching": gauge(
+                "not_fetching_workers",
+                "Workers with free slots that have taken none of the tasks in their queues for 45 s or longer.",
+            ),
             "draining": gauge("draining_pods", "Pods that take no new task and go when theirs have ended."),
             "runtime_seconds": gauge(
                 "task_runtime_seconds", "Mean time that a task occupies a slot; absent until known."

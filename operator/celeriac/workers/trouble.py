@@ -1,10 +1,11 @@
 """In what the workers of a pool are not what its spec says."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from typing import NamedTuple
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.agents import WorkerReport
+from celeriac.cluster.text import bounded
 from celeriac.pool.model import PoolType, WorkerPool
 from celeriac.workers.worker import Worker, Workers
 
@@ -75,11 +76,22 @@ def _degraded(name: str, report: WorkerReport, lacking: Collection[str]) -> str:
     )
 
 
+def _other_queues(found: Set[str], wanted: Set[str]) -> str:
+    """Queues that are missing may have been taken from a worker that runs."""
+    if found < wanted:
+        lost = ",".join(sorted(wanted - found))
+        return (
+            f"does not consume from {bounded(lost)}: remote control has cancelled that (celery control add_consumer"
+            f" {bounded(min(wanted - found))}), or the app changes the queues; then set spec.queues to its own"
+        )
+    names = bounded(",".join(sorted(found))), bounded(",".join(sorted(wanted)))
+    return "consumes from the queues {} instead of {}: the app changes them; set spec.queues to its own".format(*names)
+
+
 def _difference(pool: WorkerPool, report: WorkerReport) -> str | None:
     """What the application made of the command line."""
     if set(report.queues) != set(pool.queues):
-        found, wanted = ",".join(sorted(report.queues)), ",".join(sorted(pool.queues))
-        return f"consumes from the queues {found} instead of {wanted}: the app changes them; set spec.queues to its own"
+        return _other_queues(set(report.queues), set(pool.queues))
     if report.slots != pool.policy.slots:
         return f"runs {report.slots} tasks at a time instead of {pool.policy.slots}: set spec.concurrency to that"
     if pool.pool_type is not PoolType.CUSTOM and CELERY_MODULES[pool.pool_type] not in report.pool_class:

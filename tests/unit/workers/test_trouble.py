@@ -52,3 +52,14 @@ def test_a_report_that_cannot_be_understood_is_told_before_it_looks_like_a_missi
     assert found is not None
     assert found.reason == Reason.REPORT_UNREADABLE
     assert "worker ml-b" in found.message
+
+
+def test_a_consumer_that_was_cancelled_is_told_with_the_command_that_brings_it_back() -> None:
+    found = trouble(report("a"), report("b", queues=()))
+    assert found is not None
+    assert found.reason == Reason.WORKER_MISMATCH
+    assert "worker ml-b does not consume from celery" in found.message
+    assert "celery control add_consumer celery" in found.message
+    other = trouble(report("a", queues=("celery", "more")))
+    assert other is not None
+    assert "consumes from the queues celery,more instead of celery" in other.message

@@ -15,7 +15,7 @@ class Counters:
     """Messages since the start of this process, and errors; these are logged, too, once for each kind."""
 
     def __init__(self) -> None:
-        self.given_back = self.restored = self.dead = self.errors = 0
+        self.delivered = self.given_back = self.restored = self.dead = self.errors = 0
         self._told: set[str] = set()
         self._silent: threading.Thread | None = None
 

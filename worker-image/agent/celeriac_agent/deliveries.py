@@ -29,6 +29,7 @@ class Deliveries:
         deliver = transport._deliver
 
         def _deliver(message: dict[str, Any], queue: str) -> Any:
+            self._counters.delivered += 1
             try:
                 info = delivery_info(message)
                 broadcast = any(queue in raw.active_fanout_queues for raw in channel.siblings())

@@ -62,7 +62,6 @@ class Report:
             "pool": worker.pool_class(),
             "broker": without_credentials(channel.consumer.connection.as_uri()),
             "prefix": self._settings.keys.prefix,
-            "queues": worker.queues(),
             "prefetch": 0 if limited else worker.prefetch_multiplier(),
             "acksLate": worker.acks_late(),
             "visibilityTimeout": self._settings.visibility_timeout,
@@ -88,22 +87,25 @@ class Report:
         self.counter += 1
         active, reserved = len(worker_state.active_requests), len(worker_state.reserved_requests)
         buckets = list(channel.consumer.task_buckets.values()) if channel else []
-        waiting = sum(len(bucket.contents) for bucket in buckets if bucket is not None)
+        limited = sum(len(bucket.contents) for bucket in buckets if bucket is not None)
         return {
             **self._fixed,
             "signals": self._signals(),
             "n": self.counter,
             "state": self.state(quiet),
+            "queues": self._worker.queues(),  # remote control may add and cancel consumers
             "slots": self._worker.slots(),
             "token": self._drain.token,
             "active": active,
-            "reserved": max(reserved - active, 0) + waiting,
+            "reserved": max(reserved - active, 0) + limited,
+            "limited": limited,
             "scheduled": len(eta_entries(channel.consumer.timer)) if channel else 0,
             "unacked": self.held if self._hooks.inflight else None,
             "processed": max(sum(worker_state.total_count.values()) - active, 0),
             "busy": round(self._slots.busy_seconds(), 3),
             "capabilities": self._hooks.capabilities(),
             "missing": list(self._hooks.missing),
+            "delivered": counters.delivered,
             "givenBack": counters.given_back,
             "restored": counters.restored,
             "dead": counters.dead,

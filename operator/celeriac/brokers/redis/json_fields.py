@@ -45,6 +45,10 @@ class JsonFields:
             raise WrongField(f"field {name}")
         return value
 
+    def count_or(self, name: str, default: int) -> int:
+        """A whole number from 0, or the default where there is no such field: earlier releases knew fewer."""
+        return self.count(name) if name in self._values else default
+
     def number(self, name: str) -> float:
         """A finite number from 0."""
         value = self._values.get(name)

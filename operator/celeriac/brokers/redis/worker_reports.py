@@ -66,4 +66,6 @@ def _report(pod_uid: str, fields: JsonFields) -> WorkerReport:
         missing=fields.texts("missing"),
         signals=fields.flag_or_none("signals"),
         errors=fields.count("errors"),
+        limited=fields.count_or("limited", 0),
+        delivered=fields.count_or("delivered", 0),
     )

@@ -1,0 +1,75 @@
+"""Condition WorkersResponding: whether the workers that are ready answer, and take the tasks that wait; pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from celeriac.api.reasons import Reason
+from celeriac.reporting.view import WORKERS_RESPONDING, Condition, View
+from celeriac.workers.responses import Lapse, Responses
+
+NAMED: Final = 3
+"""Pods that a message names."""
+
+_DURATIONS: Final = (
+    *((30, "30 s"), (60, "1 min"), (120, "2 min"), (300, "5 min"), (600, "10 min"), (1800, "30 min")),
+    *((3600, "1 h"), (7200, "2 h"), (18_000, "5 h"), (43_200, "12 h"), (86_400, "1 day")),
+)
+"""Coarse: a message that changed with every second would be written with every second."""
+
+
+def workers_responding(view: View) -> Condition:
+    """One of them that does not is enough for False."""
+    outcome = view.outcome
+    if view.broker is not None:
+        return _unknown(Reason.HOLDING, "the reports cannot be read: see condition BrokerReachable")
+    if outcome is None:
+        return _unknown(Reason.CREATING, "there is no Deployment yet whose workers could report")
+    if outcome.responses is None:
+        return _unknown(Reason.AGENT_DISABLED, "workers without the agent report nothing")
+    responses = outcome.responses
+    if responses.silent:
+        return Condition.of(WORKERS_RESPONDING, False, Reason.WORKER_SILENT, _silent(responses))
+    if responses.not_fetching:
+        return Condition.of(WORKERS_RESPONDING, False, Reason.NOT_FETCHING, _not_fetching(responses))
+    held = f"; {responses.limited} tasks wait there for their rate limit" if responses.limited else ""
+    said = f"{responses.judged} workers report every second{held}" if responses.judged else "no worker is ready"
+    return Condition.of(WORKERS_RESPONDING, True, Reason.RESPONDING, said)
+
+
+def _unknown(reason: Reason, message: str) -> Condition:
+    return Condition(WORKERS_RESPONDING, "Unknown", reason, message)
+
+
+def _silent(responses: Responses) -> str:
+    return (
+        f"{_who(responses.silent)} of {responses.judged} ready workers: their reports have stood still. Such a process"
+        " hangs or is stopped, or its connection to the broker was dropped without a word, or the broker refuses it"
+        " since a password or an ACL changed (it keeps the URL of its start), or a task holds Python's interpreter: C"
+        " code that keeps the GIL, on gevent and eventlet any code that never yields. It counts as busy in all its"
+        " slots. Look at its log and its stack (py-spy dump); if it does not come back, kubectl delete pod"
+        f" {responses.silent[0].pod}, which lets tasks that still run end"
+    )
+
+
+def _not_fetching(responses: Responses) -> str:
+    first = responses.not_fetching[0]
+    what = f"received {first.unstarted} tasks and starts none" if first.unstarted else "takes none of the waiting tasks"
+    return (
+        f"{_who(responses.not_fetching)} of {responses.judged} ready workers: tasks wait in their queues, slots are"
+        f" free, and {first.pod} {what}. Its consumer was cancelled or its pool was shrunk by remote control, or its"
+        " connection to the broker was dropped without a word, or its app limits what it fetches (an ETA limit, a"
+        " strategy that collects messages), or reads other priority steps than spec.broker says, or its children hang."
+        f" Compare `celery inspect active_queues` and `stats`, look at its log; kubectl delete pod {first.pod} starts"
+        " another, and lets tasks that run end"
+    )
+
+
+def _who(lapses: Sequence[Lapse]) -> str:
+    """The first of them, each with how long it lasts."""
+    named = ", ".join(f"{lapse.pod} (for over {_duration(lapse.seconds)})" for lapse in lapses[:NAMED])
+    more = f" and {len(lapses) - NAMED} more" if len(lapses) > NAMED else ""
+    return f"{named}{more}"
+
+
+def _duration(seconds: float) -> str:
+    return next((words for limit, words in reversed(_DURATIONS) if seconds >= limit), f"{seconds:.0f} s")
