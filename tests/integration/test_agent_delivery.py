@@ -16,7 +16,7 @@ from celeriac.cluster.errors import Conflict, Forbidden, Invalid, NameTaken, Not
 from celeriac.cluster.paths import CELERY_WORKER_POOLS, CONFIG_MAPS, PODS
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.broker import parse_broker_reference
-from celeriac.pool.model import WorkerPool
+from celeriac.pool.model import Agent, WorkerPool
 from celeriac.reconciling.agent_sweeper import AgentSweeper
 from celeriac.resources import build_agent_config, build_deployment
 from celeriac.resources.labels import owner_reference
@@ -223,7 +223,7 @@ async def test_another_agent_is_a_rollout_of_a_running_pool_and_disabling_it_ano
     for each, source in (
         (spec, {"a.py": "VERSION = 1\n"}),
         (spec, {"a.py": "VERSION = 2\n"}),
-        (replace(spec, agent=False), {"a.py": "VERSION = 2\n"}),
+        (replace(spec, agent=Agent.DISABLED), {"a.py": "VERSION = 2\n"}),
     ):
         if each.agent:
             await AgentConfigs(api).ensure(build_agent_config(pool.key.namespace, source))

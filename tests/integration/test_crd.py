@@ -9,6 +9,7 @@ import pytest
 import yaml
 from kubernetes import client, config
 
+from celeriac.pool.model import Agent
 from celeriac.pool.parse import parse_pool
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
@@ -149,10 +150,13 @@ def test_a_user_switches_the_target_by_applying_the_other(pools: Pools, options:
 
 
 @pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
-def test_a_user_turns_the_agent_off_and_on_again(pools: Pools, options: tuple[str, ...]) -> None:
-    for spec, agent in (({}, True), ({"agent": "disabled"}, False), ({"agent": "enabled"}, True), ({}, True)):
-        pools.apply(minimal(**spec), *options)
-        assert parse_pool(pools.get()).agent is agent
+def test_a_user_switches_the_level_of_the_agent(pools: Pools, options: tuple[str, ...]) -> None:
+    """Up, down, by the word of earlier releases, and back to the default."""
+    words = ["report", "inflight", "drain", "disabled", "enabled", "report", None]
+    levels = [Agent.REPORT, Agent.INFLIGHT, Agent.DRAIN, Agent.DISABLED, Agent.DRAIN, Agent.REPORT, Agent.DRAIN]
+    for word, level in zip(words, levels, strict=True):
+        pools.apply(minimal(**({} if word is None else {"agent": word})), *options)
+        assert parse_pool(pools.get()).agent is level
 
 
 @pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])

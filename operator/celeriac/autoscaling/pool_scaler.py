@@ -130,7 +130,7 @@ class PoolScaler:
         demand = self._demand(sight, deployment.spec_replicas)
         decision = decide(pool.policy, demand, self._history, now)
         self._history, self._idle_since = decision.history, decision.history.idle_since
-        workload = workload_of(deployment, self._workers, agent=pool.agent, pods=sight.pods)
+        workload = workload_of(deployment, self._workers, agent=bool(pool.agent), pods=sight.pods)
         readable = isinstance(reading, PoolReading)
         return Outcome(
             demand,

@@ -21,10 +21,29 @@ class PoolType(StrEnum):
 
 
 class Agent(StrEnum):
-    """Whether the agent runs in a pool's workers."""
+    """How much the agent does in a pool's workers; each level includes the ones below it. Only DISABLED is false.
+
+    ENABLED is a word of manifests: it is parsed as DRAIN.
+    """
 
     ENABLED = "enabled"
+    DRAIN = "drain"
+    INFLIGHT = "inflight"
+    REPORT = "report"
     DISABLED = "disabled"
+
+    def __bool__(self) -> bool:
+        return self is not Agent.DISABLED
+
+    @property
+    def keeps(self) -> bool:
+        """Whether each worker keeps what it holds under keys of its own, from which it is restored."""
+        return self in (Agent.INFLIGHT, Agent.DRAIN)
+
+    @property
+    def drains(self) -> bool:
+        """Whether workers drain before they are stopped."""
+        return self is Agent.DRAIN
 
 
 class PodSecurity(StrEnum):
@@ -90,6 +109,7 @@ class WorkerOptions:
     max_memory_per_child_kib: int | None = None
     soft_time_limit_seconds: int | None = None
     time_limit_seconds: int | None = None
+    reject_on_worker_lost: bool | None = None
     events: bool = False
     log_level: str = "INFO"
     extra_args: tuple[str, ...] = ()
@@ -125,7 +145,7 @@ class WorkerPool:
     launcher: tuple[str, ...] = ("python",)
     worker: WorkerOptions = WorkerOptions()
     drain_timeout_seconds: int = 3600
-    agent: bool = True
+    agent: Agent = Agent.DRAIN
     max_attempts: int = 5
     pod_security: PodSecurity = PodSecurity.BASELINE
     template: PodTemplate = field(default_factory=PodTemplate)

@@ -185,6 +185,7 @@ def _worker(spec: Fields) -> WorkerOptions:
         max_memory_per_child_kib=worker.integer("maxMemoryPerChildKiB", None, 1, MAX_MEMORY_KIB),
         soft_time_limit_seconds=worker.integer("softTimeLimitSeconds", None, 1, MAX_SECONDS),
         time_limit_seconds=worker.integer("timeLimitSeconds", None, 1, MAX_SECONDS),
+        reject_on_worker_lost=worker.boolean("rejectOnWorkerLost", False) if worker.has("rejectOnWorkerLost") else None,
         events=worker.boolean("events", False),
         log_level=level,
         extra_args=worker.texts("extraArgs", ()),
@@ -203,8 +204,9 @@ def _drain_timeout(spec: Fields) -> int:
     return spec.child("drain").integer("timeoutSeconds", 3600, 1, MAX_SECONDS)
 
 
-def _agent(spec: Fields) -> bool:
-    return spec.choice("agent", Agent.ENABLED) is Agent.ENABLED
+def _agent(spec: Fields) -> Agent:
+    word = spec.choice("agent", Agent.ENABLED)
+    return Agent.DRAIN if word is Agent.ENABLED else word
 
 
 def _max_attempts(spec: Fields) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from celeriac.pool.fields import Fields
-from celeriac.pool.model import InvalidPool, PoolType
+from celeriac.pool.model import Agent, InvalidPool, PoolType
 
 Rule = tuple[str, str]
 """A pattern, searched for in one word, and what its owner is told."""
@@ -114,12 +114,22 @@ IGNORED: Final[dict[str, tuple[tuple[PoolType, ...], str]]] = {
         (PoolType.PREFORK, PoolType.CUSTOM),
         "works only with pool: prefork (or custom), Celery ignores it elsewhere: drop it, or use prefork",
     ),
+    "rejectOnWorkerLost": (
+        (PoolType.PREFORK, PoolType.CUSTOM),
+        "works only with pool: prefork (or custom), other pools have no child processes: drop it",
+    ),
     "timeLimitSeconds": (
         (PoolType.PREFORK, PoolType.GEVENT, PoolType.CUSTOM),
         "works only with pool: prefork or gevent (or custom), Celery ignores it elsewhere: drop it, or use prefork",
     ),
 }
 """Options of spec.worker that Celery heeds with some types of pool only."""
+
+
+WITHOUT_KEYS: Final = (
+    "is laid over the app's configuration by the agent: "
+    "set agent: inflight or drain, or drop it and set task_reject_on_worker_lost in the app"
+)
 
 
 def refused_options(spec: Fields) -> Iterator[InvalidPool]:
@@ -129,6 +139,8 @@ def refused_options(spec: Fields) -> Iterator[InvalidPool]:
     for name, (pool_types, message) in IGNORED.items():
         if worker.has(name) and pool_type not in pool_types:
             yield worker.invalid(name, message)
+    if worker.has("rejectOnWorkerLost") and spec.choice("agent", Agent.ENABLED) in (Agent.REPORT, Agent.DISABLED):
+        yield worker.invalid("rejectOnWorkerLost", WITHOUT_KEYS)
     for index, argument in enumerate(worker.texts("extraArgs", ())):
         yield from _refusals(f"{worker.at('extraArgs')}[{index}]", argument, ARGUMENTS)
 

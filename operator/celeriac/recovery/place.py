@@ -95,7 +95,7 @@ class PoolHere:
 
         The user of a pool without the agent needs no right to registries: where it has none, nothing is amiss.
         """
-        self.had_agents |= self.spec is None or self.spec.agent or bool(found is not None and found.processes)
+        self.had_agents |= self.spec is None or bool(self.spec.agent) or bool(found is not None and found.processes)
         if not self.had_agents:
             doubts = tuple(doubt for doubt in doubts if doubt.reason != Reason.BROKER_PERMISSION_DENIED)
         self.found, self.doubts = found, doubts
@@ -117,7 +117,7 @@ class PoolHere:
     def takes_over(self, now: float) -> bool:
         """Whether it is time to look for what plain workers left; how old that must be only the workers know."""
         known = self.visibility_timeout is not None and math.isfinite(self.visibility_timeout)
-        return self.lives and self.spec is not None and self.spec.agent and known and now >= self.take_over_at
+        return self.lives and self.spec is not None and self.spec.agent.keeps and known and now >= self.take_over_at
 
 
 @dataclass(slots=True)

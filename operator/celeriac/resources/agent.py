@@ -70,8 +70,12 @@ def agent_environment(pool: WorkerPool) -> list[dict[str, Any]]:
         {"name": "CELERIAC_POOL_UID", "value": pool.uid},
         {"name": "CELERIAC_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "CELERIAC_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        {"name": "CELERIAC_AGENT_LEVEL", "value": pool.agent.value},
         {"name": "CELERIAC_MAX_ATTEMPTS", "value": str(pool.max_attempts)},
     ]
+    if pool.worker.reject_on_worker_lost is not None:
+        value = "1" if pool.worker.reject_on_worker_lost else "0"
+        variables.append({"name": "CELERIAC_REJECT_ON_WORKER_LOST", "value": value})
     if pool.worker.prefetch_multiplier is None:
         variables.append({"name": "CELERIAC_DISABLE_PREFETCH", "value": "1"})
     return variables

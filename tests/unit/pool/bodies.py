@@ -102,7 +102,13 @@ def variants() -> list[Body]:
     sentinel = {"url": "sentinel://a:26379/1;sentinel://b:26379/1", "sentinelMaster": "mymaster"}
     return [
         full(),
-        minimal(pool="custom", customPool="my.pool:TaskPool", scaling={"target": {"queueWaitSeconds": 2.5}}),
+        minimal(
+            pool="custom",
+            customPool="my.pool:TaskPool",
+            scaling={"target": {"queueWaitSeconds": 2.5}},
+            worker={"rejectOnWorkerLost": True},
+            agent="inflight",
+        ),
         minimal(pool="solo", concurrency=1, broker=sentinel, strategy={"type": "Recreate"}),
     ]
 

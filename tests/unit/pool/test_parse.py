@@ -6,6 +6,7 @@ import pytest
 
 from celeriac.api.keys import PoolKey
 from celeriac.pool.model import (
+    Agent,
     BrokerSpec,
     InvalidPool,
     PodSecurity,
@@ -60,7 +61,7 @@ def test_a_minimal_pool_gets_the_defaults_even_if_the_api_server_set_none() -> N
         concurrency=4,
         launcher=("python",),
         drain_timeout_seconds=3600,
-        agent=True,
+        agent=Agent.DRAIN,
         max_attempts=5,
     )
 
@@ -97,12 +98,41 @@ def test_every_field_arrives() -> None:
         pinned_replicas=3,
         strategy=Strategy(max_surge=1, max_unavailable="10%"),
     )
-    assert pool.worker == WorkerOptions(1, 100, 200_000, 50, 60, True, "DEBUG", ("--disable-prefetch",))
+    assert pool.worker == WorkerOptions(1, 100, 200_000, 50, 60, None, True, "DEBUG", ("--disable-prefetch",))
     assert (pool.drain_timeout_seconds, pool.pod_security) == (120, PodSecurity.RESTRICTED)
-    assert (pool.agent, pool.max_attempts) == (False, 3)
+    assert (pool.agent, pool.max_attempts) == (Agent.DISABLED, 3)
     assert pool.template.labels == {"team": "vision"}
     assert pool.template.annotations == {"example.com/note": "x"}
     assert pool.template.spec == full()["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize(
+    ("word", "agent"),
+    [
+        (None, Agent.DRAIN),
+        ("enabled", Agent.DRAIN),
+        ("drain", Agent.DRAIN),
+        ("inflight", Agent.INFLIGHT),
+        ("report", Agent.REPORT),
+        ("disabled", Agent.DISABLED),
+    ],
+)
+def test_each_level_of_the_agent_includes_those_below_it(word: str | None, agent: Agent) -> None:
+    pool = parse_pool(minimal(**({} if word is None else {"agent": word})))
+    assert pool.agent is agent
+    reports, keeps, drains = bool(pool.agent), pool.agent.keeps, pool.agent.drains
+    assert (reports, keeps, drains) == {
+        Agent.DRAIN: (True, True, True),
+        Agent.INFLIGHT: (True, True, False),
+        Agent.REPORT: (True, False, False),
+        Agent.DISABLED: (False, False, False),
+    }[agent]
+
+
+@pytest.mark.parametrize("wanted", [None, True, False])
+def test_what_the_app_says_of_lost_children_stands_unless_the_spec_says_something(wanted: bool | None) -> None:
+    spec = {} if wanted is None else {"worker": {"rejectOnWorkerLost": wanted}}
+    assert parse_pool(minimal(**spec)).worker.reject_on_worker_lost is wanted
 
 
 @pytest.mark.parametrize(("pool_type", "slots"), [("solo", 1), ("prefork", 4), ("threads", 4), ("gevent", 4)])
@@ -177,8 +207,8 @@ def test_a_null_counts_as_absent_as_it_does_for_the_api_server() -> None:
             "0.1",
         ),
         ({"worker": {"logLevel": "LOUD"}}, "spec.worker.logLevel", "WARNING"),
-        ({"agent": "on"}, "spec.agent", "must be one of enabled, disabled"),
-        ({"agent": True}, "spec.agent", "must be one of enabled, disabled"),
+        ({"agent": "on"}, "spec.agent", "must be one of enabled, drain, inflight, report, disabled"),
+        ({"agent": True}, "spec.agent", "must be one of enabled, drain, inflight, report, disabled"),
         ({"redelivery": {"maxAttempts": 0}}, "spec.redelivery.maxAttempts", "between 1 and 100"),
         (
             {"template": {"spec": {"hostNetwork": True}}},

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from celeriac.pool.broker import broker_reference, parse_broker_reference
-from celeriac.pool.model import InvalidPool, PodTemplate, WorkerOptions, WorkerPool
+from celeriac.pool.model import Agent, InvalidPool, PodTemplate, WorkerOptions, WorkerPool
 from celeriac.pool.parse import parse_pool
 from celeriac.reconciling.agent_files import FOLDER, read_agent
 from celeriac.resources import build_agent_config, build_deployment
@@ -42,7 +42,7 @@ def arguments(*extra_args: str) -> list[str]:
 @pytest.mark.parametrize("name", POOLS)
 def test_a_pool_with_the_agent_disabled_has_the_pods_of_plain_celery(name: str) -> None:
     plain = build_deployment(POOLS[name])
-    assert build_deployment(replace(POOLS[name], agent=False), agent=AGENT) == plain
+    assert build_deployment(replace(POOLS[name], agent=Agent.DISABLED), agent=AGENT) == plain
     assert build_deployment(POOLS[name], agent=AGENT) != plain
 
 
@@ -91,8 +91,27 @@ def test_the_agent_knows_its_pod_and_its_pool() -> None:
     variables = {each["name"]: each for each in worker(replace(SOLO, max_attempts=9))["env"]}
     assert variables["CELERIAC_POD_NAME"]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
     assert variables["CELERIAC_POD_UID"]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.uid"}}
-    names = ("CELERIAC_NAMESPACE", "CELERIAC_POOL", "CELERIAC_POOL_UID", "CELERIAC_MAX_ATTEMPTS")
-    assert [variables[name]["value"] for name in names] == ["shop", "ml", SOLO.uid, "9"]
+    names = (
+        "CELERIAC_NAMESPACE",
+        "CELERIAC_POOL",
+        "CELERIAC_POOL_UID",
+        "CELERIAC_AGENT_LEVEL",
+        "CELERIAC_MAX_ATTEMPTS",
+    )
+    assert [variables[name]["value"] for name in names] == ["shop", "ml", SOLO.uid, "drain", "9"]
+
+
+@pytest.mark.parametrize("level", [Agent.REPORT, Agent.INFLIGHT, Agent.DRAIN])
+def test_the_agent_is_told_how_much_it_is_to_do(level: Agent) -> None:
+    variables = {each["name"]: each.get("value") for each in worker(replace(SOLO, agent=level))["env"]}
+    assert variables["CELERIAC_AGENT_LEVEL"] == level.value
+
+
+@pytest.mark.parametrize(("wanted", "value"), [(None, None), (True, "1"), (False, "0")])
+def test_the_agent_is_told_what_becomes_of_the_task_of_a_lost_child(wanted: bool | None, value: str | None) -> None:
+    container = worker(replace(SOLO, worker=WorkerOptions(reject_on_worker_lost=wanted)))
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+    assert variables.get("CELERIAC_REJECT_ON_WORKER_LOST") == value
 
 
 @pytest.mark.parametrize(("multiplier", "off"), [(None, True), (1, False), (4, False)])
