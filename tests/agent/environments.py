@@ -10,9 +10,9 @@ the one that runs this; uv finds packages as it does everywhere on this machine.
 
     uv pip compile --no-emit-index-url --no-header --no-annotate --python-version 3.11 requirements.in
 
-from celery[redis], gevent, eventlet and the kombu of the same age: those of images that were built at the time. The
-files `celery-<version>-today.txt` are compiled from celery[redis]==<version>.*, gevent and eventlet alone: those of
-images that are built now, where pip puts the newest kombu and redis-py beside an older Celery.
+from celery[redis], gevent, eventlet, Django and the kombu of the same age: those of images that were built at the time.
+The files `celery-<version>-today.txt` are compiled from celery[redis]==<version>.*, gevent, eventlet and Django alone:
+those of images that are built now, where pip puts the newest kombu and redis-py beside an older Celery.
 """
 
 import hashlib

@@ -50,8 +50,8 @@ class Spec:
     """What is said about a worker before it starts.
 
     `prefetch` None is what the operator does for a user who says nothing: prefetching is off where Celery can. `config`
-    goes to the app, `variables` into the environment, `arguments` behind the others; `agent` False is plain Celery,
-    `release` names an earlier agent.
+    goes to the app, `variables` into the environment, `arguments` behind the others, `before` in front of `worker`;
+    `agent` False is plain Celery, `release` names an earlier agent, `app` is the module of the application.
     """
 
     version: str
@@ -66,6 +66,8 @@ class Spec:
     config: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    app: str = "ledger_app"
 
     @property
     def slots_in_truth(self) -> int:
@@ -216,7 +218,7 @@ class Worker:
             # A worker does not outlive the tests, however they end.
             *("setpriv", "--pdeathsig", "KILL", "--"),
             *(str(environments.python(spec.version)), "-c", BOOTSTRAP),
-            *("-A", "ledger_app", "worker", "-P", pool, "-c", str(spec.slots), "-Q", spec.queues),
+            *("-A", spec.app, *spec.before, "worker", "-P", pool, "-c", str(spec.slots), "-Q", spec.queues),
             *("--without-gossip", "-l", "INFO", "-n", f"celery@{self.pod}"),
             *prefetch,
             *(["-I", "celeriac_agent"] if spec.agent else []),

@@ -36,15 +36,13 @@ class Name(str, Enum):  # noqa: UP042 (as applications have it that run on Pytho
 
 def settings(**options: Any) -> TransportSettings:
     """As an application with these transport options has them."""
-    return TransportSettings(SimpleNamespace(conf=SimpleNamespace(broker_transport_options=options)), "worker-1.1a")
+    return TransportSettings(options, "worker-1.1a")
 
 
 def registration(queues: list[str], environment: dict[str, str] | None = None, **options: Any) -> dict[str, Any]:
     """What the registry says of the process; it is strict JSON, and the operator can read it."""
     identity = Identity.from_environment({**POD, **(environment or {})}, 1.5)
-    chosen = TransportSettings(
-        SimpleNamespace(conf=SimpleNamespace(broker_transport_options=options)), identity.process
-    )
+    chosen = TransportSettings(options, identity.process)
     text = json.dumps(Registry(identity, chosen).entry(queues), allow_nan=False)
     assert process_of(chosen.keys.prefix, "pool", identity.process.encode(), text.encode()) is not None
     return dict(json.loads(text))

@@ -70,6 +70,12 @@ class ConsumerStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
+    def create(self, consumer: Any) -> None:
+        """Before the first connection: see each of them before it is made."""
+        agent = agent_of(consumer.controller)
+        if agent is not None:
+            agent.prepare_connections(consumer)
+
     def start(self, consumer: Any) -> None:
         """Take over the new connection's channel."""
         agent = agent_of(consumer.controller)

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from .celery_worker import CeleryWorker, acknowledge_at_the_end
+from .celery_worker import CeleryWorker, acknowledge_at_the_end, prepare_connections
 from .channel import TaskChannel, client_of
 from .counters import Counters
 from .deliveries import Deliveries
@@ -19,6 +19,7 @@ from .heartbeat import Heartbeat
 from .hooks import DRAIN, Hooks
 from .identity import Identity
 from .inflight import InFlight
+from .own_keys import OwnKeys
 from .prefetch import Prefetch
 from .reconnect import Reconnect
 from .registry import Registry
@@ -35,15 +36,14 @@ class Agent:
     def __init__(self, worker: Any, identity: Identity, hooks: Hooks, *, limits_prefetch: bool) -> None:
         self.identity, self.hooks = identity, hooks
         self.worker, self.counters, self.slots = CeleryWorker(worker), Counters(), Slots()
-        self.settings = TransportSettings(worker.app, identity.process)
-        if not self.settings.can_be_told:
-            hooks.lose("transport-options")
+        self.settings = TransportSettings(worker._conninfo.transport_options or {}, identity.process)
         self.registry = Registry(identity, self.settings)
+        self.own_keys = OwnKeys(self.worker, hooks, self.registry, self.counters)
         self.started = StartedMarks(self.worker, hooks, self.registry)
         self.drain = Drain(self.worker, self.slots, self.registry, self.counters)
         limited = limits_prefetch and hooks.have(*DRAIN)
         self.prefetch = Prefetch(self.worker, self.slots, self.drain) if limited else None
-        self.deliveries = Deliveries(self.settings.keys, identity.max_attempts, self.slots, self.counters)
+        self.deliveries = Deliveries(self.settings, identity.max_attempts, self.slots, self.counters)
         self.reconnect = Reconnect(self.worker, hooks, self.slots, self.counters)
         self.report = Report(
             *(identity, self.settings, self.worker, hooks, self.slots, self.drain, self.counters),
@@ -75,6 +75,13 @@ class Agent:
             self.hooks.lose("process-task")
             self.counters.failed("install the gate", error)
 
+    def prepare_connections(self, consumer: Any) -> None:
+        """See each connection of the consumer's before it is made."""
+        try:
+            prepare_connections(consumer, self.own_keys.prepare)
+        except Exception as error:
+            self.counters.failed("see connections before they are made", error)
+
     def connected(self, consumer: Any) -> None:
         """A connection was made and nothing consumed yet: register, take over, restore, and only then consume.
 
@@ -84,15 +91,14 @@ class Agent:
         first = self.channel is None
         channel = TaskChannel(consumer)
         try:
+            self.settings.settle(channel)
             self.registry.client = client_of(channel)
             self.started.reconnect()
-            self._register(channel)
+            self.own_keys.use(channel)
             self.report.describe(channel)
             if first:
                 acknowledge_at_the_end(consumer)
                 self.reconnect.listen_to_children()
-                if not self.settings.can_be_told:
-                    self.counters.failed("use priority_steps that are not all whole numbers", ValueError())
             self.channel = self.heartbeat.channel = channel
             self._take_over(channel)
             self._restore(channel, first)
@@ -103,21 +109,8 @@ class Agent:
             raise
         except Exception as error:
             self.counters.failed("start", error)
-
-    def _register(self, channel: TaskChannel) -> None:
-        """Use keys of one's own, once they are registered: nobody would find what an unregistered process holds."""
-        if not self.hooks.inflight:
-            return
-        try:
-            self.registry.register(self.worker.queues())
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-            raise
-        except Exception as error:
-            self.counters.failed("register", error)
-            if not self.registry.registered:  # else the entry is there, and so are the messages that it tells of
-                self.hooks.lose("registry")
-                return
-        self.settings.lay_over(channel)
+            if not self.registry.registered:
+                self.own_keys.give_up(channel, "registry")
 
     def _take_over(self, channel: TaskChannel) -> None:
         """Install the overrides of the channel, each only where its hook is there."""
@@ -215,9 +208,7 @@ class Agent:
         """The worker has stopped: leave nothing behind, unless messages are."""
         try:
             self.heartbeat.stop()
-            if self.channel is None or not self.hooks.inflight:
-                return
-            if self.registry.own.is_empty():
-                self.registry.forget(self.identity.process, self.settings.keys.mutex)
+            if self.channel is not None and self.hooks.inflight:
+                self.registry.leave()
         except Exception as error:
             self.counters.failed("leave", error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
@@ -110,6 +111,24 @@ def eta_entries(timer: Any) -> list[tuple[Any, Any]]:
         if name in ("apply_eta_task", "_limit_post_eta") and entry.args and not entry.canceled:
             found.append((item, entry))
     return found
+
+
+def prepare_connections(consumer: Any, prepare: Callable[[Any], None]) -> None:
+    """Have `prepare` called with each connection that the worker is going to consume through, before it is made."""
+    connect, ensure_connected = consumer.connect, consumer.ensure_connected
+
+    def connect_prepared(*args: Any, **kwargs: Any) -> Any:
+        def prepared(connection: Any, *others: Any, **more: Any) -> Any:
+            prepare(connection)
+            return ensure_connected(connection, *others, **more)
+
+        consumer.ensure_connected = prepared
+        try:
+            return connect(*args, **kwargs)
+        finally:
+            consumer.ensure_connected = ensure_connected
+
+    consumer.connect = connect_prepared
 
 
 def acknowledge_at_the_end(consumer: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import redis
@@ -20,6 +21,23 @@ class TaskChannel:
     def siblings(self) -> list[Any]:
         """All kombu channels of the connection: this one, and those of an application's own consumers."""
         return list(self.raw.connection.channels)
+
+    def options(self, names: Iterable[str]) -> dict[str, Any]:
+        """Transport options as the channel has them, from wherever they came."""
+        return {name: getattr(self.raw, name, None) for name in names}
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Change options of the connection's channels, and of those that are yet to be made."""
+        connection = self.raw.connection.client
+        connection.transport_options = {**connection.transport_options, **options}
+        for raw in self.siblings():
+            for name, value in options.items():
+                setattr(raw, name, value)
+                raw.qos.__dict__.pop(name, None)  # it remembers what it has once read
+
+    def uses(self, options: Mapping[str, Any]) -> bool:
+        """Whether what keeps the messages in flight really has these options; without emulation nothing does."""
+        return all(getattr(self.qos, name, None) == value for name, value in options.items())
 
     def polling(self) -> bool:
         """Whether a BRPOP is pending, on any channel: its reply may hold a message that is in no list any more."""

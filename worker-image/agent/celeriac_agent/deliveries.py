@@ -8,15 +8,15 @@ from typing import Any
 from .channel import TaskChannel
 from .counters import Counters
 from .messages import QUEUE_STAMP, Place, delivery_info, mark_redelivered, place
-from .settings import ProcessKeys
+from .settings import TransportSettings
 from .slots import Slots
 
 
 class Deliveries:
     """What is overridden on each connection's channel, so that its messages can be put back where they came from."""
 
-    def __init__(self, keys: ProcessKeys, max_attempts: int, slots: Slots, counters: Counters) -> None:
-        self._keys, self._max_attempts = keys, max_attempts
+    def __init__(self, settings: TransportSettings, max_attempts: int, slots: Slots, counters: Counters) -> None:
+        self._settings, self._max_attempts = settings, max_attempts
         self._slots, self._counters = slots, counters
 
     def take_over(self, channel: TaskChannel) -> None:
@@ -78,6 +78,6 @@ class Deliveries:
         # kombu may ask again for the same message when its transaction is repeated: the tag stays among the lost.
         lost = payload["properties"].get("delivery_tag") in self._slots.lost
         mark_redelivered(payload)
-        target = place(payload, queue, self._keys, died=lost, max_attempts=self._max_attempts)
+        target = place(payload, queue, self._settings.keys, died=lost, max_attempts=self._max_attempts)
         self._counters.dead += target.dead
         return target

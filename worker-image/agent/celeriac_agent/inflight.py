@@ -47,8 +47,9 @@ class InFlight:
         self._unacked, self._index = keys.prefix + keys.unacked, keys.prefix + keys.index
 
     def try_to_move(self) -> None:
-        """Move nothing; raises where an ACL forbids to move anything."""
-        self._client.eval(MOVE, 2, self._unacked, self._index, "", "")
+        """Move nothing; raises where an ACL forbids to move anything, or kombu to use the keys."""
+        mutex = self._keys.prefix + self._keys.mutex
+        self._client.eval(MOVE, 3, self._unacked, self._index, mutex, "", "")
 
     def is_empty(self) -> bool:
         """Whether nothing is left."""

@@ -21,10 +21,25 @@ class Registry:
     def __init__(self, identity: Identity, settings: TransportSettings) -> None:
         self.identity, self.settings = identity, settings
         self.registered = False
-        prefix = settings.keys.prefix
-        pool = f"{prefix}celeriac:{identity.pool_uid}"
-        self._pools = f"{prefix}celeriac:pools"
-        self._processes, self._reports, self._marks = f"{pool}:processes", f"{pool}:reports", f"{pool}:drain"
+
+    def _key(self, name: str) -> str:
+        return f"{self.settings.keys.prefix}celeriac:{name}"
+
+    @property
+    def _pools(self) -> str:
+        return self._key("pools")
+
+    @property
+    def _processes(self) -> str:
+        return self._key(f"{self.identity.pool_uid}:processes")
+
+    @property
+    def _reports(self) -> str:
+        return self._key(f"{self.identity.pool_uid}:reports")
+
+    @property
+    def _marks(self) -> str:
+        return self._key(f"{self.identity.pool_uid}:drain")
 
     @property
     def own(self) -> InFlight:
@@ -85,6 +100,12 @@ class Registry:
             if ours and not is_alive(entry.get("pid"), entry.get("ticks")):
                 found.append((text(name), entry))
         return found
+
+    def leave(self) -> None:
+        """Take this process out of the registry, unless it holds messages that somebody has to find."""
+        if self.own.is_empty():
+            self.forget(self.identity.process, self.settings.keys.mutex)
+            self.registered = False
 
     def forget(self, process: str, mutex: str) -> None:
         """Take a process that holds nothing any more out of the registry, and its report if it is the last one."""

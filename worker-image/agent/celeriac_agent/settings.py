@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,10 @@ from .odd_values import DEFAULT_STEPS, as_steps, as_text, as_timeout
 
 SEPARATOR = "\x06\x16"  # kombu's
 VISIBILITY_SECONDS = 10 * 365 * 86400  # the operator restores, not the clock
+LAYOUT = ("global_keyprefix", "sep", "priority_steps")
+KEYS = ("unacked_key", "unacked_index_key", "unacked_mutex_key", "visibility_timeout")
+KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
+"""Seconds and probes; the last is milliseconds, for what was sent and is not confirmed. Linux has all of them."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +68,81 @@ class ProcessKeys:
 
 
 class TransportSettings:
-    """The application's transport options, and the process's own keys over them.
+    """The application's transport options as its worker really has them, and the process's own keys over them.
+
+    They are read from the channel that the worker consumes through, and laid over that connection alone. Where the
+    application set them does not matter then: names with a namespace win over others in its configuration before Celery
+    5.7, a handler may set them late, a transport class of its own may hold them. And whatever else connects from here,
+    a task that consumes by itself or the pool of producers, keeps to what the application has set.
 
     `can_be_told` is False where the registry could not say into which lists this process's messages belong.
     """
 
-    def __init__(self, app: Any, process: str) -> None:
-        self._app = app
-        self._options: dict[str, Any] = dict(app.conf.broker_transport_options or {})
-        self.keys = ProcessKeys.of_app(self._options, process)
-        self.visibility_timeout = as_timeout(self._options.get("visibility_timeout"))  # the application's own
-        self.can_be_told = as_steps(self._options.get("priority_steps")) is not None
+    def __init__(self, options: Mapping[str, Any], process: str) -> None:
+        self._process = process
+        self._over: dict[str, Any] = {"visibility_timeout": VISIBILITY_SECONDS}  # what connections are made with
+        self._before: dict[str, Any] = {}  # what the application has in these places
+        self.settled = False  # read from a channel: later connections are made alike, whatever is set meanwhile
+        self.read(options)
 
-    def lay_over(self, channel: TaskChannel) -> None:
-        """Let the connection of this channel use the process's own keys; only before anything was consumed.
+    def read(self, options: Mapping[str, Any]) -> None:
+        """Derive the keys from the application's options."""
+        self.keys = ProcessKeys.of_app(options, self._process)
+        self.visibility_timeout = as_timeout(options.get("visibility_timeout"))  # the application's own
+        self.can_be_told = as_steps(options.get("priority_steps")) is not None
 
-        No other connection of the process does: what a task or the application consumes by itself stays in the
-        application's keys, where a reconnect or the end of this worker does not touch it.
+    def prepare(self, connection: Any) -> None:
+        """Before a connection is made: let it notice silence, and put back nothing by the clock.
+
+        Its keys are the application's at first. kombu writes to them while it connects, and an ACL may allow no others.
         """
-        own, connection = self.keys.transport_options(), channel.raw.connection.client
-        connection.transport_options = {**connection.transport_options, **own}  # for channels that are yet to be made
-        for raw in channel.siblings():
-            for name, value in own.items():
-                setattr(raw, name, value)
-                raw.qos.__dict__.pop(name, None)  # kombu's QoS keeps what it has read
+        given = dict(connection.transport_options or {})
+        if not self._before:
+            own = getattr(connection.get_transport_cls(), "Channel", None)
+            self._before = {name: given.get(name, getattr(own, name, None)) for name in self._over}
+        connection.transport_options = {**given, **keepalive(given), **self._over}
+
+    def settle(self, channel: TaskChannel) -> None:
+        """Read what the channel really uses; once for a process."""
+        if not self.settled:
+            used = channel.options(LAYOUT + KEYS)
+            self.read({**used, **self._before})
+            self._before = {**used, **self._before}
+            self.settled = True
+
+    def lay_over(self, channel: TaskChannel) -> bool:
+        """Let a connection use the process's own keys; whether it does. Only before anything is consumed."""
+        self._over = {**{name: self._before[name] for name in LAYOUT}, **self.keys.transport_options()}
+        channel.set_options(self.keys.transport_options())
+        return channel.uses(self.keys.transport_options())
+
+    def take_back(self, channel: TaskChannel) -> None:
+        """Return to the application's own keys; only before anything was consumed."""
+        self._over = {}
+        channel.set_options({name: self._before[name] for name in KEYS if name in self._before})
+
+
+def keepalive(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Transport options by which a connection that was dropped silently fails, unless the application has its own.
+
+    The kernel asks for a sign of life where nothing was sent, and gives up where what was sent is not confirmed.
+    """
+    if options.get("socket_keepalive") is not None and not options["socket_keepalive"]:
+        return {}
+    return {
+        "socket_keepalive": True,
+        "socket_keepalive_options": options.get("socket_keepalive_options") or _keepalive_options(),
+    }
+
+
+def _keepalive_options() -> dict[int, int]:
+    """What the kernel takes: an option that it refuses would fail every connection."""
+    taken = {}
+    with socket.socket() as probe:
+        for name, value in KEEPALIVE.items():
+            try:
+                probe.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+                taken[getattr(socket, name)] = value
+            except (AttributeError, OSError):
+                continue
+    return taken

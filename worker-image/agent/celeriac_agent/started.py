@@ -20,8 +20,6 @@ class StartedMarks:
 
     def __init__(self, worker: CeleryWorker, hooks: Hooks, registry: Registry) -> None:
         self._worker, self._hooks, self._registry = worker, hooks, registry
-        keys = registry.settings.keys
-        self._index = keys.prefix + keys.index
         self._connection: Any = None
         self._replies = 0
         self._lock = threading.Lock()
@@ -54,7 +52,9 @@ class StartedMarks:
                 if self._connection is None:
                     self._connection = self._registry.client.connection_pool.make_connection()
                     self._connection.connect()
-                command = self._connection.pack_command("ZADD", self._index, "XX", "INCR", int(STARTED_SCORE), tag)
+                keys = self._registry.settings.keys
+                index = keys.prefix + keys.index
+                command = self._connection.pack_command("ZADD", index, "XX", "INCR", int(STARTED_SCORE), tag)
                 self._connection.send_packed_command(command, check_health=False)
                 self._replies += 1
             except Exception:
