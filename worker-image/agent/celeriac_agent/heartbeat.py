@@ -36,7 +36,6 @@ class Heartbeat:
         self.thread: threading.Thread | None = None
         self._next = 0.0
         self._stop = threading.Event()
-        self._reported = False
 
     def due(self) -> bool:
         """Whether it is time for the next beat."""
@@ -63,10 +62,9 @@ class Heartbeat:
         drain, report = self._drain, self._report
         quiet = self.channel is not None and drain.is_quiet(self.channel)
         made = report.make(self.channel, quiet)
-        mark, report.held, added = self._registry.beat(json.dumps(made, allow_nan=False))
-        if added and self._reported and self._registry.registered and not self._worker.stopping:
-            self._registry.register(self._worker.queues())  # Redis was emptied under this connection
-        self._reported = True
+        mark, report.held, found = self._registry.beat(json.dumps(made, allow_nan=False))
+        if not found and self._registry.registered and not self._stop.is_set():
+            self._registry.register(self._worker.queues())
         report.was_quiet = quiet
         if self._hooks.drain and drain.obey(mark):
             report.was_quiet = False

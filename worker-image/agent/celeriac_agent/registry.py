@@ -81,15 +81,17 @@ class Registry:
     def beat(self, report: str) -> tuple[str | None, int, bool]:
         """Write a report, read the pod's drain mark and the number of messages held: one round trip.
 
-        The third value says that no report was there before.
+        The third value says whether the process can be found: a full Redis may evict the registry, or somebody delete it.
         """
         who, keys = self.identity, self.settings.keys
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hget(self._marks, who.pod_uid)
             pipe.hlen(keys.prefix + keys.unacked)
             pipe.hset(self._reports, who.pod_uid, report)
-            mark, held, added = pipe.execute()
-        return (text(mark) if mark else None), int(held), bool(added)
+            pipe.hexists(self._pools, who.pool_uid)
+            pipe.hexists(self._processes, who.process)
+            mark, held, _, *found = pipe.execute()
+        return (text(mark) if mark else None), int(held), all(found)
 
     def predecessors(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The registered processes of earlier starts in this pod; one that still runs is another worker beside this."""
