@@ -12,9 +12,9 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 from celery.app.amqp import AMQP
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.transport import redis
-from ledger_app import CONFIG, write
+from ledger_app import CONFIG, write  # type: ignore[import-not-found]  # beside this in the worker
 
 OPTIONS = CONFIG["broker_transport_options"]
 OLD_NAMES = {
@@ -318,12 +318,12 @@ def consumer_bootstep() -> Celery:
     return app
 
 
-class Configured(Connection):  # type: ignore[misc]
+class Configured(Connection):
     """A connection that brings its options itself."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        options = {**(kwargs.pop("transport_options", None) or {}), **OPTIONS}
-        super().__init__(*args, transport_options=options, **kwargs)
+        kwargs["transport_options"] = {**(kwargs.get("transport_options") or {}), **OPTIONS}
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
 @way
@@ -345,7 +345,8 @@ class Reading(Celery):  # type: ignore[misc]
     """An application that makes only those for consuming itself."""
 
     def connection_for_read(self, url: str | None = None, **kwargs: Any) -> Any:
-        return Connection(url or self.conf.broker_read_url, transport_options=OPTIONS)
+        url = url or self.conf.broker_read_url
+        return Connection(url, transport_options=OPTIONS)  # type: ignore[no-untyped-call]
 
 
 @way
@@ -364,14 +365,14 @@ def application_class_for_reading() -> Celery:
     return app
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
+class Channel(redis.Channel):
     """A channel whose options are attributes."""
 
     global_keyprefix = OPTIONS["global_keyprefix"]
     visibility_timeout = OPTIONS["visibility_timeout"]
 
 
-class Transport(redis.Transport):  # type: ignore[misc]
+class Transport(redis.Transport):
     """Redis with such channels."""
 
     Channel = Channel

@@ -81,7 +81,7 @@ class Registry:
     def beat(self, report: str) -> tuple[str | None, int, bool]:
         """Write a report, read the pod's drain mark and the number of messages held: one round trip.
 
-        The third value says whether the process can be found: a full Redis may evict the registry, or somebody delete it.
+        The third value says whether the process is registered: Redis may evict the registry, and anybody delete it.
         """
         who, keys = self.identity, self.settings.keys
         with self.client.pipeline(transaction=False) as pipe:
