@@ -117,3 +117,15 @@ def test_a_worker_whose_redis_is_emptied_under_its_connection_is_known_again(rig
     rig.send("work")
     rig.settle()
     worker.fresh()
+
+
+@pytest.mark.parametrize("spec", once(quick=["threads"]))
+def test_what_was_evicted_from_the_registry_is_there_again_at_the_next_beat(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    before, pools = rig.processes(), f"{rig.prefix}celeriac:pools"
+    for name in (f"celeriac:{rig.pool_uid}:processes", "celeriac:pools"):
+        rig.client.delete(f"{rig.prefix}{name}")
+        rig.wait_for(lambda: rig.processes() == before and rig.client.hexists(pools, rig.pool_uid), "it is known again")
+    assert worker.fresh()["errors"] == 0
+    worker.terminate()
+    assert rig.processes() == {}

@@ -111,15 +111,6 @@ def old_names() -> Celery:
 
 
 @way
-def old_names_updated() -> Celery:
-    """The same by update, after the configuration was read."""
-    app = plain()
-    assert app.conf.task_default_queue == "celery"
-    app.conf.update({OLD_NAMES[name]: value for name, value in CONFIG.items()})
-    return app
-
-
-@way
 def module_by_name() -> Celery:
     """`config_from_object` with the name of a module."""
     module(**CONFIG)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import socket
 from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
@@ -10,9 +11,12 @@ from typing import Any
 
 import pytest
 from celeriac_agent.celery_worker import CeleryWorker
+from celeriac_agent.channel import TaskChannel
 from celeriac_agent.identity import Identity
 from celeriac_agent.registry import Registry
-from celeriac_agent.settings import ProcessKeys, TransportSettings
+from celeriac_agent.settings import VISIBILITY_SECONDS, ProcessKeys, TransportSettings
+from kombu.connection import Connection
+from kombu.transport import virtual
 
 from celeriac.brokers.redis.registration import process_of
 
@@ -198,6 +202,88 @@ def test_another_starts_keys_are_read_whatever_it_said_of_its_timeout() -> None:
     for timeout in (3600.0, math.inf, None, "soon"):
         entry = {**registration([]), "visibilityTimeout": timeout}
         assert ProcessKeys.of_entry("", json.loads(json.dumps(entry))).separator == "\x06\x16"
+
+
+def connection_with(**options: Any) -> Any:
+    """One of kombu's that is not made."""
+    return Connection("redis://", transport_options=options)  # type: ignore[no-untyped-call]
+
+
+def connected(connection: Any, qos: Any = None) -> TaskChannel:
+    """The channel of a connection as far as it can be had without a server."""
+    transport = connection.transport
+    raw = transport.Channel.__new__(type("Channel", (transport.Channel,), {}))
+    virtual.Channel.__init__(raw, transport)  # type: ignore[no-untyped-call]
+    raw.QoS = qos or transport.Channel.QoS
+    transport.channels.append(raw)
+    return TaskChannel(SimpleNamespace(task_consumer=SimpleNamespace(channel=raw)))
+
+
+def test_a_connection_has_the_processs_own_keys_and_gives_them_back() -> None:
+    chosen = settings()
+    connection = connection_with(visibility_timeout=5, unacked_key="held")
+    chosen.prepare(connection)
+    assert connection.transport_options["visibility_timeout"] == VISIBILITY_SECONDS
+    channel = connected(connection)
+    chosen.settle(channel)
+    assert (chosen.keys.unacked, chosen.visibility_timeout) == ("held.worker-1.1a", 5.0)
+    assert channel.qos.unacked_key == "held"
+    assert chosen.lay_over(channel)
+    assert (channel.qos.unacked_key, channel.raw.unacked_mutex_key) == ("held.worker-1.1a", "unacked_mutex.worker-1.1a")
+    chosen.take_back(channel)
+    assert (channel.qos.unacked_key, channel.qos.visibility_timeout) == ("held", 5)
+    assert connection.transport_options["unacked_mutex_key"] == "unacked_mutex"
+
+
+def test_later_connections_are_made_as_the_first_whatever_is_set_meanwhile() -> None:
+    chosen = settings()
+    first = connection_with(visibility_timeout=5, global_keyprefix="shop:")
+    chosen.prepare(first)
+    channel = connected(first)
+    chosen.settle(channel)
+    assert chosen.lay_over(channel)
+    second = connection_with(visibility_timeout=9, global_keyprefix="mall:", sep=":")
+    chosen.prepare(second)
+    channel = connected(second)
+    chosen.settle(channel)
+    assert channel.options(("global_keyprefix", "sep", "unacked_key")) == {
+        "global_keyprefix": "shop:",
+        "sep": "\x06\x16",
+        "unacked_key": "unacked.worker-1.1a",
+    }
+    assert (chosen.keys.prefix, chosen.visibility_timeout) == ("shop:", 5.0)
+
+
+def test_a_channel_that_keeps_nothing_in_flight_has_no_keys() -> None:
+    chosen = settings()
+    connection = connection_with(ack_emulation=False)
+    chosen.prepare(connection)
+    channel = connected(connection, virtual.QoS)
+    chosen.settle(channel)
+    assert not chosen.lay_over(channel)
+
+
+@pytest.mark.parametrize(
+    ("options", "on", "chosen"),
+    [
+        ({}, True, True),
+        ({"socket_keepalive": True}, True, True),
+        ({"socket_keepalive": None, "socket_keepalive_options": None}, True, True),
+        ({"socket_keepalive": False}, False, False),
+        ({"socket_keepalive_options": {socket.TCP_KEEPIDLE: 300}}, True, False),
+    ],
+)
+def test_connections_notice_silence_unless_the_application_has_its_own_way(
+    options: dict[str, Any], on: bool, chosen: bool
+) -> None:
+    connection = connection_with(**options)
+    settings().prepare(connection)
+    made = connection.transport_options
+    assert bool(made.get("socket_keepalive")) is on
+    if chosen:
+        assert made["socket_keepalive_options"][socket.TCP_USER_TIMEOUT] == 30_000
+    else:
+        assert made.get("socket_keepalive_options") == options.get("socket_keepalive_options")
 
 
 def worker(**parts: Any) -> CeleryWorker:
