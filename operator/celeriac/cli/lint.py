@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from celeriac.cli.documents import BadDocument, Document
 from celeriac.cli.schema import schema_problems
+from celeriac.pool.fields import is_unknown_field
 from celeriac.pool.model import BrokerSpec, InvalidPool, PoolType, WorkerPool
 from celeriac.pool.parse import parse_pool, problems
 
@@ -52,8 +53,11 @@ def errors(document: Document) -> Iterator[str]:
         yield document.wrong_version
     of_the_operator = problems(document.body)
     told = {problem.field for problem in of_the_operator}
-    yield from map(str, of_the_operator)
-    yield from (str(problem) for problem in schema_problems(document.body) if problem.field not in told)
+    by_the_schema = {problem.field: problem for problem in schema_problems(document.body)}
+    for problem in of_the_operator:
+        # The schema knows all places, and so which of them a field was meant for.
+        yield str(by_the_schema.get(problem.field, problem) if is_unknown_field(problem) else problem)
+    yield from (str(problem) for field, problem in by_the_schema.items() if field not in told)
 
 
 def warnings(pool: WorkerPool) -> Iterator[str]:

@@ -5,6 +5,7 @@ of celeriac.pool, in Python.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
@@ -15,6 +16,7 @@ import click
 import yaml
 
 from celeriac.pool.fields import kind, unknown_field
+from celeriac.pool.misplaced import ELSEWHERE
 from celeriac.pool.model import InvalidPool
 
 Schema = Mapping[str, Any]
@@ -85,7 +87,39 @@ def _object(path: str, value: dict[Any, Any], schema: Schema) -> Iterator[Invali
         elif others:
             yield from _walk(f"{path}[{name}]", child, others)
         elif fields and not schema.get("x-kubernetes-preserve-unknown-fields"):
-            yield unknown_field(path, name, fields)
+            yield unknown_field(path, name, fields, _elsewhere(path, name))
+
+
+def _elsewhere(path: str, name: str) -> str | None:
+    """Where a field belongs that is known, but not at this place; inside of a list nobody knows what was meant."""
+    if "[" in path:
+        return None
+    if not path.startswith("spec"):
+        return f"set spec.{name}" if name in _fields_of_spec() else None
+    place = _places().get(name)
+    if place is not None:
+        return f"set {place}.{name}"
+    return ELSEWHERE.get(name)
+
+
+@cache
+def _fields_of_spec() -> frozenset[str]:
+    return frozenset(pool_schema()["properties"]["spec"]["properties"])
+
+
+@cache
+def _places() -> Mapping[str, str]:
+    """Each field of spec that is in one object only, by its name: the path of that object."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path, name in _fields_below("spec", pool_schema()["properties"]["spec"]):
+        found[name].add(path)
+    return {name: next(iter(paths)) for name, paths in found.items() if len(paths) == 1}
+
+
+def _fields_below(path: str, schema: Schema) -> Iterator[tuple[str, str]]:
+    for name, child in schema.get("properties", {}).items():
+        yield path, name
+        yield from _fields_below(f"{path}.{name}", child)
 
 
 def _list(path: str, value: list[Any], schema: Schema) -> Iterator[InvalidPool]:

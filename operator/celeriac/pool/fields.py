@@ -5,12 +5,18 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from celeriac.pool.model import InvalidPool
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
+
+ALIKE: Final = 0.75
+"""Two names whose likeness (difflib) is at least so great are one with a slip of the pen."""
+
+_UNKNOWN: Final = "is no field that can be set here"
+_WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
 _KINDS: dict[type, str] = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "a list"}
 
@@ -22,15 +28,38 @@ def kind(value: object) -> str:
     )
 
 
-def unknown_field(path: str, name: str, known: Iterable[str]) -> InvalidPool:
-    """The error for a field of the object at `path` that there is not; the known one that looks most like it helps."""
-    names = {each.lower(): each for each in known}
-    nearest = difflib.get_close_matches(name.lower(), names, n=1)
-    guess = f"did you mean {names[nearest[0]]}? See" if nearest else "see"
+def unknown_field(path: str, name: str, known: Iterable[str], cure: str | None = None) -> InvalidPool:
+    """The error for a field of the object at `path` that there is not: the cure, or the name it looks like."""
+    guess = None if cure else _nearest(name, known)
     explained = re.sub(r"\[.*?\]", "", f"cwp.{path}".removesuffix("."))
-    return InvalidPool(
-        f"{path}.{name}".lstrip("."), f"is no field that can be set here: {guess} kubectl explain {explained}"
+    help_ = cure or f"{f'did you mean {guess}? See' if guess else 'see'} kubectl explain {explained}"
+    return InvalidPool(f"{path}.{name}".lstrip("."), f"{_UNKNOWN}: {help_}")
+
+
+def is_unknown_field(problem: InvalidPool) -> bool:
+    """Whether it is what `unknown_field` made."""
+    return f": {_UNKNOWN}: " in str(problem)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: it has all words of the given one, or nearly so."""
+    names = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), names, n=5, cutoff=0.5)
+    return next((names[each] for each in near if _means(name, names[each])), None)
+
+
+def _means(name: str, other: str) -> bool:
+    if _likeness(name, other) >= ALIKE:
+        return True
+    words = [word.lower() for word in _WORD.findall(other)]
+    return all(
+        any(word.startswith(part.lower()) or _likeness(part, word) >= ALIKE for word in words)
+        for part in _WORD.findall(name)
     )
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one.lower(), other.lower()).ratio()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from celeriac.pool.fields import Fields, kind, unknown_field
+from celeriac.pool.misplaced import ELSEWHERE
 from celeriac.pool.model import InvalidPool, PodTemplate
 
 
@@ -16,7 +17,7 @@ def parse_template(template: Fields) -> PodTemplate:
     spec = template.child("spec")
     for name in spec.values:
         if name not in POD_FIELDS:
-            raise unknown_field(spec.path, name, POD_FIELDS)
+            raise unknown_field(spec.path, name, POD_FIELDS, ELSEWHERE.get(name))
         if spec.has(name):
             POD_FIELDS[name](spec, name)
     return PodTemplate(

@@ -12,6 +12,7 @@ import yaml
 from celeriac.cli.documents import BadDocument, Document, read
 from celeriac.cli.lint import errors
 from celeriac.cli.schema import FILE, pool_schema
+from celeriac.pool.misplaced import ELSEWHERE
 from celeriac.pool.parse import parse_pool, problems
 from tests.integration.bad_pools import BAD, PASSWORD
 from tests.unit.pool.bodies import ODD, Body, minimal, nodes, replaced, variants
@@ -79,7 +80,7 @@ def test_lint_has_nothing_against_a_good_pool(body: Body) -> None:
             minimal() | {"sepc": {}},
             "^sepc: is no field that can be set here: did you mean spec? See kubectl explain cwp$",
         ),
-        (pod(hostNetwork=True), "spec.template.spec.hostNetwork: .*see kubectl explain cwp.spec.template.spec"),
+        (pod(hostPort=1), "spec.template.spec.hostPort: .*see kubectl explain cwp.spec.template.spec"),
         (pod(env=[{"name": "A", "val": "b"}]), "env[0].val: .*did you mean value? See .*cwp.spec.template.spec.env$"),
     ],
 )
@@ -87,6 +88,58 @@ def test_a_misspelt_field_is_named_with_the_one_that_was_meant(body: Body, messa
     (only,) = found(body)
     pattern = re.escape(message).replace(r"\.\*", ".*").replace(r"\^", "^").replace(r"\$", "$")
     assert re.search(pattern, only), only
+
+
+@pytest.mark.parametrize(
+    ("body", "cure"),
+    [
+        (
+            pod(containers=[]),
+            "the worker's container is made by the operator: put others beside it into spec.template.spec.sidecars",
+        ),
+        (pod(restartPolicy="Never"), "drop it, it is always Always"),
+        (pod(terminationGracePeriodSeconds=1), "set spec.drain.timeoutSeconds"),
+        (pod(hostNetwork=True), "drop it, workers have no need of it"),
+        (pod(livenessProbe={}), "drop it, a restart would lose the tasks"),
+        (pod(image="app:1"), "set spec.image"),
+        (pod(labels={}), "set spec.template.metadata.labels"),
+        (minimal(env=[]), "set spec.template.spec.env"),
+        (minimal(command=["x"]), "set spec.launcher"),
+        (minimal(template={"env": []}), "set spec.template.spec.env"),
+        (minimal(minReplicas=1), "set spec.scaling.minReplicas"),
+        (minimal(minReplicaCount=1), "set spec.scaling.minReplicas"),
+        (minimal(tls={}), "set spec.broker.tls"),
+        (minimal(serviceAccount="x"), "set spec.template.spec.serviceAccountName"),
+        (minimal() | {"image": "app:1"}, "set spec.image"),
+    ],
+)
+def test_a_field_that_people_know_from_elsewhere_is_told_its_place(body: Body, cure: str) -> None:
+    (only,) = found(body)
+    assert f"is no field that can be set here: {cure}" in only
+
+
+def test_each_place_that_is_told_is_one_that_there_is() -> None:
+    """What ELSEWHERE names in spec. are fields of the CRD."""
+    named = {path for cure in ELSEWHERE.values() for path in re.findall(r"spec\.[\w.]+\w", cure)}
+    assert len(named) > 15
+    lost = [path for path in named if not is_field(path.split("."))]
+    assert lost == []
+
+
+def is_field(path: list[str]) -> bool:
+    schema: Any = pool_schema()
+    for name in path:
+        if schema.get("x-kubernetes-preserve-unknown-fields"):
+            return True
+        schema = schema.get("properties", {}).get(name)
+        if schema is None:
+            return False
+    return True
+
+
+def test_no_field_is_called_misplaced_where_it_may_stand() -> None:
+    template = set(pool_schema()["properties"]["spec"]["properties"]["template"]["properties"]["spec"]["properties"])
+    assert template & set(ELSEWHERE) == set()
 
 
 def test_unknown_fields_are_left_alone_where_the_api_server_keeps_them() -> None:

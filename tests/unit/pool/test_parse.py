@@ -213,8 +213,10 @@ def test_a_null_counts_as_absent_as_it_does_for_the_api_server() -> None:
         (
             {"template": {"spec": {"hostNetwork": True}}},
             "spec.template.spec.hostNetwork",
-            "kubectl explain cwp.spec.template.spec",
+            "drop it",
         ),
+        ({"template": {"spec": {"containers": []}}}, "spec.template.spec.containers", "spec.template.spec.sidecars"),
+        ({"template": {"spec": {"hostPort": 1}}}, "spec.template.spec.hostPort", "kubectl explain cwp.spec.template"),
         ({"template": {"spec": {"nodeselector": {}}}}, "spec.template.spec.nodeselector", "did you mean nodeSelector?"),
         ({"template": {"spec": {"env": [{"value": "x"}]}}}, "spec.template.spec.env[0].name", "set it"),
         ({"template": {"metadata": {"labels": {"a": 1}}}}, "spec.template.metadata.labels[a]", "quote it"),
