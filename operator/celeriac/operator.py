@@ -10,6 +10,7 @@ from typing import Any
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.autoscaling.actuator import Actuator
+from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.autoscaling.tick import Autoscaler
 from celeriac.brokers.connect import connect
 from celeriac.cluster.agent_config import AgentConfigs
@@ -105,6 +106,7 @@ class Operator:
             credentials=self.credentials,
             connections=self.connections,
             actuator=self.actuator,
+            rollouts=RolloutReader(self.api),
             custody=self.custody,
             metrics=self.metrics,
             authority=self.authority,

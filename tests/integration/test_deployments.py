@@ -1,14 +1,19 @@
 """A pool's Deployment and status on a real API server, while real controllers and other people act on them."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
+from celeriac.api.authority import Authority
+from celeriac.autoscaling.rollouts import retire
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
 from celeriac.cluster.deployments import create_deployment_at_zero, ensure_deployment
 from celeriac.cluster.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound, StillGoing
 from celeriac.cluster.paths import DEPLOYMENTS
+from celeriac.cluster.replica_sets import list_replica_sets
+from celeriac.scaling.decision import Retirement
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.live_pool import LivePool
 
@@ -107,6 +112,31 @@ async def test_a_pool_changes_its_strategy_there_and_back(api: Api, pool: LivePo
         manifest = pool.manifest()
         manifest["spec"]["strategy"] = strategy
         assert (await ensure_deployment(api, pool.uid, manifest))["spec"]["strategy"] == strategy
+
+
+async def test_old_pods_make_room_one_by_one_and_the_controller_starts_a_new_one_for_each(
+    api: Api, pool: LivePool
+) -> None:
+    """Without nodes all pods are pending: the controller itself would never go on."""
+    await ensure_deployment(api, pool.uid, pool.manifest())
+    await pool.settled(api)
+    scale = await api.read_scale(pool.key)
+    await api.patch_scale(pool.key, 2, resource_version=scale.resource_version)
+    await pool.wait_for_replicas(2)
+    body = await ensure_deployment(api, pool.uid, pool.manifest("app:2"))
+    await pool.wait_for_replicas(3)
+    deployment = await pool.settled(api)
+    sets = await list_replica_sets(api, pool.key, body["metadata"]["uid"])
+    new, old = sorted(sets.values(), key=lambda each: each.revision != deployment.revision)
+    assert (new.replicas, old.replicas) == (1, 2)
+
+    leader = Authority(lambda: True, lambda: True)
+    assert await retire(api, leader, pool.key, old.name, Retirement(old.uid, 2, 1, ""))
+    updated = "--for=jsonpath={.status.updatedReplicas}=2"
+    await asyncio.to_thread(pool.kubectl, "wait", updated, "deployment/ml", "--timeout=30s")
+    assert not await retire(api, leader, pool.key, old.name, Retirement(old.uid, 2, 1, "")), "it was planned before"
+    sets = await list_replica_sets(api, pool.key, body["metadata"]["uid"])
+    assert (sets[new.uid].replicas, sets[old.uid].replicas) == (2, 1)
 
 
 async def test_a_deployment_of_somebody_else_is_not_adopted(api: Api, pool: LivePool) -> None:

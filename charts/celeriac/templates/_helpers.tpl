@@ -71,10 +71,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [get, patch]
-{{- /* Which agents an undo of a rollout would bring back: those are not deleted. */}}
+{{- /* Which agents an undo of a rollout would bring back; which pods of a rollout are old. */}}
 - apiGroups: [apps]
   resources: [replicasets]
-  verbs: [list]
+  verbs: [get, list]
+{{- /* Old workers that have drained make room in a rollout. */}}
+- apiGroups: [apps]
+  resources: [replicasets/scale]
+  verbs: [patch]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch]

@@ -20,6 +20,8 @@ BROKER_ANNOTATION: Final = f"{GROUP}/broker"
 """Annotation of a Pod: where its broker is found, as JSON without credentials."""
 DELETION_COST_ANNOTATION: Final = "controller.kubernetes.io/pod-deletion-cost"
 """Kubernetes' own: the ReplicaSet controller stops the Pod with the lowest first, after those that are not ready."""
+REVISION_ANNOTATION: Final = "deployment.kubernetes.io/revision"
+"""Kubernetes' own: a Deployment and the ReplicaSet of its present template carry the same."""
 WORKER_CONTAINER: Final = "worker"
 """Name of the container in a Pod that runs the worker."""
 

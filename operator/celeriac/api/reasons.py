@@ -38,6 +38,7 @@ class Reason(StrEnum):
     SCALED = "Scaled"
     SCALED_UP = "ScaledUp"
     SCALED_DOWN = "ScaledDown"
+    MADE_ROOM = "MadeRoom"
     SCALING = "ScalingFromQueues"
     NO_CHANGE = "NoChange"
 

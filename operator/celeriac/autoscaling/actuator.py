@@ -11,12 +11,14 @@ from celeriac.api.notices import Notice, Teller
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.drain_marker import DrainMarker, Marking
 from celeriac.autoscaling.pool_scaler import PoolScaler, Step
+from celeriac.autoscaling.rollouts import retire
 from celeriac.autoscaling.scale_writer import Change, Refusals, ScaleWriter, Written
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import AgentLink
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError
 from celeriac.pool.model import WorkerPool
+from celeriac.scaling.decision import Retirement
 from celeriac.telemetry.metrics import Direction, Metrics
 from celeriac.watching.store import KnownPool, Store
 from celeriac.watching.workqueue import WorkQueue
@@ -41,6 +43,8 @@ class Actuator:
         teller: Teller,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._api = api
+        self._authority = authority
         self._writer = ScaleWriter(api, authority)
         self._marker = DrainMarker(api, authority)
         self._store = store
@@ -59,12 +63,15 @@ class Actuator:
     ) -> None:
         """Begin what the step wants. Where that kind is under way, or pauses, a later tick wants it again."""
         key, change = known.key, step.change
-        if change is not None and change.pods < 0 and key in self._marking:
+        removes = step.retire is not None or (change is not None and change.pods < 0)
+        if removes and key in self._marking:
             return
         if change is not None:
             self._scale(known, change, scaler)
-        elif step.outcome is not None and self.refusals.forget(key):
+        elif step.outcome is not None and step.retire is None and self.refusals.forget(key):
             self._queue.add(key)
+        if step.retire is not None:
+            self._retire(key, *step.retire)
         if link is not None and step.marking and key not in self._removing:
             self._mark(pool, link, step.marking)
 
@@ -96,6 +103,28 @@ class Actuator:
                 self._refused(key, change, written)
         except Exception:
             log.exception("pool %s: scaling failed by a fault of the operator", key)
+        finally:
+            del self._scaling[key]
+            self._removing.discard(key)
+
+    def _retire(self, key: PoolKey, name: str, planned: Retirement) -> None:
+        if key in self._scaling or self.refusals.pauses(key, self._clock()):
+            return
+        self._removing.add(key)
+        self._scaling[key] = asyncio.get_running_loop().create_task(self._make_room(key, name, planned))
+
+    async def _make_room(self, key: PoolKey, name: str, planned: Retirement) -> None:
+        try:
+            if await retire(self._api, self._authority, key, name, planned):
+                self.refusals.forget(key)
+                log.info("pool %s: %s", key, planned.message)
+                self._teller.tell(Notice(key, "Normal", Reason.MADE_ROOM, planned.message, name, action="Rollout"))
+        except ApiError as error:
+            if self.refusals.note(key, str(error), self._clock()):
+                log.warning("pool %s: old workers could not make room in a rollout: %s", key, error)
+                self._queue.add(key)
+        except Exception:
+            log.exception("pool %s: a rollout could not be helped on, by a fault of the operator", key)
         finally:
             del self._scaling[key]
             self._removing.discard(key)

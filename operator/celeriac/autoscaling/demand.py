@@ -1,13 +1,14 @@
 """From readings to demand: what a pool has to do, out of its queues and its workers' reports; pure."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from celeriac.brokers.readings import PoolReading, QueueSet
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import WorkerPool
 from celeriac.scaling.learning import Learned, Sample
-from celeriac.scaling.workload import Demand, Workload
-from celeriac.workers.worker import Workers
+from celeriac.scaling.workload import Demand, Pod, Rollout, Workload
+from celeriac.workers.worker import Worker, Workers
 
 NOT_CONSUMING = ("starting", "stopping")
 """States of a worker that has not begun to consume, or will not any more."""
@@ -72,17 +73,33 @@ def queues_of(pool: WorkerPool) -> QueueSet:
 
 
 def workload_of(
-    deployment: DeploymentRecord, workers: Workers | None, *, agent: bool = False, pods: Iterable[PodRecord] = ()
+    deployment: DeploymentRecord,
+    workers: Workers | None,
+    *,
+    agent: bool = False,
+    pods: Iterable[PodRecord] = (),
+    rollout: Rollout | None = None,
 ) -> Workload:
-    """What `plan` has to know of the Deployment; its Pods only with the agent.
+    """What `plan` has to know of the Deployment; its Pods only with the agent, or in a rollout.
 
     A pool with the agent that could not be read yet is one whose pods are unseen. In a pool without it, Pods that still
     have the agent run tasks that nobody sees: from the change of the spec on, not only once Kubernetes tells of a
     rollout.
     """
-    replicas, rollout = deployment.spec_replicas, deployment.rollout_in_progress
+    replicas, rolling = deployment.spec_replicas, deployment.rollout_in_progress
     if workers is None and not agent:
-        return Workload(replicas, rollout or any(pod.broker is not None and not pod.terminating for pod in pods))
+        pods = list(pods)
+        hidden = any(pod.broker is not None and not pod.terminating for pod in pods)
+        known = unreported(pods) if rollout is not None else ()
+        unseen = max(0, deployment.replicas - len(known)) if rollout is not None else 0
+        return Workload(replicas, rolling or hidden, known, unseen=unseen, hidden=hidden, rollout=rollout)
     known = workers.pods() if workers is not None else ()
-    rollout = rollout or (workers is not None and workers.replica_sets > 1)
-    return Workload(replicas, rollout, known, agent=True, unseen=max(0, deployment.replicas - len(known)))
+    rolling = rolling or (workers is not None and workers.replica_sets > 1)
+    unseen = max(0, deployment.replicas - len(known))
+    return Workload(replicas, rolling, known, agent=True, unseen=unseen, rollout=rollout)
+
+
+def unreported(pods: Iterable[PodRecord]) -> tuple[Pod, ...]:
+    """The Pods of a pool without the agent as `plan` sees them: none can drain, and what they run is not known."""
+    workers = Workers(tuple(Worker(pod, None, False, 1, missing=True, begun=pod.ready) for pod in pods), {})
+    return tuple(replace(pod, drainable=False) for pod in workers.pods())

@@ -6,7 +6,7 @@ from typing import Any
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.scaling.decision import Decision, Plan
 from celeriac.scaling.learning import Learned
-from celeriac.scaling.workload import Demand, Doubt
+from celeriac.scaling.workload import Demand, Doubt, Rollout
 from celeriac.workers.responses import Responses
 from celeriac.workers.trouble import Trouble
 from celeriac.workers.worker import Workers
@@ -22,6 +22,7 @@ class Outcome:
     responses       whether its workers answer and take work; None without the agent
     learned         rates and times that were measured on them
     dead_letters    messages that were started too often by workers that died
+    rollout         in which old and new pods are beside each other; None where there is none, or not all is known of it
     """
 
     demand: Demand | Doubt
@@ -33,6 +34,7 @@ class Outcome:
     responses: Responses | None = None
     learned: Learned | None = None
     dead_letters: int | None = None
+    rollout: Rollout | None = None
 
     @property
     def reason(self) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Notice
 from celeriac.api.reasons import Reason
-from celeriac.autoscaling.demand import demand_of, demand_without_agent, sample_of, workload_of
+from celeriac.autoscaling.demand import demand_of, demand_without_agent, sample_of, unreported, workload_of
 from celeriac.autoscaling.drain_marker import NO_MARKING, Marking, corrected
 from celeriac.autoscaling.outcome import Outcome, urgent_outcome
+from celeriac.autoscaling.rollout_view import RolloutView
+from celeriac.autoscaling.rollouts import ReplicaSets
 from celeriac.autoscaling.scale_writer import Change
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading
@@ -18,7 +20,7 @@ from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.cluster.times import parse_timestamp
 from celeriac.pool.model import WorkerPool
 from celeriac.scaling.decide import decide
-from celeriac.scaling.decision import History, Plan
+from celeriac.scaling.decision import History, Plan, Retirement
 from celeriac.scaling.history import fresh_history, record_change
 from celeriac.scaling.learning import Learned, learn
 from celeriac.scaling.plan import plan
@@ -36,6 +38,7 @@ class Sight:
     reading     of its queues, or why there is none
     deployment  None while there is none that belongs to it
     unresolved  a worker may be gone with messages that are not back yet
+    replica_sets  of the Deployment, during a rollout; None while they are not known
     """
 
     pool: WorkerPool
@@ -43,6 +46,7 @@ class Sight:
     deployment: DeploymentRecord | None = None
     pods: Sequence[PodRecord] = ()
     unresolved: bool = False
+    replica_sets: ReplicaSets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Step:
     outcome  what was found and decided; None without a Deployment
     change   of the replicas, None where they stay
     marking  of Pods that are to go, or to stay after all
+    retire   old Pods that make room in a rollout, with the name of their ReplicaSet
     notices  to be told
     is_news  whether the status shall say it at once
     """
@@ -59,6 +64,7 @@ class Step:
     outcome: Outcome | None = None
     change: Change | None = None
     marking: Marking = NO_MARKING
+    retire: tuple[str, Retirement] | None = None
     notices: tuple[Notice, ...] = ()
     is_news: bool = False
 
@@ -97,6 +103,7 @@ class PoolScaler:
         self._history: History | None = None
         self._observer = Observer()
         self._watch = ResponseWatch()
+        self._rollout = RolloutView()
         self._workers: Workers | None = None
         self._responses: Responses | None = None
 
@@ -113,6 +120,7 @@ class PoolScaler:
             outcome,
             _change(outcome),
             _marking(sight, outcome.plan),
+            _retirement(sight, outcome.plan),
             _of_dead_letters(sight.pool, outcome_before, outcome),
             is_news=other_doubt or urgent_outcome(outcome_before) != urgent_outcome(outcome),
         )
@@ -130,7 +138,9 @@ class PoolScaler:
         demand = self._demand(sight, deployment.spec_replicas)
         decision = decide(pool.policy, demand, self._history, now)
         self._history, self._idle_since = decision.history, decision.history.idle_since
-        workload = workload_of(deployment, self._workers, agent=bool(pool.agent), pods=sight.pods)
+        pods = self._workers.pods() if self._workers is not None else unreported(sight.pods)
+        rollout = self._rollout.look(deployment, sight.replica_sets, sight.pods, pods, now)
+        workload = workload_of(deployment, self._workers, agent=bool(pool.agent), pods=sight.pods, rollout=rollout)
         readable = isinstance(reading, PoolReading)
         return Outcome(
             demand,
@@ -142,6 +152,7 @@ class PoolScaler:
             responses=self._responses if readable and self._workers else None,
             learned=self._learned if readable and self._workers else None,
             dead_letters=reading.dead if isinstance(reading, PoolReading) else None,
+            rollout=rollout,
         )
 
     def _observe(self, sight: Sight, now: float) -> None:
@@ -183,7 +194,14 @@ def _change(outcome: Outcome) -> Change | None:
     planned = outcome.plan
     if planned.replicas is None:
         return None
-    return Change(outcome.demand.current_replicas, planned.replicas, planned.message)
+    in_rollout = outcome.rollout is not None
+    return Change(outcome.demand.current_replicas, planned.replicas, planned.message, in_rollout)
+
+
+def _retirement(sight: Sight, planned: Plan) -> tuple[str, Retirement] | None:
+    if planned.retire is None or sight.replica_sets is None:
+        return None
+    return sight.replica_sets[planned.retire.replica_set].name, planned.retire
 
 
 def _marking(sight: Sight, planned: Plan) -> Marking:

@@ -29,11 +29,15 @@ class Scaler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the replicas that was planned when they were `before`."""
+    """A change of the replicas that was planned when they were `before`.
+
+    in_rollout  planned with old and new pods beside each other: nothing goes down otherwise once a rollout has begun
+    """
 
     before: int
     after: int
     message: str
+    in_rollout: bool = False
 
     @property
     def pods(self) -> int:
@@ -72,7 +76,7 @@ class ScaleWriter:
             return Written(refusal=str(error))
 
     async def _write(self, key: PoolKey, change: Change) -> Written:
-        scale = await (self._read_settled(key) if change.pods < 0 else self._scaler.read_scale(key))
+        scale = await (self._read_settled(key, change) if change.pods < 0 else self._scaler.read_scale(key))
         if scale is None:
             return Written()
         if scale.replicas != change.before:
@@ -82,11 +86,12 @@ class ScaleWriter:
         await self._scaler.patch_scale(key, change.after, resource_version=scale.resource_version)
         return Written(performed=True, replicas=change.after)
 
-    async def _read_settled(self, key: PoolKey) -> Scale | None:
+    async def _read_settled(self, key: PoolKey, change: Change) -> Scale | None:
         """The scale, with the assurance that no rollout has begun since the plan; None where one has."""
         body = await self._scaler.read_deployment(key)
         deployment = DeploymentRecord.from_body(body)
-        if deployment.rollout_in_progress:
+        unseen = deployment.observed_generation < deployment.generation
+        if unseen or (deployment.rollout_in_progress and not change.in_rollout):
             return None
         return Scale(deployment.spec_replicas, body["metadata"]["resourceVersion"])
 

@@ -18,6 +18,7 @@ from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.demand import queues_of
 from celeriac.autoscaling.outcome import Outcome, Outlook, figures
 from celeriac.autoscaling.pool_scaler import PoolScaler, Seed, Sight
+from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
@@ -50,6 +51,7 @@ class Autoscaler:
         credentials: Credentials,
         connections: Connections,
         actuator: Actuator,
+        rollouts: RolloutReader,
         custody: Custody,
         metrics: Metrics,
         authority: Authority,
@@ -61,6 +63,7 @@ class Autoscaler:
         self._credentials = credentials
         self._connections = connections
         self._actuator = actuator
+        self._rollouts = rollouts
         self._custody = custody
         self._metrics = metrics
         self._authority = authority
@@ -101,6 +104,7 @@ class Autoscaler:
             if isinstance(known.spec, WorkerPool) and not known.deleting
         }
         self._forget_all_but(pools)
+        self._rollouts.retain(pools.keys())
         self._credentials.retain(USER, {BrokerSource.of_pool(pool) for pool in pools.values()})
         groups = self._by_broker(pools)
         self._connections.retain(USER, groups.keys() | self._reading.keys())
@@ -115,6 +119,7 @@ class Autoscaler:
     async def settle(self) -> None:
         """Wait for readings and writes under way."""
         await asyncio.gather(*self._reading.values(), return_exceptions=True)
+        await self._rollouts.settle()
         await self._actuator.settle()
 
     def _scaler(self, known: KnownPool) -> PoolScaler | None:
@@ -183,7 +188,8 @@ class Autoscaler:
             self._queue.add(pool.key)
         deployment = self._store.deployments.get(pool.key)
         pods = self._store.pods(pool.key)
-        step = scaler.step(Sight(pool, reading, deployment, pods, pool.uid in self._custody.unresolved), now)
+        sets = self._rollouts.of(deployment, pods) if deployment is not None else None
+        step = scaler.step(Sight(pool, reading, deployment, pods, pool.uid in self._custody.unresolved, sets), now)
         for notice in step.notices:
             self._teller.tell(notice)
         if step.outcome is not None and deployment is not None:

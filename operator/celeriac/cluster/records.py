@@ -16,10 +16,12 @@ from celeriac.api.names import (
     DELETION_COST_ANNOTATION,
     DRAIN_ANNOTATION,
     POOL_LABEL,
+    REVISION_ANNOTATION,
     WORKER_CONTAINER,
 )
 from celeriac.cluster.body import Body
 from celeriac.cluster.problems import Problem, problem_of
+from celeriac.cluster.room import is_full_quota, lacks_room
 from celeriac.cluster.text import bounded
 
 _KUBELET_EVICTIONS: Final = frozenset({"Evicted", "NodeShutdown", "Terminated", "Preempting"})
@@ -35,6 +37,8 @@ class DeploymentRecord:
 
     controller_uid   uid of the owner that controls it, None where nobody does
     replica_failure  why its Pods are refused (quota, pod security), in the API server's words
+    full_quota       whether that is a quota that has room once other Pods are gone
+    revision         of its template, as its ReplicaSets carry it; empty before the controller has seen it
     agent            name of the ConfigMap with the agent that its Pods mount, None without
     paused           whether somebody has stopped its rollouts (kubectl rollout pause)
     fingerprint      changes with whatever an apply of the manifest could put right; not with the replicas
@@ -50,6 +54,8 @@ class DeploymentRecord:
     updated: int
     controller_uid: str | None = None
     replica_failure: str | None = None
+    full_quota: bool = False
+    revision: str = ""
     agent: str | None = None
     paused: bool = False
     fingerprint: str = ""
@@ -72,6 +78,8 @@ class DeploymentRecord:
             updated=status.get("updatedReplicas", 0),
             controller_uid=(controller_of(body) or {}).get("uid"),
             replica_failure=bounded(failure.get("message", ""), REFUSAL_LENGTH) if failed else None,
+            full_quota=failed and is_full_quota(failure.get("message", "")),
+            revision=(metadata.get("annotations") or {}).get(REVISION_ANNOTATION, ""),
             agent=_agent((body["spec"].get("template") or {}).get("spec") or {}),
             paused=bool(body["spec"].get("paused")),
             fingerprint=_fingerprint(body),
@@ -114,6 +122,7 @@ class PodRecord:
     replica_set    uid of the ReplicaSet that controls it
     broker         where its broker is, as `celeriac.pool.broker.parse_broker_reference` reads it; None without agent
     agent          name of the ConfigMap with the agent that it mounts, None without
+    unplaced       whether no node has room for it, and fewer other Pods would give it some
     drain_token    the mark of a Pod that is to end, None without one
     deletion_cost  0 where there is none or it is no number, as the ReplicaSet controller reads it
     evicted        its end is the cluster's will: eviction, preemption, a node that shuts down or is gone
@@ -137,6 +146,7 @@ class PodRecord:
     replica_set: str | None = None
     broker: str | None = None
     agent: str | None = None
+    unplaced: bool = False
     drain_token: str | None = None
     deletion_cost: int = 0
     evicted: bool = False
@@ -168,6 +178,7 @@ class PodRecord:
             replica_set=(controller_of(body) or {}).get("uid"),
             broker=annotations.get(BROKER_ANNOTATION) or None,
             agent=_agent(spec),
+            unplaced=lacks_room(status),
             drain_token=annotations.get(DRAIN_ANNOTATION) or None,
             deletion_cost=_deletion_cost(annotations.get(DELETION_COST_ANNOTATION, "")),
             evicted=status.get("reason") in _KUBELET_EVICTIONS or bool(_condition(status, "DisruptionTarget")),

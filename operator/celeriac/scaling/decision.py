@@ -69,13 +69,24 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Retirement:
+    """Old pods that make room for new ones: their ReplicaSet, by uid, goes from so many replicas to fewer."""
+
+    replica_set: str
+    before: int
+    after: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is really done now. `replicas` None: none are set; `reason` and `message` then say why a change is held.
 
     drain    uids of the pods to be marked: they shall take nothing new, and be the first to go
     undrain  uids of the pods whose mark is to be taken away: they shall work again
     release  uids of marked pods that hold nothing while others still drain: to get a cost of `RELEASED_COST`, so that
-             they can go first. Neither marks nor costs change in a plan that removes replicas
+             they can go first. Neither marks nor costs change in a plan that removes pods
+    retire   old pods that go for a rollout; the replicas of the pool stay
     """
 
     replicas: int | None
@@ -84,3 +95,4 @@ class Plan:
     drain: tuple[str, ...] = ()
     undrain: tuple[str, ...] = ()
     release: tuple[str, ...] = ()
+    retire: Retirement | None = None

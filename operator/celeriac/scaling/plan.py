@@ -6,6 +6,17 @@ from celeriac.api.reasons import Reason
 from celeriac.scaling.decision import Decision, Plan
 from celeriac.scaling.policy import Mode, Policy
 from celeriac.scaling.removal_order import active, certain
+from celeriac.scaling.rollout import (
+    Sides,
+    has_begun,
+    in_the_way,
+    is_patient_no_more,
+    largest_cuts,
+    retirement,
+    to_go,
+    to_make_room,
+    tolerable,
+)
 from celeriac.scaling.victims import Marks, choose, is_safe, keep, released
 from celeriac.scaling.workload import Demand, Doubt, Pod, Workload
 
@@ -17,12 +28,15 @@ def plan(policy: Policy, decision: Decision, demand: Demand | Doubt, workload: W
     """Return the replicas to set now, the marks to change, or why a change waits.
 
     More replicas are set at once. Fewer only when no task can be hit; nothing here depends on the rules by which
-    `decide` came to its count.
+    `decide` came to its count. A rollout goes on whatever becomes of the count.
     """
     current, wanted = workload.replicas, decision.replicas
     workload = replace(workload, pods=active(workload.pods))
+    sides = Sides.of(workload, workload.rollout) if workload.rollout is not None else None
     marks = _marks(policy, demand, workload, wanted)
     held = Plan(None, Reason.NO_CHANGE, decision.message, marks.drain, marks.undrain)
+    if sides is not None:
+        held = _rollout(policy, decision, demand, workload, sides)
     if policy.mode is Mode.PAUSED:
         return replace(held, reason=Reason.PAUSED)
     if wanted == current:
@@ -31,7 +45,14 @@ def plan(policy: Policy, decision: Decision, demand: Demand | Doubt, workload: W
         message = f"dry run, would scale {current} -> {wanted}: {decision.message}"
         return replace(held, reason=Reason.DRY_RUN, message=message)
     if wanted > current:
-        return replace(held, replicas=wanted, reason=Reason.SCALED, message=_scaled(decision, current, wanted))
+        message = _scaled(decision, current, wanted)
+        return replace(held, replicas=wanted, reason=Reason.SCALED, message=message, retire=None)
+    if sides is not None:
+        return _fewer_in_rollout(policy, decision, demand, workload, sides) or replace(
+            held,
+            reason=Reason.ROLLOUT_IN_PROGRESS,
+            message=f"{_holding(decision, workload)} until the rollout has ended",
+        )
     if workload.rollout_in_progress:
         why = "during a rollout Kubernetes chooses the pods to stop by ReplicaSet, busy or not"
         return replace(held, reason=Reason.ROLLOUT_IN_PROGRESS, message=f"{_holding(decision, workload)}: {why}")
@@ -53,6 +74,52 @@ def _marks(policy: Policy, demand: Demand | Doubt, workload: Workload, wanted: i
     if workload.rollout_in_progress:
         return keep(workload, wanted)
     return choose(workload, wanted)
+
+
+def _rollout(policy: Policy, decision: Decision, demand: Demand | Doubt, workload: Workload, sides: Sides) -> Plan:
+    """Let old pods make room where new ones have none. In doubt nobody is known to have drained."""
+    doubt = isinstance(demand, Doubt)
+    victims = to_make_room(policy.strategy, workload, sides)
+    acceptable = tolerable(anyone=_is_quiet(demand, workload) or is_patient_no_more(sides.rollout))
+    retire = retirement(victims, sides, lambda pod: acceptable(pod) and not (doubt and pod.drainable))
+    if retire is not None and not workload.unseen:
+        return Plan(None, Reason.NO_CHANGE, decision.message, retire=retire)
+    marks = Marks() if doubt or not workload.agent else sides.marks(victims)
+    return Plan(None, Reason.NO_CHANGE, decision.message, marks.drain, marks.undrain, released(marks.victims))
+
+
+def _fewer_in_rollout(
+    policy: Policy, decision: Decision, demand: Demand | Doubt, workload: Workload, sides: Sides
+) -> Plan | None:
+    """Let the replicas go down although old and new pods are beside each other; None: the rollout shall end first.
+
+    A pin and a pool that needs nobody do not wait for that. Other changes wait while new workers take over: the
+    controller would take some of them.
+    """
+    pinned, wanted = policy.pinned_replicas is not None, decision.replicas
+    if isinstance(demand, Doubt) and (workload.agent or not pinned):
+        return Plan(None, Reason.HOLDING, f"{_holding(decision, workload)}: {demand.message}")
+    anyone = pinned or _is_quiet(demand, workload)
+    scaled = Plan(wanted, Reason.SCALED, _scaled(decision, workload.replicas, wanted))
+    if not workload.agent:
+        return scaled if anyone else None
+    if not (pinned or not wanted or not has_begun(sides)):
+        return None
+    cuts = largest_cuts(policy.strategy, workload, sides, wanted)
+    obstacles = in_the_way(sides, cuts, tolerable(anyone=anyone))
+    if not obstacles and not workload.unseen:
+        return scaled
+    if any(not pod.drainable for pod in obstacles) and not anyone:
+        return None
+    marks = sides.marks(to_go(sides, cuts))
+    wait = f"until drained: {_names(obstacles)}" if obstacles else "until all its pods are known"
+    message = f"{_holding(decision, workload)} {wait}"
+    return Plan(None, Reason.DRAINING, message, marks.drain, marks.undrain, released(marks.victims))
+
+
+def _is_quiet(demand: Demand | Doubt, workload: Workload) -> bool:
+    """Whether it is certain that nobody holds anything, those that nobody sees included."""
+    return isinstance(demand, Demand) and demand.idle and not workload.hidden
 
 
 def _drain(policy: Policy, decision: Decision, demand: Demand | Doubt, workload: Workload, marks: Marks) -> Plan:

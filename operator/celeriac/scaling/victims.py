@@ -4,7 +4,8 @@ A marked worker takes nothing new, gives back what it has not started and ends w
 has said so, or has never taken anything; and it is stopped only when whoever Kubernetes may choose is safe.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from celeriac.scaling.workload import MARKED_COST, RELEASED_COST, Pod, Workload
 
@@ -26,20 +27,33 @@ def is_safe(pod: Pod) -> bool:
 def choose(workload: Workload, wanted: int) -> Marks:
     """Return who is to go so that `wanted` replicas stay, the easiest first; all others shall work.
 
-    Replicas that have no pod yet are the first to be done without. A mark whose cost somebody else has changed is set
-    anew: without it Kubernetes would never stop its pod first.
+    Replicas that have no pod yet are the first to be done without.
     """
     surplus = len(workload.pods) - wanted if wanted < workload.replicas else 0
-    victims = tuple(sorted(workload.pods, key=_reluctance)[: max(0, surplus)])
-    drain = tuple(pod.uid for pod in victims if pod.drainable and not (pod.marked and pod.cost <= MARKED_COST))
-    return Marks(drain, _no_longer_needed(workload, victims), victims)
+    victims = tuple(sorted(workload.pods, key=reluctance)[: max(0, surplus)])
+    removing = len(workload.pods) > workload.replicas
+    return marks_of(workload.pods, victims, lambda _: removing)
 
 
 def keep(workload: Workload, wanted: int) -> Marks:
     """Return the same without any new victim: of the marked pods only what demand needs is unmarked."""
-    marked = sorted((pod for pod in workload.pods if pod.marked), key=_reluctance)
+    marked = sorted((pod for pod in workload.pods if pod.marked), key=reluctance)
     victims = tuple(marked[: max(0, workload.replicas - wanted)])
-    return Marks((), _no_longer_needed(workload, victims), victims)
+    removing = len(workload.pods) > workload.replicas
+    return replace(marks_of(workload.pods, victims, lambda _: removing), drain=())
+
+
+def marks_of(pods: Iterable[Pod], victims: tuple[Pod, ...], removing: Callable[[Pod], bool]) -> Marks:
+    """Return what is to be changed so that the victims, and no other pods, are marked.
+
+    While there are more pods than replicas, Kubernetes has yet to remove some (`removing`), and those are among the
+    safe ones: none of them may be given work now. A mark whose cost somebody else has changed is set anew: without it
+    Kubernetes would never stop its pod first.
+    """
+    chosen = {pod.uid for pod in victims}
+    drain = tuple(pod.uid for pod in victims if pod.drainable and not (pod.marked and pod.cost <= MARKED_COST))
+    undrain = (pod for pod in pods if pod.marked and pod.uid not in chosen)
+    return Marks(drain, tuple(pod.uid for pod in undrain if not (is_safe(pod) and removing(pod))), victims)
 
 
 def released(victims: tuple[Pod, ...]) -> tuple[str, ...]:
@@ -49,7 +63,7 @@ def released(victims: tuple[Pod, ...]) -> tuple[str, ...]:
     return tuple(pod.uid for pod in victims if is_safe(pod) and pod.cost > RELEASED_COST)
 
 
-def _reluctance(pod: Pod) -> tuple[bool, bool, bool, bool, bool, int, float, str]:
+def reluctance(pod: Pod) -> tuple[bool, bool, bool, bool, bool, int, float, str]:
     """Return the order of victims: never started, already drained, already draining, not ready, idle, least busy.
 
     Never started ones come even before those that drain: Kubernetes stops them first in any case. Apart from that a
@@ -65,17 +79,4 @@ def _reluctance(pod: Pod) -> tuple[bool, bool, bool, bool, bool, int, float, str
         pod.running,
         -pod.created,
         pod.uid,
-    )
-
-
-def _no_longer_needed(workload: Workload, victims: tuple[Pod, ...]) -> tuple[str, ...]:
-    """Return the marked pods that are no victims.
-
-    While there are more pods than replicas, Kubernetes has yet to remove some, and those are among the safe ones: none
-    of them may be given work now.
-    """
-    removing = len(workload.pods) > workload.replicas
-    chosen = {pod.uid for pod in victims}
-    return tuple(
-        pod.uid for pod in workload.pods if pod.marked and pod.uid not in chosen and not (removing and is_safe(pod))
     )

@@ -1,6 +1,7 @@
 """What there is to do, and what does it: the demand of a pool, and its Deployment with the Pods."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class Pod:
     running      tasks that it runs; all its slots where its report is missing or old
     drainable    whether its agent knows how to drain
     created      Unix seconds
+    replica_set  uid of the ReplicaSet that it belongs to
+    unplaced     whether no node has room for it, and fewer other pods would give it some
     """
 
     uid: str
@@ -91,13 +94,41 @@ class Pod:
     running: int = 0
     drainable: bool = True
     created: float = 0.0
+    replica_set: str | None = None
+    unplaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A rollout whose ReplicaSets are known.
+
+    current  uid of the ReplicaSet of the new template: its pods are new, all others old
+    sizes    spec.replicas of each ReplicaSet, by uid
+    refused  new pods that are not created because a quota is full
+    lacking_seconds  since when new pods have had no room, without a gap; None while they have
+    still_seconds    since when no pod has come, gone, found a node or become ready
+    ending   pods that end their tasks: no replicas any more, but they take up room
+    peak     most pods that had a node at a time since the rollout began
+    """
+
+    current: str
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    refused: int = 0
+    lacking_seconds: float | None = None
+    still_seconds: float = 0.0
+    ending: int = 0
+    peak: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What `plan` needs to know of the running Deployment. `agent`: whether its pods can drain; only then the rest.
+    """What `plan` needs to know of the running Deployment.
 
+    pods    in a pool without the agent only during a rollout
+    agent   whether its pods can drain
     unseen  pods that the Deployment counts, but that were not seen yet: whatever they run is not known
+    hidden  whether pods run tasks that nobody sees: those of an agent that the pool does not use any more
+    rollout  None where there is none, or its ReplicaSets are not known
     """
 
     replicas: int
@@ -105,3 +136,5 @@ class Workload:
     pods: tuple[Pod, ...] = ()
     agent: bool = False
     unseen: int = 0
+    hidden: bool = False
+    rollout: Rollout | None = None

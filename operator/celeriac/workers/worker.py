@@ -149,4 +149,6 @@ class Workers:
             running=worker.running,
             drainable=worker.drainable,
             created=pod.created,
+            replica_set=pod.replica_set,
+            unplaced=pod.unplaced,
         )

@@ -10,6 +10,7 @@ import pytest
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.autoscaling.actuator import Actuator
+from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.autoscaling.tick import Autoscaler
 from celeriac.brokers.connect import connect
 from celeriac.cluster.agent_config import AgentConfigs
@@ -57,6 +58,7 @@ class Bench:
             credentials=credentials,
             connections=Connections(connect, closed=lambda address: None),
             actuator=actuator,
+            rollouts=RolloutReader(api),
             custody=Custody(),
             teller=self.told,
             **shared,
