@@ -86,4 +86,5 @@ generate: ## Write anew what tests hold identical to its source: the chart's CRD
 	cp crds/*.yaml charts/celeriac/files/
 	$(UV_RUN) python -m tests.api_tables
 	$(UV_RUN) python -m tests.situations
+	$(UV_RUN) python -m tests.status_table
 	UPDATE_GOLDEN=1 $(UV_RUN) pytest -q tests/unit/resources -s

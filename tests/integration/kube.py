@@ -57,6 +57,12 @@ class Kube:
             namespace=self.namespace, name=name, body=patch, _content_type=MERGE_PATCH, **kind
         )
 
+    def patch_status(self, kind: dict[str, str], name: str, status: Body) -> None:
+        """A JSON merge patch of the status alone."""
+        self._objects.patch_namespaced_custom_object_status(
+            namespace=self.namespace, name=name, body={"status": status}, _content_type=MERGE_PATCH, **kind
+        )
+
     def delete(self, kind: dict[str, str], name: str) -> None:
         """As kubectl delete: the garbage collector follows."""
         self._objects.delete_namespaced_custom_object(namespace=self.namespace, name=name, **kind)

@@ -38,6 +38,21 @@ class FakePod:
         state = {"running": {"startedAt": api_time(0)}}
         self._tell("Running", state, ready=True, restarts=restarts, last_state=last_state)
 
+    def is_not_ready(self) -> None:
+        """Its container runs and is not ready any more."""
+        self._tell("Running", {"running": {"startedAt": api_time(0)}})
+
+    def waits(self, reason: str, message: str, *, restarts: int = 0) -> None:
+        """Its container waits, as the kubelet says why; where it had ended before, with code 1."""
+        state = {"waiting": {"reason": reason, "message": message}}
+        last = terminated(0, "Error") if restarts else None
+        self._tell("Pending", state, restarts=restarts, last_state=last)
+
+    def finds_no_node(self, message: str) -> None:
+        """The scheduler's words."""
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        self._core.patch_namespaced_pod_status(self.name, self.namespace, {"status": {"conditions": [condition]}})
+
     def ends(self, at: float, reason: str = "Error", *, evicted: bool = False) -> None:
         """Its container ended at `at` (Unix seconds); a Pod that is `evicted` has then come to its end."""
         self._tell("Failed" if evicted else "Running", terminated(at, reason), reason="Evicted" if evicted else None)

@@ -16,6 +16,9 @@ UNWANTED = ("Stalled",)
 UNDER_WAY = ("Creating", "PodsStarting", "RollingOut")
 """Reasons of a pool that is not Ready and calls for nobody: its last decision says more."""
 
+NO_ROOM = ("QuotaExceeded", "Unschedulable")
+"""Reasons of ScalingLimited that are the cluster's, not the pool's."""
+
 MODES = {
     "DryRun": "DryRun: decisions are reported here and not acted upon (spec.scaling.mode)",
     "Paused": "Paused: the replicas are left alone (kubectl celery unpause {name})",
@@ -41,10 +44,14 @@ def pools_table(pools: list[dict[str, Any]], *, with_namespace: bool) -> Table:
 def why(pool: Mapping[str, Any]) -> str:
     """One sentence: what is wrong if something is, else the last decision."""
     status = pool.get("status") or {}
-    ready = next((item for item in status.get("conditions") or () if item["type"] == "Ready"), None)
+    conditions = status.get("conditions") or ()
+    ready = next((item for item in conditions if item["type"] == "Ready"), None)
     decision = status.get("decision")
     if ready is not None and ready["status"] == "False" and not (decision and ready["reason"] in UNDER_WAY):
         return f"{ready['reason']}: {ready['message']}"
+    limited = next((item for item in conditions if item["type"] == "ScalingLimited"), None)
+    if limited is not None and limited["reason"] in NO_ROOM:
+        return f"{limited['reason']}: {limited['message']}"
     if decision:
         return str(decision["message"])
     return str(ready["message"]) if ready else UNSEEN

@@ -63,8 +63,20 @@ class _Clock:
 
 @dataclass(slots=True)
 class _Pool:
+    """The clocks of one pool by kind; what another process told of it by reason, for as long as that is believed."""
+
     uid: str
+    told: Mapping[str, float]
+    told_until: float
     clocks: dict[str, _Clock] = field(default_factory=dict)
+
+    def look(self, obstacle: Obstacle, now: float) -> _Clock:
+        """The clock of an obstacle that is there now."""
+        clock = self.clocks.get(obstacle.kind)
+        if clock is None:
+            since = self.told.get(told(obstacle)[0], self.told.get(obstacle.reason)) if now < self.told_until else None
+            return _Clock(now if since is None else since, obstacle.progress)
+        return _Clock(now if obstacle.progress > clock.progress else clock.since, obstacle.progress)
 
 
 class Deadlines:
@@ -87,8 +99,8 @@ class Deadlines:
         """Take over what is in the pool's way; `status` is what was last written of it, at the latest at `moment`."""
         pool = self._pools.get(known.key)
         if pool is None or pool.uid != known.uid:
-            pool = self._pools[known.key] = _Pool(known.uid, _as_told(found, status, moment, now))
-        pool.clocks = {each.kind: _next(pool.clocks.get(each.kind), each, now) for each in found}
+            pool = self._pools[known.key] = _Pool(known.uid, _as_told(status, moment, now), now + SHORT_SECONDS)
+        pool.clocks = {each.kind: pool.look(each, now) for each in found}
         left = [(pool.clocks[each.kind].since + patience(each.reason) - now, each) for each in found]
         overdue = next((each for seconds, each in left if seconds <= 0), None)
         return Deadline(overdue, min((seconds for seconds, _ in left if seconds > 0), default=float("inf")))
@@ -103,21 +115,15 @@ def told(overdue: Obstacle) -> tuple[Reason, str]:
     return overdue.reason, overdue.message
 
 
-def _next(clock: _Clock | None, obstacle: Obstacle, now: float) -> _Clock:
-    if clock is None or obstacle.progress > clock.progress:
-        return _Clock(now, obstacle.progress)
-    return _Clock(clock.since, obstacle.progress)
-
-
-def _as_told(found: Sequence[Obstacle], status: Mapping[str, Any], moment: datetime, now: float) -> dict[str, _Clock]:
-    """The clocks of a pool that another process told of: an operator that restarts gives nothing its time anew."""
-    conditions = {each["type"]: each for each in status.get("conditions") or () if each["status"] == "True"}
-    clocks = {}
-    for obstacle in found:
-        if conditions.get(STALLED, {}).get("reason") == told(obstacle)[0]:
-            clocks[obstacle.kind] = _Clock(float("-inf"), obstacle.progress)
-        elif conditions.get(RECONCILING, {}).get("reason") == obstacle.reason:
-            began = parse_timestamp(conditions[RECONCILING]["lastTransitionTime"])
-            age = max((moment - began).total_seconds(), 0.0)
-            clocks[obstacle.kind] = _Clock(now - age, obstacle.progress)
-    return clocks
+def _as_told(status: Mapping[str, Any], moment: datetime, now: float) -> dict[str, float]:
+    """Since when what a status tells of is there, by its reason: an operator that restarts gives nothing time anew."""
+    since = {}
+    for condition in status.get("conditions") or ():
+        if condition["status"] != "True":
+            continue
+        if condition["type"] == STALLED:
+            since[condition["reason"]] = float("-inf")
+        elif condition["type"] == RECONCILING:
+            age = (moment - parse_timestamp(condition["lastTransitionTime"])).total_seconds()
+            since[condition["reason"]] = now - max(age, 0.0)
+    return since

@@ -181,7 +181,10 @@ class StatusBook:
         return NOTEWORTHY_SECONDS if noteworthy(status) != noteworthy(previous) else self._status_seconds
 
     def _news(self, key: PoolKey, previous: Mapping[str, Any], status: Status) -> list[Notice]:
-        """An event where trouble begins or changes, and one where it is over, whatever came in between."""
+        """An event where trouble begins or changes, and one where it is over, whatever came in between.
+
+        What several conditions say in the same words is one event.
+        """
         before = {condition["type"]: condition for condition in previous.get("conditions") or ()}
         news = []
         for condition in status["conditions"]:
@@ -194,7 +197,7 @@ class StatusBook:
             elif _is_well(condition) and (warned in self._warned or _is_trouble(last)):
                 self._warned.discard(warned)
                 news.append(_notice(key, "Normal", condition))
-        return news
+        return list({(each.type, each.reason, each.message): each for each in reversed(news)}.values())[::-1]
 
 
 def _notice(key: PoolKey, type_: EventType, condition: Mapping[str, Any]) -> Notice:
