@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.agent.environments import OLDEST, VERSIONS
 from tests.agent.rig import Rig
-from tests.agent.shapes import once, param
+from tests.agent.shapes import once, param, workers
 from tests.agent.worker import POOLS, Spec
 
 pytestmark = pytest.mark.agent
@@ -76,3 +78,39 @@ def test_what_a_task_consumes_by_itself_is_not_put_back(rig: Rig, spec: Spec, ag
     assert not rig.client.exists("shop:mailbox")
     assert worker.alive
     assert rig.account(allowed=["_kombu.binding.mailbox"]).problems == {}
+
+
+@pytest.mark.parametrize("spec", workers(quick=["prefork"], slots=1))
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "full"])
+def test_an_idle_connection_that_is_closed_disturbs_nothing(rig: Rig, spec: Spec, marked: bool) -> None:
+    [worker] = rig.start(spec)
+    rig.send("long", args=[6])
+    rig.running("long")
+    token = rig.mark(worker) if marked else ""
+    if spec.pool == "solo":
+        time.sleep(2)  # its loop stands still: what it asked for before the task is answered by then
+    else:
+        worker.wait_for(lambda report: report["token"] == (token or None), "it has seen the mark")
+    rig.wait_for(lambda: not _fetching(rig), "it fetches nothing")
+    cut(rig, "normal")
+    before = _cpu_seconds(worker.pid)
+    time.sleep(2)
+    assert _cpu_seconds(worker.pid) - before < 1, "its loop spins"
+    assert rig.ledger.running() == ["long"]
+    rig.send("next")
+    if marked:
+        rig.drained(worker, token)
+        assert rig.queue() == ["next"]
+        rig.undrain(worker)
+    rig.settle()
+    assert rig.account().problems == {}
+    assert worker.log_file.read_text().count("] Connected to") == 1
+
+
+def _fetching(rig: Rig) -> bool:
+    return any(one["cmd"] == "brpop" and "b" in one["flags"] for one in rig.client.client_list())
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

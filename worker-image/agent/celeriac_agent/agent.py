@@ -18,6 +18,7 @@ from .gate import Gate
 from .heartbeat import Heartbeat
 from .hooks import DRAIN, Hooks
 from .identity import Identity
+from .idle import mind_idle_connection
 from .inflight import InFlight
 from .own_keys import OwnKeys
 from .prefetch import Prefetch
@@ -118,6 +119,8 @@ class Agent:
             self.deliveries.take_over(channel)
             self.reconnect.take_over(channel)
         if self.hooks.drain:
+            if self.hooks.have("idle-connection"):
+                mind_idle_connection(channel)
             fetch_by_need(channel, self.drain, self.prefetch)
 
     def _restore(self, channel: TaskChannel, first: bool) -> None:

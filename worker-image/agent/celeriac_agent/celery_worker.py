@@ -139,7 +139,14 @@ def acknowledge_at_the_end(consumer: Any) -> None:
     shut_down = consumer.shutdown
 
     def acknowledge_and_shut_down() -> None:
-        consumer.perform_pending_operations()
+        send_pending(consumer)
         shut_down()
 
     consumer.shutdown = acknowledge_and_shut_down
+
+
+def send_pending(consumer: Any) -> None:
+    """Send the acknowledgements that wait for the loop to turn, where Celery keeps them by the name that is known."""
+    send = getattr(consumer, "perform_pending_operations", None)
+    if send is not None:
+        send()

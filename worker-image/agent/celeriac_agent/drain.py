@@ -8,7 +8,7 @@ from typing import Any
 
 from celery.worker import state as worker_state
 
-from .celery_worker import CeleryWorker, eta_entries, forget_request, reserved_requests
+from .celery_worker import CeleryWorker, eta_entries, forget_request, reserved_requests, send_pending
 from .channel import TaskChannel
 from .counters import Counters
 from .registry import Registry
@@ -90,7 +90,7 @@ class Drain:
         that is in none of Celery's places belongs to the application (a strategy may collect messages), and stays.
         """
         qos, slots = channel.qos, self._slots
-        channel.consumer.perform_pending_operations()
+        send_pending(channel.consumer)
         self.held |= slots.cancel_queued(only)
         busy = slots.tags() | qos._dirty
         delivered = {tag: message for tag, message in list(qos._delivered.items()) if tag not in busy}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .celery_worker import CeleryWorker
+from .celery_worker import CeleryWorker, send_pending
 from .drain import Drain
 from .times import TICK_SECONDS
 
@@ -15,10 +15,10 @@ def await_slot(worker: CeleryWorker, drain: Drain) -> None:
     pool, consumer = worker.raw.pool._pool, worker.raw.consumer
     if hasattr(pool, "wait_available"):  # gevent
         while not drain.is_closed() and pool.free_count() <= 0:
-            consumer.perform_pending_operations()
+            send_pending(consumer)
             pool.wait_available(timeout=TICK_SECONDS)
     elif hasattr(pool, "sem"):  # eventlet
         while not drain.is_closed() and pool.free() <= 0:
-            consumer.perform_pending_operations()
+            send_pending(consumer)
             if pool.sem.acquire(timeout=TICK_SECONDS):
                 pool.sem.release()

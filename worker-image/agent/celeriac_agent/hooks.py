@@ -46,7 +46,29 @@ def _has_timer_queue() -> bool:
 
 def _keeps_running_tasks() -> bool:
     # Before 5.6 results of tasks that ran over a reconnect never reach the parent of prefork.
-    return celery.VERSION[:2] >= (5, 6) and hasattr(_channel().QoS, "restore_unacked_once")
+    return celery.VERSION[:2] >= (5, 6) and _qos_is_known()
+
+
+def _connection_can_be_minded() -> bool:
+    from kombu.transport.redis import MultiChannelPoller
+
+    poller = MultiChannelPoller()
+    known = ("_fd_to_chan", "_chan_to_sock", "_on_connection_disconnect", "_register", "on_readable", "poller")
+    return all(hasattr(poller, name) for name in known) and _has(_channel(), "_brpop_start", "timeout")
+
+
+def _children_can_be_heard() -> bool:
+    from billiard.pool import READY, ApplyResult, ResultHandler
+    from celery.concurrency import asynpool
+
+    known = _has(asynpool.ResultHandler, "_make_process_result", "hub") and hasattr(ApplyResult, "_write_to")
+    return known and hasattr(ResultHandler, "_make_methods") and READY is not None
+
+
+def _consumer() -> Any:
+    from celery.worker.consumer import Consumer
+
+    return Consumer
 
 
 def _worker_class() -> Any:
@@ -79,14 +101,21 @@ HOOKS: dict[str, Callable[[], bool]] = {
         hasattr(worker_state, name) for name in ("requests", "reserved_requests", "active_requests", "total_count")
     ),
     "timer-queue": _has_timer_queue,
+    "pending-operations": lambda: _has(_consumer(), "perform_pending_operations"),
     # exact figures
     "apply-async": lambda: _has(_base_pool(), "apply_async", "target", "args", "kwargs"),
     # extras
     "started-mark": lambda: hasattr(redis.Connection, "send_packed_command"),
+    "restore-once": lambda: _has(_channel().QoS, "restore_unacked_once"),
     "keep-running": _keeps_running_tasks,
+    "children": _children_can_be_heard,
+    "idle-connection": _connection_can_be_minded,
 }
 INFLIGHT = frozenset({"transport-options", "connection-pool", "deliver", "restore-message", "restore-by-tag"})
-DRAIN = INFLIGHT | {"brpop-start", "can-consume", "qos", "process-task", "worker-state", "timer-queue", "apply-async"}
+DRAIN = INFLIGHT | {
+    *("brpop-start", "can-consume", "qos", "process-task", "worker-state", "timer-queue", "apply-async"),
+    "pending-operations",
+}
 EXACT = frozenset({"worker-state", "apply-async", "process-task"})
 
 
@@ -119,8 +148,8 @@ class Hooks:
 
     @property
     def drain(self) -> bool:
-        """Whether the worker can be drained."""
-        return self.have(*DRAIN, "registry")
+        """Whether the worker can be drained; `orphans` is lost where nobody hears when prefork's children end."""
+        return self.have(*DRAIN, "registry", "orphans")
 
     def capabilities(self) -> list[str]:
         """What the operator may rely on."""

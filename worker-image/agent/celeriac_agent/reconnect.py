@@ -20,21 +20,31 @@ class Reconnect:
         self._worker, self._hooks = worker, hooks
         self._slots, self._counters = slots, counters
 
+    def keeps_running(self) -> bool:
+        """Whether tasks go on running over a reconnect, and are acknowledged after it."""
+        return self._hooks.have("keep-running", "restore-once")
+
     def listen_to_children(self) -> None:
-        """Hear of what ends in prefork's children after a reconnect, where Celery does not; once for a worker."""
-        if not self._worker.is_prefork() or self._hooks.have("keep-running"):
+        """Hear of what ends in prefork's children after a reconnect, where Celery does not; once for a worker.
+
+        Where that cannot be heard the worker cannot be drained: it might still run something.
+        """
+        if not self._worker.is_prefork() or self.keeps_running():
             return
         try:
-            hear_of_orphans(self._worker.raw.pool._pool, self._slots)
+            if self._hooks.have("children"):
+                hear_of_orphans(self._worker.raw.pool._pool, self._slots)
+            else:
+                self._hooks.lose("orphans")
         except Exception as error:
-            self._hooks.lose("children")
+            self._hooks.lose("orphans")
             self._counters.failed("listen to the children", error)
 
     def take_over(self, channel: TaskChannel) -> None:
         """Override what the channel does when its connection is lost."""
-        if self._hooks.have("keep-running"):
+        if self.keeps_running():
             self._keep_running_tasks(channel)
-        else:
+        elif self._hooks.have("restore-once", "qos"):
             self._acknowledge_before_restoring(channel)
 
     def adopt(self, channel: TaskChannel) -> set[str]:
@@ -42,7 +52,7 @@ class Reconnect:
         slots = self._slots
         slots.cancel_queued()
         slots.prune()  # tasks that Celery has cancelled are nobody's
-        if not self._hooks.have("keep-running"):
+        if not self.keeps_running():
             for tag in slots.acknowledged():
                 channel.qos.ack(tag)
             slots.orphan()
@@ -78,11 +88,8 @@ class Reconnect:
             if not self._worker.tasks_survive_a_reconnect():
                 return original(*args, **kwargs)
             self._hear_of_starts()
-            # After the reconnect, all that is not really running is restored.
-            qos._on_collect.cancel()
-            qos._delivered.clear()
-            qos._delivered.restored = True
-            return None
+            qos._delivered.clear()  # after the reconnect, all that is not really running is restored
+            return original(*args, **kwargs)
 
         qos.restore_unacked_once = restore_unacked_once
 
@@ -104,9 +111,9 @@ class Reconnect:
 
     def _hear_of_starts(self) -> None:
         try:
-            if self._worker.is_prefork():
-                hear_of_starts(self._worker.raw.pool._pool, self._slots)
-            else:
+            if not self._worker.is_prefork():
                 time.sleep(0)  # a greenlet that was handed a task begins it now
+            elif self._hooks.have("children"):
+                hear_of_starts(self._worker.raw.pool._pool, self._slots)
         except Exception as error:
             self._counters.failed("hear what was started", error)
