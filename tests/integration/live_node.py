@@ -11,6 +11,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -103,8 +104,15 @@ class _Container:
 class LiveNode:
     """All that is needed to make a Pod of a namespace run, and to end it when it is deleted."""
 
-    def __init__(self, kube: Kube, directory: Path, redis: RedisServer, broker_url: str | None = None) -> None:
-        """`broker_url` is what the workers dial instead of the server's own URL."""
+    def __init__(
+        self,
+        kube: Kube,
+        directory: Path,
+        redis: RedisServer,
+        broker_url: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`broker_url` is what the workers dial instead of the server's own URL, `config` the settings of their app."""
         self.problems: list[str] = []
         self._kube = kube
         self._core: Any = kube.core
@@ -118,7 +126,7 @@ class LiveNode:
         self._ending: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        (directory / "app.py").write_text(APP)
+        (directory / "app.py").write_text(f"{APP}\napp.conf.update({dict(config or {})!r})\n")
 
     def pods(self) -> list[Body]:
         """The Pods of the namespace that are not being deleted."""

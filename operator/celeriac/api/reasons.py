@@ -97,5 +97,6 @@ class Reason(StrEnum):
     AGENT_DISABLED = "AgentDisabled"
     NOT_DRAINING = "NotDraining"
     REGISTRATION_UNREADABLE = "RegistrationUnreadable"
+    LAYOUT_LEARNED = "LayoutLearned"
     RESTORED = "Restored"
     DEAD_LETTERED = "DeadLettered"

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from celeriac.brokers.readings import PoolReading, QueueSet
 from celeriac.cluster.records import DeploymentRecord, PodRecord
-from celeriac.pool.model import WorkerPool
+from celeriac.pool.layouts import effective_layout
+from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.scaling.learning import Learned, Sample
 from celeriac.scaling.workload import Demand, Pod, Rollout, Workload
 from celeriac.workers.worker import Worker, Workers
@@ -67,9 +68,9 @@ def sample_of(reading: PoolReading, workers: Workers, now: float) -> Sample:
     )
 
 
-def queues_of(pool: WorkerPool) -> QueueSet:
-    """What is to be read for a pool."""
-    return QueueSet(pool.queues, pool.broker.layout, pool.uid if pool.agent else None)
+def queues_of(pool: WorkerPool, learned: QueueLayout | None = None) -> QueueSet:
+    """What is to be read for a pool whose workers have said how its queues are laid out, where the spec does not."""
+    return QueueSet(pool.queues, effective_layout(pool, learned), pool.uid if pool.agent else None)
 
 
 def workload_of(

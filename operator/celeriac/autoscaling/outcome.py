@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.pool.model import QueueLayout
 from celeriac.scaling.decision import Decision, Plan
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.workload import Demand, Doubt, Rollout
@@ -21,6 +22,7 @@ class Outcome:
     trouble         in what a worker that runs is not what the spec says
     responses       whether its workers answer and take work; None without the agent
     learned         rates and times that were measured on them
+    layout          how its queues are laid out, as its workers have said; None where the spec says the same
     dead_letters    messages that were started too often by workers that died
     rollout         in which old and new pods are beside each other; None where there is none, or not all is known of it
     """
@@ -35,6 +37,7 @@ class Outcome:
     learned: Learned | None = None
     dead_letters: int | None = None
     rollout: Rollout | None = None
+    layout: QueueLayout | None = None
 
     @property
     def reason(self) -> str:

@@ -18,13 +18,15 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.cluster.times import parse_timestamp
-from celeriac.pool.model import WorkerPool
+from celeriac.pool.layouts import effective_layout, layout_of, layout_words
+from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.scaling.decide import decide
 from celeriac.scaling.decision import History, Plan, Retirement
 from celeriac.scaling.history import fresh_history, record_change
 from celeriac.scaling.learning import Learned, learn
 from celeriac.scaling.plan import plan
 from celeriac.scaling.workload import Demand, Doubt
+from celeriac.workers.layout import learned_layout
 from celeriac.workers.observer import Observer
 from celeriac.workers.responses import Responses, ResponseWatch
 from celeriac.workers.trouble import trouble_of
@@ -75,6 +77,7 @@ class Seed:
 
     idle_seconds: float | None = None
     learned: Learned = field(default_factory=Learned)
+    layout: QueueLayout | None = None
 
     @classmethod
     def of(cls, status: Mapping[str, Any], now: datetime) -> "Seed":
@@ -85,6 +88,7 @@ class Seed:
             Learned.seeded(
                 runtime_seconds=status.get("taskRuntimeSeconds"), cold_start_seconds=status.get("coldStartSeconds")
             ),
+            layout_of(status.get("learnedLayout")),
         )
 
 
@@ -94,6 +98,7 @@ class PoolScaler:
     def __init__(self, key: PoolKey, uid: str, seed: Seed, now: float) -> None:
         self.key = key
         self.uid = uid
+        self.layout = seed.layout
         self.outcome: Outcome | None = None
         self.doubt: BrokerDoubt | None = None
         self._doubt_since = now
@@ -109,7 +114,7 @@ class PoolScaler:
 
     def step(self, sight: Sight, now: float) -> Step:
         """Decide once. Every tick is one call, also where nothing can be read."""
-        outcome_before, doubt_before = self.outcome, self.doubt
+        outcome_before, doubt_before, layout_before = self.outcome, self.doubt, self.layout
         self._note_doubt(sight.reading, now)
         other_doubt = _reason(doubt_before) != _reason(self.doubt)
         if sight.deployment is None or sight.deployment.controller_uid != sight.pool.uid:
@@ -121,7 +126,7 @@ class PoolScaler:
             _change(outcome),
             _marking(sight, outcome.plan),
             _retirement(sight, outcome.plan),
-            _of_dead_letters(sight.pool, outcome_before, outcome),
+            _of_dead_letters(sight.pool, outcome_before, outcome) + _of_layout(sight.pool, layout_before, self.layout),
             is_news=other_doubt or urgent_outcome(outcome_before) != urgent_outcome(outcome),
         )
 
@@ -153,6 +158,7 @@ class PoolScaler:
             learned=self._learned if readable and self._workers else None,
             dead_letters=reading.dead if isinstance(reading, PoolReading) else None,
             rollout=rollout,
+            layout=self.layout,
         )
 
     def _observe(self, sight: Sight, now: float) -> None:
@@ -166,6 +172,7 @@ class PoolScaler:
             )
             waiting = {queue: counts.waiting for queue, counts in reading.queues.items()}
             self._responses = self._watch.look(self._workers, waiting, now)
+            self.layout = learned_layout(pool, self._workers, self.layout)
             self._learned = learn(self._learned, sample_of(reading, self._workers, now))
 
     def _note_doubt(self, reading: PoolReading | BrokerDoubt, now: float) -> None:
@@ -228,3 +235,15 @@ def _of_dead_letters(pool: WorkerPool, before: Outcome | None, now: Outcome) -> 
         f" {pool.max_attempts} workers that died; see them with `celeriac dead-letters list QUEUE`"
     )
     return (Notice(pool.key, "Warning", Reason.DEAD_LETTERED, message, "dead-letters"),)
+
+
+def _of_layout(pool: WorkerPool, before: QueueLayout | None, now: QueueLayout | None) -> tuple[Notice, ...]:
+    """The counts change at once: their reader should know why."""
+    if before == now:
+        return ()
+    words = layout_words(effective_layout(pool, now))
+    message = (
+        f"the workers read queues with {words}, and so does the operator from now on; to let it know before the first"
+        f" worker of another pool has started, write that into spec.broker"
+    )
+    return (Notice(pool.key, "Normal", Reason.LAYOUT_LEARNED, message, "layout", "ReadReports"),)

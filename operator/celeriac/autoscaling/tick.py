@@ -22,7 +22,7 @@ from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
-from celeriac.brokers.readings import PoolReading
+from celeriac.brokers.readings import PoolReading, QueueSet
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.connecting.connections import Connections
 from celeriac.connecting.credentials import BrokerSource, Credentials
@@ -151,7 +151,7 @@ class Autoscaler:
         broker: Broker | None = None
         try:
             broker = self._connections.broker(address)
-            readings: Readings = list(await broker.queues.read([queues_of(pool) for pool in pools]))
+            readings: Readings = list(await broker.queues.read([self._queues_of(pool) for pool in pools]))
             failure = None
         except BrokerDoubt as doubt:
             readings, failure = [doubt] * len(pools), doubt.reason
@@ -166,6 +166,14 @@ class Autoscaler:
             if isinstance(reading, BrokerDoubt):
                 self._credentials.doubted(BrokerSource.of_pool(pool), reading.reason)
             self._step(pool, reading, broker)
+
+    def _queues_of(self, pool: WorkerPool) -> QueueSet:
+        """What is to be read; before the first step of this operator the status tells what the last one learned."""
+        known = self._store.pools.get(pool.key)
+        if known is None:
+            return queues_of(pool)
+        scaler = self._scaler(known)
+        return queues_of(pool, scaler.layout if scaler else Seed.of(known.status, datetime.now(UTC)).layout)
 
     def _step(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt, broker: Broker | None = None) -> None:
         """Let one pool take a step; whatever goes wrong with it, the other pools go on."""

@@ -28,6 +28,9 @@ class WorkerReport:
     signals      whether SIGTERM reaches the worker; None: not known
     errors       what the agent could not do since the start of the worker, each try counted
     limited      received, and held back by a rate limit; they are among the reserved ones
+    layout       of the queues that it reads, without the key prefix; opaque to all but its broker and spec.broker
+    time_limit   after so many seconds a task is killed, unless it says otherwise; None: never, or not said
+    acks_late    whether tasks are acknowledged after they ran, unless they say otherwise; None: not said
     delivered    messages taken since the start of the worker; agents of earlier releases say neither: 0
     """
 
@@ -50,6 +53,9 @@ class WorkerReport:
     errors: int
     limited: int = 0
     delivered: int = 0
+    layout: QueueLayout | None = None
+    time_limit: float | None = None
+    acks_late: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,13 @@
 """Where a pool's queues are: spec.broker as values, and the same as a text that a pod carries."""
 
 import json
-from typing import Any, Final
+from typing import Any
 
 from celeriac.api.names import BROKER_ANNOTATION
 from celeriac.pool.broker_url import SENTINEL, broker_url_names_credentials, broker_url_problem, scheme_of
 from celeriac.pool.fields import Fields
+from celeriac.pool.layouts import MAX_PRIORITY
 from celeriac.pool.model import BrokerSpec, InvalidPool, QueueLayout, SecretKey, TlsSecrets
-
-MAX_PRIORITY: Final = 255
 
 
 def parse_broker(broker: Fields) -> BrokerSpec:

@@ -128,6 +128,7 @@ class PodTemplate:
 class WorkerPool:
     """One CeleryWorkerPool. `generation` is the one of metadata; `uid` that of the object.
 
+    layout_said   fields of spec.broker's layout that the owner wrote; in the others its workers are believed
     max_attempts  deaths of a worker that a task survives: at this many it becomes a dead letter
     """
 
@@ -138,6 +139,7 @@ class WorkerPool:
     app: str
     broker: BrokerSpec
     policy: Policy
+    layout_said: frozenset[str] = frozenset()
     queues: tuple[str, ...] = ("celery",)
     pool_type: PoolType = PoolType.PREFORK
     concurrency: int = 4

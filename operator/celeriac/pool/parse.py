@@ -12,6 +12,7 @@ from celeriac.api.keys import PoolKey
 from celeriac.pool.broker import parse_broker
 from celeriac.pool.broker_url import broker_url_problem
 from celeriac.pool.fields import Fields
+from celeriac.pool.layouts import PRIORITY_STEPS, SEPARATOR
 from celeriac.pool.model import (
     Agent,
     BrokerSpec,
@@ -56,6 +57,7 @@ def parse_pool(body: Mapping[str, Any]) -> WorkerPool:
         image=_image(spec),
         app=_app(spec),
         broker=_broker(spec),
+        layout_said=_layout_said(spec),
         policy=parse_policy(spec, slots=concurrency),
         queues=_queues(spec),
         pool_type=_pool_type(spec),
@@ -227,6 +229,11 @@ def _template(spec: Fields) -> PodTemplate:
 
 def _broker(spec: Fields) -> BrokerSpec:
     return parse_broker(Fields.of("spec.broker", spec.values.get("broker")))
+
+
+def _layout_said(spec: Fields) -> frozenset[str]:
+    broker = Fields.of("spec.broker", spec.values.get("broker"))
+    return frozenset(name for name in (SEPARATOR, PRIORITY_STEPS) if broker.has(name))
 
 
 _PARTS: Final[tuple[Callable[[Fields], object], ...]] = (

@@ -14,7 +14,7 @@ from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.agents import RegisteredPool, RegistryEntry
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.connecting.credentials import BrokerSource
-from celeriac.pool.model import WorkerPool
+from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.recovery.gone import Silences
 from celeriac.watching.store import Store
 
@@ -72,6 +72,7 @@ class PoolHere:
     lives               the pool exists and its broker is this one
     source, spec        None where it was deleted before this operator saw it
     visibility_timeout  of the application, in seconds; None until a worker has said it
+    layout              of its queues, as its latest worker reads them; None until one has said it
     found               what the last look read; None before the first, and while it cannot be read
     doubts              what of it is not known, and since when
     had_agents          its workers have the agent, or had it: only then may something be registered
@@ -83,6 +84,7 @@ class PoolHere:
     source: BrokerSource | None = None
     spec: WorkerPool | None = None
     visibility_timeout: float | None = None
+    layout: QueueLayout | None = None
     take_over_at: float = -math.inf
     found: RegisteredPool | None = None
     doubts: tuple[BrokerDoubt, ...] = ()
@@ -102,6 +104,7 @@ class PoolHere:
         self.doubt_since = None if not doubts else now if self.doubt_since is None else self.doubt_since
         if found is not None and found.processes:
             self.visibility_timeout = max(each.visibility_timeout for each in found.processes)
+            self.layout = max(found.processes, key=lambda each: (each.started, each.process)).layout
             first = found.processes[0]
             self.key = self.key or PoolKey(first.namespace, first.pool)
 

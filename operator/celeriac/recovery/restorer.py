@@ -92,7 +92,7 @@ class Restorer:
         if spec is None or timeout is None:
             return
         pool.take_over_at = self._clock() + TAKE_OVER_SECONDS
-        layout, queues = spec.broker.layout, spec.queues
+        layout, queues = pool.layout or spec.broker.layout, spec.queues
         done = await self._try(entry, lambda each: each.take_over(layout, queues, older_than_seconds=timeout))
         if isinstance(done, NotAllRestored):
             self._tidings.taken_over(entry, done.restored)

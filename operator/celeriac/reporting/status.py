@@ -10,6 +10,7 @@ from typing import Any
 
 from celeriac.autoscaling.outcome import Outcome
 from celeriac.cluster.times import parse_timestamp, timestamp
+from celeriac.pool.layouts import layout_fields
 from celeriac.reporting.conditions import conditions
 from celeriac.reporting.obstacles import Obstacle
 from celeriac.reporting.view import DRAINING, SCALING_LIMITED, Condition, View
@@ -38,6 +39,9 @@ def build_status(
         "selector": selector,
         "conditions": _timed(conditions(view, overdue), previous, now, view.known.generation),
     }
+    layout = previous.get("learnedLayout") if outcome is None else outcome.layout and layout_fields(outcome.layout)
+    if layout:
+        status["learnedLayout"] = layout
     if outcome is not None:
         status["desiredReplicas"] = outcome.decision.replicas
         status["decision"] = _decision(outcome, previous.get("decision") or {}, now)
@@ -83,7 +87,11 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 def urgent(status: Mapping[str, Any]) -> tuple[Any, ...]:
     """The part of a status whose change is written at once."""
-    return status.get("observedGeneration"), _reasons(status, lambda type_: type_ not in PATIENT)
+    return (
+        status.get("observedGeneration"),
+        status.get("learnedLayout"),
+        _reasons(status, lambda type_: type_ not in PATIENT),
+    )
 
 
 def noteworthy(status: Mapping[str, Any]) -> tuple[Any, ...]:

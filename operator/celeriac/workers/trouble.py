@@ -1,11 +1,13 @@
 """In what the workers of a pool are not what its spec says."""
 
+import json
 from collections.abc import Collection, Set
 from typing import NamedTuple
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.agents import WorkerReport
 from celeriac.cluster.text import bounded
+from celeriac.pool.layouts import layout_difference
 from celeriac.pool.model import PoolType, WorkerPool
 from celeriac.workers.worker import Worker, Workers
 
@@ -48,7 +50,9 @@ def _trouble(pool: WorkerPool, worker: Worker) -> Trouble | None:
         return Trouble(
             Reason.AGENT_MISSING,
             f"worker {worker.pod.name} does not report, so that it counts as busy: look into its log for 'celeriac';"
-            " its app must use the broker, database and key prefix of spec.broker. An image that cannot load the agent"
+            " its app must use the broker and database of spec.broker, where its reports are looked for with key prefix"
+            f" {json.dumps(pool.broker.layout.key_prefix)}: spec.broker.keyPrefix must equal global_keyprefix of the"
+            " app's broker_transport_options. An image that cannot load the agent"
             " runs with spec.agent: disabled",
         )
     if worker.report is None:
@@ -94,6 +98,8 @@ def _difference(pool: WorkerPool, report: WorkerReport) -> str | None:
         return _other_queues(set(report.queues), set(pool.queues))
     if report.slots != pool.policy.slots:
         return f"runs {report.slots} tasks at a time instead of {pool.policy.slots}: set spec.concurrency to that"
+    if report.layout is not None and (other := layout_difference(pool, report.layout)):
+        return other
     if pool.pool_type is not PoolType.CUSTOM and CELERY_MODULES[pool.pool_type] not in report.pool_class:
         return f"uses the pool {report.pool_class} instead of {pool.pool_type}: remove what the app sets it with"
     return None

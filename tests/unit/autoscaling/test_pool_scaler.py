@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from celeriac.api.reasons import Reason
+from celeriac.autoscaling.demand import queues_of
 from celeriac.autoscaling.pool_scaler import PoolScaler, Seed, Sight, Step
 from celeriac.brokers.agents import WorkerReport
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueReading
 from celeriac.cluster.records import DeploymentRecord, PodRecord
-from celeriac.pool.model import WorkerPool
+from celeriac.pool.layouts import layout_fields
+from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.scaling.policy import Fallback, Policy, TasksPerSlotTarget
 from tests.unit.builders.pools import pool
 from tests.unit.builders.workers import KEY, pod, report
@@ -194,3 +196,29 @@ def test_a_pod_that_is_gone_by_now_is_not_marked() -> None:
     victims = [step.marking for step in (life.tick() for _ in range(300)) if step.marking.drain]
     assert victims
     assert not life.tick(pods=[]).marking
+
+
+def test_what_workers_say_of_the_layout_is_read_from_then_on_told_once_and_outlives_zero_and_the_leader() -> None:
+    said = QueueLayout(separator=":", priority_steps=tuple(range(10)))
+    life = Life(replicas=1)
+    life.reports["p0"] = replace(life.reports["p0"], layout=said)
+    steps = life.live(2)
+    notices = [notice for step in steps for notice in step.notices]
+    assert [(notice.type, notice.reason) for notice in notices] == [("Normal", Reason.LAYOUT_LEARNED)]
+    assert 'separator: ":" and prioritySteps: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]' in notices[0].message
+    assert life.scaler.layout == said
+    life.pods, life.reports = {}, {}
+    assert (life.tick().notices, life.scaler.layout) == ((), said)
+    status = {"learnedLayout": layout_fields(said)}
+    assert PoolScaler(KEY, "pool", Seed.of(status, datetime.now(UTC)), 0.0).layout == said
+    assert queues_of(life.pool, life.scaler.layout).layout == said
+
+
+def test_a_worker_that_fetches_nothing_is_found_and_told_at_once() -> None:
+    life = Life(replicas=1, min_replicas=1)
+    life.waiting = 1
+    steps = life.live(60)
+    told = [bool(step.outcome and step.outcome.responses and step.outcome.responses.not_fetching) for step in steps]
+    first = told.index(True)
+    assert steps[first].is_news
+    assert not any(told[:first])

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,6 +40,9 @@ REPORT: dict[str, Any] = {
     "queues": ["mail", "ml"],
     "prefetch": 0,
     "acksLate": False,
+    "separator": ":",
+    "prioritySteps": [0, 5],
+    "timeLimit": 60.0,
     "visibilityTimeout": 3600,
     "capabilities": ["inflight", "drain"],
     "missing": ["exact"],
@@ -50,10 +54,13 @@ REPORT: dict[str, Any] = {
 }
 
 FOR_PEOPLE = {
-    *("pod", "unacked", "celery", "kombu", "python", "broker", "prefix", "prefetch", "acksLate", "visibilityTimeout"),
+    *("pod", "unacked", "celery", "kombu", "python", "broker", "prefix", "prefetch", "visibilityTimeout"),
     *("givenBack", "restored", "dead"),
 }
 """What the operator does not read of a report, whoever wrote it."""
+
+IF_SAID = {"acksLate": "acks_late", "separator": "layout", "prioritySteps": "layout", "timeLimit": "time_limit"}
+"""What is not known where a report does not say it, or says what it cannot be; the rest of it holds."""
 
 REGISTRATION: dict[str, Any] = {
     "pod": "ml-1",
@@ -115,7 +122,7 @@ def test_fields_of_a_younger_agent_do_no_harm_and_its_protocol_is_not_guessed() 
     assert all(read({**REPORT, "state": state}) for state in STATES)
 
 
-@pytest.mark.parametrize("field", [name for name in REPORT if name not in FOR_PEOPLE])
+@pytest.mark.parametrize("field", [name for name in REPORT if name not in FOR_PEOPLE | IF_SAID.keys()])
 def test_a_report_that_lacks_a_field_or_has_one_of_another_type_is_missing(field: str) -> None:
     assert read({name: value for name, value in REPORT.items() if name != field}) is None
     kind = type(REPORT[field])
@@ -124,6 +131,22 @@ def test_a_report_that_lacks_a_field_or_has_one_of_another_type_is_missing(field
         fits = isinstance(wrong, kind) or (wrong is None and nullable) or (field == "signals" and wrong is True)
         if not fits and not (kind is float and wrong == 1.5):
             assert read({**REPORT, field: wrong}) is None, (field, wrong)
+
+
+@pytest.mark.parametrize(("field", "attribute"), IF_SAID.items())
+def test_what_is_compared_with_the_spec_is_unknown_where_it_is_odd(field: str, attribute: str) -> None:
+    whole = read(REPORT)
+    assert whole is not None
+    assert (whole.layout, whole.time_limit, whole.acks_late) == (
+        QueueLayout(separator=":", priority_steps=(0, 5)),
+        60.0,
+        False,
+    )
+    without = replace(whole, **{attribute: None})
+    assert read({name: value for name, value in REPORT.items() if name != field}) == without
+    odd: tuple[Any, ...] = ({}, [True], [["x"]], "\ud800", float("inf"), 10**400)
+    for wrong in odd:
+        assert read({**REPORT, field: wrong}) == without, wrong
 
 
 @settings(max_examples=40, deadline=None)

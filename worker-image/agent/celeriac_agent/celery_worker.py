@@ -8,7 +8,7 @@ from typing import Any
 from celery import bootsteps
 from celery.worker import state as worker_state
 
-from .odd_values import as_count, as_text
+from .odd_values import as_count, as_seconds, as_text
 
 
 class CeleryWorker:
@@ -71,6 +71,10 @@ class CeleryWorker:
     def acks_late(self) -> bool:
         """Whether tasks are acknowledged after they ran, unless they say otherwise."""
         return bool(self.app.conf.task_acks_late)
+
+    def time_limit(self) -> float | None:
+        """After so many seconds a task is killed, unless it says otherwise; None: never, or nothing that is seconds."""
+        return as_seconds(getattr(self.raw, "time_limit", None))
 
     def is_told_to_stop(self) -> bool:
         """Whether Celery has been asked to stop, by a signal or remote control."""

@@ -50,6 +50,15 @@ def as_timeout(value: Any) -> float | None:
     return seconds if seconds > 0 else DEFAULT_TIMEOUT
 
 
+def as_seconds(value: Any) -> float | None:
+    """Seconds above 0, None for everything else."""
+    try:
+        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
+
+
 def as_steps(value: Any) -> tuple[int, ...] | None:
     """Priority steps in the order of the application; None where kombu would name lists that nobody else can name.
 

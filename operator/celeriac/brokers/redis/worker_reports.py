@@ -1,9 +1,13 @@
 """Reports of agents and drain marks, from the hashes of a pool to values. What is no report is as good as missing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from celeriac.brokers.agents import WorkerReport
 from celeriac.brokers.redis.json_fields import JsonFields, WrongField
+from celeriac.pool.model import QueueLayout
+
+T = TypeVar("T")
 
 VERSION = 1
 STATES = frozenset({"starting", "consuming", "disconnected", "draining", "drained", "stopping"})
@@ -68,4 +72,20 @@ def _report(pod_uid: str, fields: JsonFields) -> WorkerReport:
         errors=fields.count("errors"),
         limited=fields.count_or("limited", 0),
         delivered=fields.count_or("delivered", 0),
+        layout=_layout(fields),
+        time_limit=_if_said(fields.number, "timeLimit"),
+        acks_late=_if_said(fields.flag_or_none, "acksLate"),
     )
+
+
+def _layout(fields: JsonFields) -> QueueLayout | None:
+    """What earlier releases do not say, and what is odd, is not said."""
+    separator, steps = _if_said(fields.text, "separator"), _if_said(fields.counts, "prioritySteps")
+    return None if separator is None or steps is None else QueueLayout(separator=separator, priority_steps=steps)
+
+
+def _if_said(read: Callable[[str], T], name: str) -> T | None:
+    try:
+        return read(name)
+    except WrongField:
+        return None

@@ -1,0 +1,81 @@
+"""An application whose queues are laid out in its own way, and a spec that does not say so: its tasks are seen."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.process import wait_until
+from tests.integration.crds import install_crds
+from tests.integration.kube import Kube
+from tests.integration.live_node import LiveNode
+from tests.integration.live_shop import SECONDS, LiveShop
+from tests.integration.operator_process import OperatorProcess
+from tests.integration.redis_server import RedisServer
+
+pytestmark = [pytest.mark.agent, pytest.mark.timeout(300)]
+
+STEPS = list(range(10))
+CONFIG = {"broker_transport_options": {"sep": ":", "priority_steps": STEPS, "queue_order_strategy": "priority"}}
+LEARNED = {"separator": ":", "prioritySteps": STEPS}
+
+
+@pytest.fixture
+def kube(control_plane: ControlPlane, namespace: str) -> Kube:
+    install_crds(control_plane)
+    return Kube(control_plane.kubeconfig, namespace, patience=SECONDS)
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as running:
+        yield running
+
+
+@pytest.fixture
+def operator(control_plane: ControlPlane, kube: Kube) -> Iterator[OperatorProcess]:
+    with OperatorProcess(control_plane.kubeconfig, kube.namespace) as running:
+        yield running
+        assert "fault of the operator" not in running.log()
+
+
+def test_a_pool_that_has_had_one_worker_wakes_by_a_task_in_a_list_that_the_spec_does_not_name(
+    kube: Kube, redis: RedisServer, operator: OperatorProcess, tmp_path: Path
+) -> None:
+    """The first task has no priority, and wakes it; the second, after a restart of the operator, has one."""
+    with (
+        LiveNode(kube, tmp_path, redis, config=CONFIG) as node,
+        Celery("sender", broker=redis.celery_url) as sender,
+    ):
+        sender.conf.update(CONFIG)
+        shop = LiveShop(kube, redis, node, operator)
+        kube.create_pool("ml", redis.celery_url, pool="threads", concurrency=1)
+        sender.send_task("hold", queue="ml", task_id="1", ignore_result=True)
+        shop.wait(lambda: list(shop.busy()) == ["1"], "the first runs")
+        kube.wait_for_pool("ml", lambda pool: bool(pool["status"].get("learnedLayout") == LEARNED))
+        assert kube.wait_for_event("ml", "LayoutLearned")["type"] == "Normal"
+        sender.send_task("hold", queue="ml", task_id="2", ignore_result=True, priority=7)
+        kube.wait_for_pool("ml", lambda pool: bool(pool["status"]["desiredReplicas"] == 2))
+        shop.wait(lambda: len(shop.busy()) == 2, "both run")
+        shop.release()
+        kube.wait_for_replicas("ml", 0)
+        assert operator.stop() == 0
+        with redis.client() as client:
+            sender.send_task("hold", queue="ml", task_id="3", ignore_result=True, priority=7)
+            wait_until(lambda: client.llen("ml:7") == 1, "it is in a list of its own", seconds=SECONDS)
+        operator.start()
+        shop.wait(lambda: list(shop.busy()) == ["3"], "the third runs")
+        shop.release()
+        assert (shop.ended(), node.problems) == (["1", "2", "3"], [])
+
+
+def test_a_spec_that_says_a_part_learns_the_rest(
+    kube: Kube, redis: RedisServer, operator: OperatorProcess, tmp_path: Path
+) -> None:
+    broker = {"url": redis.celery_url, "prioritySteps": [0, 5]}
+    with LiveNode(kube, tmp_path, redis, config=CONFIG):
+        kube.create_pool("ml", broker=broker, pool="threads", concurrency=1, replicas=1)
+        found = kube.wait_for_pool("ml", lambda pool: "learnedLayout" in pool.get("status", {}))
+        assert found["status"]["learnedLayout"] == {"separator": ":", "prioritySteps": [0, 5]}
