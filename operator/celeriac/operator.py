@@ -7,8 +7,10 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from celeriac import __version__
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
+from celeriac.api.names import NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION
 from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.autoscaling.tick import Autoscaler
@@ -53,7 +55,9 @@ class Operator:
         self.api = api
         self.metrics = metrics
         self.queue: WorkQueue[PoolKey] = WorkQueue()
-        self.lease = Lease(api, settings.lease_namespace, settings.lease_name, settings.identity)
+        self.lease = Lease(
+            api, settings.lease_namespace, settings.lease_name, settings.identity, annotations=_described(settings)
+        )
         self.store = Store(changed=self.queue.add)
         self.stopping = asyncio.Event()
         self.watch = Watch(api, self.store, settings, metrics, self.stopping)
@@ -203,6 +207,12 @@ class Operator:
         self.statuses.book.forget_all()
         for known in self.store.pools.values():
             self.queue.add(known.key)
+
+
+def _described(settings: Settings) -> dict[str, str]:
+    """What the Lease says of its holder."""
+    namespaces = ",".join(settings.watch_namespaces) or "*"
+    return {OPERATOR_ANNOTATION: __version__, NAMESPACES_ANNOTATION: namespaces}
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from celeriac import __version__
+from celeriac.cli.doctor import examine
 from celeriac.cli.pools_api import Pools
 from celeriac.cli.words import explanation, pools_table
 
@@ -41,6 +42,7 @@ def celery() -> None:
       kubectl celery pin ml 5           keep 5 replicas, whatever the queues hold
       kubectl celery resume ml          let the queues decide again
       kubectl celery pause ml           leave the replicas alone; unpause goes on
+      kubectl celery doctor             what is wrong in this cluster, and what to do
     """
 
 
@@ -80,6 +82,33 @@ def explain(name: str, namespace: str | None, kubeconfig: str | None, context: s
     """
     for line in explanation(Pools(kubeconfig, context, namespace).get(name), datetime.now(UTC)):
         click.echo(line)
+
+
+@celery.command()
+@click.option("--operator-namespace", metavar="NAME", help="Where the operator runs; default: looked for everywhere.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="The pools of all namespaces.")
+@cluster_options
+def doctor(
+    operator_namespace: str | None,
+    all_namespaces: bool,
+    namespace: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+) -> None:
+    """Say what is wrong: with the CRD, the operator, its rights, and the pools; each with what to do.
+
+    \b
+    A line that begins with ! says what is wrong, with ? what could not be asked. Ends with 1 where something is wrong.
+    Examples:
+      kubectl celery doctor -A
+      kubectl celery doctor -n shop --operator-namespace celeriac
+    """
+    wrong = False
+    for finding in examine(Pools(kubeconfig, context, namespace), operator_namespace, all_namespaces=all_namespaces):
+        click.echo(str(finding))
+        wrong = wrong or finding.mark == "!"
+    if wrong:
+        raise SystemExit(1)
 
 
 @celery.command()

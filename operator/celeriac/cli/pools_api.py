@@ -1,9 +1,11 @@
 """The CeleryWorkerPools of a cluster, for the kubectl plugin; every failure is a message with its cure."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from kubernetes import config
@@ -22,6 +24,14 @@ TIMEOUT_SECONDS = 15
 _contexts: Any = config.list_kube_config_contexts
 _load_incluster_config: Any = config.load_incluster_config
 _client_from_config: Any = config.new_client_from_config
+
+
+class Answer(NamedTuple):
+    """The HTTP status, the body (empty where it was refused), and when, by the API server's clock."""
+
+    status: int
+    body: dict[str, Any]
+    moment: datetime
 
 
 class Pools:
@@ -61,6 +71,23 @@ class Pools:
             )
         )
 
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Answer:
+        """What the API server answers to a GET of a path, or to a POST of `body`; a refusal is an answer too."""
+        client: Any = self._api.api_client
+        headers = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": "application/json"})
+        request = client.param_serialize(
+            "GET" if body is None else "POST", path, header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        try:
+            response = client.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
+            text = response.read()
+        except ApiException as error:
+            return Answer(error.status or 0, {}, datetime.now(UTC))
+        except (HTTPError, OSError) as error:
+            raise _no_answer(error) from error
+        accepted = response.status < HTTPStatus.MULTIPLE_CHOICES
+        return Answer(response.status, json.loads(text) if accepted else {}, _moment(response.headers))
+
     def _path(self, name: str) -> dict[str, Any]:
         return {
             "group": GROUP,
@@ -95,10 +122,18 @@ def _ask(call: Callable[[], Any]) -> dict[str, Any]:
     except ApiException as error:
         raise click.ClickException(_message(error.status or 0, error.body)) from error
     except (HTTPError, OSError) as error:
-        raise click.ClickException(
-            f"the API server does not answer: {getattr(error, 'reason', error)}: is it up?"
-        ) from error
+        raise _no_answer(error) from error
     return answer
+
+
+def _no_answer(error: Exception) -> click.ClickException:
+    return click.ClickException(f"the API server does not answer: {getattr(error, 'reason', error)}: is it up?")
+
+
+def _moment(headers: Mapping[str, str]) -> datetime:
+    """The time by the API server's clock; by our own where it does not tell."""
+    told = headers.get("Date")
+    return parsedate_to_datetime(told) if told else datetime.now(UTC)
 
 
 def _message(status: int, body: str | bytes | None) -> str:

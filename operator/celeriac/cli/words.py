@@ -12,7 +12,7 @@ UNSEEN = "the operator has not looked at it yet: is it running, and does it watc
 
 # Conditions that ought to hold, and one that ought not; the others only inform.
 WANTED = ("Ready", "BrokerReachable", "WorkersResponding", "ScalingActive")
-UNWANTED = ("Stalled",)
+ABNORMAL = ("Stalled",)
 UNDER_WAY = ("Creating", "PodsStarting", "RollingOut")
 """Reasons of a pool that is not Ready and calls for nobody: its last decision says more."""
 
@@ -115,7 +115,7 @@ def _condition(condition: Mapping[str, Any], now: datetime) -> str:
     mark = "  "
     if condition["type"] in WANTED and condition["status"] != "True":
         mark = "! " if condition["status"] == "False" else "? "
-    if condition["type"] in UNWANTED and condition["status"] == "True":
+    if condition["type"] in ABNORMAL and condition["status"] == "True":
         mark = "! "
     since = ago(condition.get("lastTransitionTime"), now)
     return f"{mark}{condition['type']} {condition['status']}, {condition['reason']} ({since}): {condition['message']}"

@@ -13,8 +13,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from celeriac.cluster.client import Api
@@ -33,6 +34,7 @@ class Lease:
     retry_seconds           between two tries; as holder each is exactly one write
     identity                of this process alone among all that run. The name of its Pod is right: a container that
                             restarts there takes its own Lease back at once, and its predecessor is certainly gone
+    annotations             of the object while this process holds it: for people and for `kubectl celery doctor`
     acquired, lost          events to wait for; exactly one of them is set
     """
 
@@ -46,6 +48,7 @@ class Lease:
         renew_deadline_seconds: float = 10,
         retry_seconds: float = 2,
         clock: Callable[[], float] = time.monotonic,
+        annotations: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         _check_periods(duration_seconds, renew_deadline_seconds, retry_seconds, api.connection.timeout_seconds)
         self._api = api
@@ -54,6 +57,7 @@ class Lease:
         self._renew_deadline = renew_deadline_seconds
         self._retry = retry_seconds
         self._clock = clock
+        self._annotations = dict(annotations)
         self.acquired, self.lost = asyncio.Event(), asyncio.Event()
         self.lost.set()
         self._renewed_at: float | None = None
@@ -136,7 +140,7 @@ class Lease:
         body = {
             "apiVersion": LEASES.api_version,
             "kind": "Lease",
-            "metadata": {"namespace": self._namespace, "name": self._name},
+            "metadata": {"namespace": self._namespace, "name": self._name, "annotations": self._annotations},
             "spec": {**spec, "acquireTime": now, "renewTime": now},
         }
         with contextlib.suppress(Conflict):  # another one was faster
@@ -154,7 +158,9 @@ class Lease:
 
     async def _replace(self, current: dict[str, Any], **changes: Any) -> dict[str, Any]:
         """Write the record; its resourceVersion is in the body."""
-        body = {**current, "spec": {**_spec(current), **changes}}
+        metadata = current["metadata"]
+        metadata = {**metadata, "annotations": {**(metadata.get("annotations") or {}), **self._annotations}}
+        body = {**current, "metadata": metadata, "spec": {**_spec(current), **changes}}
         return await self._api.replace(LEASES, self._namespace, self._name, body)
 
     def _hold(self, sent: float) -> None:

@@ -1,0 +1,75 @@
+"""Asks a cluster for what can be wrong with Celeriac in it: the CRD, the operator, its rights, the pools."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from celeriac import __version__
+from celeriac.api.names import GROUP, NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION, PLURAL
+from celeriac.cli.findings import LEASE_NAME, Finding, of_rights, of_the_crd, of_the_lease, of_the_pools, served
+from celeriac.cli.pools_api import Answer, Pools
+from celeriac.cli.rights import account, needed
+from celeriac.cli.schema import pool_schema
+
+CRD: Final = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{PLURAL}.{GROUP}"
+LEASES: Final = "/apis/coordination.k8s.io/v1"
+REVIEWS: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+USUAL_NAMESPACE: Final = "celeriac"
+"""Where the installation guide puts the operator."""
+
+
+def examine(pools: Pools, operator_namespace: str | None, *, all_namespaces: bool) -> Iterator[Finding]:
+    """All findings, in the order in which things must be mended."""
+    crd = pools.ask(CRD)
+    yield of_the_crd(crd.status, crd.body, pool_schema())
+    if crd.status == 404:
+        return
+    leases, answer = _leases(pools, operator_namespace)
+    for lease in leases:
+        yield from of_the_lease(lease, answer.moment, __version__)
+        yield from _rights(pools, lease)
+    if not leases:
+        yield _no_lease(answer, operator_namespace)
+    known = served(leases) if leases else None
+    yield from of_the_pools(pools.list(all_namespaces=all_namespaces), known, answer.moment)
+
+
+def _leases(pools: Pools, namespace: str | None) -> tuple[list[dict[str, Any]], Answer]:
+    """The operators' Leases: of one namespace, else of the cluster; of the usual namespace where only that may be."""
+    answer = pools.ask(f"{LEASES}/namespaces/{namespace}/leases" if namespace else f"{LEASES}/leases")
+    if answer.status == 200:
+        return [each for each in answer.body["items"] if _is_an_operators(each)], answer
+    answer = pools.ask(f"{LEASES}/namespaces/{namespace or USUAL_NAMESPACE}/leases/{LEASE_NAME}")
+    return [answer.body] if answer.status == 200 else [], answer
+
+
+def _is_an_operators(lease: dict[str, Any]) -> bool:
+    metadata = lease["metadata"]
+    return metadata["name"] == LEASE_NAME or OPERATOR_ANNOTATION in (metadata.get("annotations") or {})
+
+
+def _no_lease(answer: Answer, namespace: str | None) -> Finding:
+    if answer.status in (200, 404):
+        where = f" in namespace {namespace}" if namespace else ""
+        return Finding("!", f"operator: none has ever run{where}: install the chart, see docs/install.md")
+    cure = "name the operator's namespace with --operator-namespace, and ask for get on Leases there"
+    return Finding("?", f"operator: its Lease may not be read (HTTP {answer.status}): {cure}")
+
+
+def _rights(pools: Pools, lease: dict[str, Any]) -> Iterator[Finding]:
+    """What the holder's ServiceAccount may not do."""
+    namespace, holder = lease["metadata"]["namespace"], (lease.get("spec") or {}).get("holderIdentity")
+    pod = pools.ask(f"/api/v1/namespaces/{namespace}/pods/{holder}") if holder else None
+    if pod is None or pod.status != 200:
+        yield Finding("?", "rights: not asked, as the operator's Pod cannot be read")
+        return
+    user = account(namespace, pod.body["spec"].get("serviceAccountName", "default"))
+    places = (lease["metadata"].get("annotations") or {}).get(NAMESPACES_ANNOTATION, "*")
+    missing = []
+    for right in needed([] if places == "*" else places.split(",")):
+        answer = pools.ask(REVIEWS, right.review(user))
+        if answer.status not in (200, 201):
+            yield Finding("?", f"rights: not asked, you may not create subjectaccessreviews (HTTP {answer.status})")
+            return
+        if not answer.body["status"]["allowed"]:
+            missing.append(str(right))
+    yield of_rights(user, missing)

@@ -1,0 +1,124 @@
+"""What `kubectl celery doctor` makes of what it was told: one finding for each thing, with its cure; pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from celeriac.api.names import NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION, VERSION
+from celeriac.cli.words import ABNORMAL, NO_ROOM, UNDER_WAY, WANTED, ago
+
+Body = Mapping[str, Any]
+
+LEASE_NAME: Final = "celeriac"
+"""Of the operator's Lease where nobody chose another."""
+SILENT_SECONDS: Final = 120.0
+"""A Lease is renewed every 2 s; so long without is no matter of two clocks."""
+NAMED_RIGHTS: Final = 8
+
+
+class Finding(NamedTuple):
+    """One thing, and a mark: `ok`, `!` for what is wrong, `?` for what could not be asked."""
+
+    mark: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.mark:<2} {self.message}"
+
+
+def of_the_crd(status: int, crd: Body, schema: Body) -> Finding:
+    """Whether the cluster's CRD is the one that this release brings; `schema` is that of its pools."""
+    if status == 404:
+        return Finding("!", "CRD: this cluster knows no CeleryWorkerPool; install the chart, or kubectl apply -f crds/")
+    if status != 200:
+        return Finding("?", f"CRD: it may not be read (HTTP {status}); ask for get on customresourcedefinitions")
+    served = {each["name"]: each for each in crd["spec"]["versions"] if each["served"]}
+    if VERSION not in served:
+        return Finding("!", f"CRD: it does not serve {VERSION}, but {', '.join(served)}: kubectl apply -f crds/")
+    established = (each for each in crd.get("status", {}).get("conditions", ()) if each["type"] == "Established")
+    if not any(each["status"] == "True" for each in established):
+        return Finding("!", "CRD: it is not established; kubectl describe crd celeryworkerpools.celeriac.dev says why")
+    if served[VERSION]["schema"]["openAPIV3Schema"] != schema:
+        cure = "kubectl apply --server-side --force-conflicts -f crds/ of the operator's release (Helm upgrades no CRD)"
+        return Finding("!", f"CRD: it is that of another release than this plugin; where the operator is newer: {cure}")
+    return Finding("ok", f"CRD: {VERSION}, as this release knows it")
+
+
+def of_the_lease(lease: Body, now: datetime, own_version: str) -> Iterator[Finding]:
+    """Whether an operator looks; `now` by the API server's clock."""
+    metadata, spec = lease["metadata"], lease.get("spec") or {}
+    namespace, holder, renewed = metadata["namespace"], spec.get("holderIdentity"), spec.get("renewTime")
+    name = f"operator {namespace}/{metadata['name']}"
+    cure = f"kubectl -n {namespace} get deployments,pods shows whether it runs, its log why it does not lead"
+    if not holder:
+        yield Finding("!", f"{name}: no operator has looked since it was stopped, {ago(renewed, now)}: {cure}")
+        return
+    if not renewed or (now - datetime.fromisoformat(renewed)).total_seconds() > SILENT_SECONDS:
+        yield Finding("!", f"{name}: no operator has looked since {renewed} ({ago(renewed, now)}): {cure}")
+        return
+    annotations = metadata.get("annotations") or {}
+    version = annotations.get(OPERATOR_ANNOTATION, "of a release that does not tell")
+    places = annotations.get(NAMESPACES_ANNOTATION, "")
+    where = {"": "", "*": ", serves the whole cluster"}.get(places, f", serves the namespaces {places}")
+    yield Finding("ok", f"{name}: {holder} leads, {version}{where}")
+    if version != own_version:
+        yield Finding("?", f"{name}: this plugin is {own_version}, the operator is {version}: use one release of both")
+
+
+def served(leases: Sequence[Body]) -> list[str] | None:
+    """The namespaces that these operators serve; None for the whole cluster, or where one does not tell."""
+    told = [(each["metadata"].get("annotations") or {}).get(NAMESPACES_ANNOTATION, "*") for each in leases]
+    return None if "*" in told else sorted({name for each in told for name in each.split(",")})
+
+
+def of_rights(user: str, missing: Sequence[str]) -> Finding:
+    """Whether the operator may do what it must."""
+    if not missing:
+        return Finding("ok", f"rights: {user} has all that it needs")
+    named = ", ".join(missing[:NAMED_RIGHTS])
+    more = f" and {len(missing) - NAMED_RIGHTS} more" if len(missing) > NAMED_RIGHTS else ""
+    cure = "upgrade the chart with rbac.create, or grant what charts/celeriac/README.md lists"
+    return Finding("!", f"rights: {user} may not {named}{more}: {cure}")
+
+
+def of_the_pools(pools: Sequence[Body], served_namespaces: list[str] | None, now: datetime) -> Iterator[Finding]:
+    """What is wrong with pools, and how many are well."""
+    found = [(pool, list(_of_a_pool(pool, served_namespaces, now))) for pool in pools]
+    for _, findings in found:
+        yield from findings
+    well = sum(not findings for _, findings in found)
+    yield Finding("ok", f"pools: {well} of {len(found)} are as they should be")
+
+
+def _of_a_pool(pool: Body, served_namespaces: list[str] | None, now: datetime) -> Iterator[Finding]:
+    metadata, status = pool["metadata"], pool.get("status") or {}
+    name = f"pool {metadata['namespace']}/{metadata['name']}"
+    if "deletionTimestamp" in metadata:
+        return
+    if served_namespaces is not None and metadata["namespace"] not in served_namespaces:
+        cure = "add it to watchNamespaces of the chart"
+        yield Finding("!", f"{name}: no operator serves its namespace: {cure}")
+        return
+    if not status.get("conditions"):
+        yield Finding("!", f"{name}: no operator has looked at it yet: see the operator above, and its log")
+        return
+    if status.get("observedGeneration") != metadata["generation"]:
+        yield Finding("!", f"{name}: the operator has not seen the latest change of its spec: see its log")
+    said = set()
+    for condition in status["conditions"]:
+        words = condition["reason"], condition["message"]
+        if _is_wrong(condition) and words not in said:
+            said.add(words)
+            since = ago(condition["lastTransitionTime"], now)
+            yield Finding("!", f"{name}: {condition['type']} {condition['status']}, {': '.join(words)} ({since})")
+
+
+def _is_wrong(condition: Body) -> bool:
+    type_, status, reason = str(condition["type"]), str(condition["status"]), str(condition["reason"])
+    if type_ == "ScalingLimited":
+        return status == "True" and reason in NO_ROOM
+    if type_ == "ScalingActive":
+        return status == "False" and reason == "FailedUpdateScale"
+    if type_ in ABNORMAL:
+        return status == "True"
+    return type_ in WANTED and status == "False" and reason not in UNDER_WAY
