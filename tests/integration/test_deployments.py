@@ -131,10 +131,10 @@ async def test_old_pods_make_room_one_by_one_and_the_controller_starts_a_new_one
     assert (new.replicas, old.replicas) == (1, 2)
 
     leader = Authority(lambda: True, lambda: True)
-    assert await retire(api, leader, pool.key, old.name, Retirement(old.uid, 2, 1, ""))
+    assert await retire(api, leader, pool.key, old.name, Retirement(old.uid, 2, 1, 2))
     updated = "--for=jsonpath={.status.updatedReplicas}=2"
     await asyncio.to_thread(pool.kubectl, "wait", updated, "deployment/ml", "--timeout=30s")
-    assert not await retire(api, leader, pool.key, old.name, Retirement(old.uid, 2, 1, "")), "it was planned before"
+    assert not await retire(api, leader, pool.key, old.name, Retirement(old.uid, 2, 1, 2)), "it was planned before"
     sets = await list_replica_sets(api, pool.key, body["metadata"]["uid"])
     assert (sets[new.uid].replicas, sets[old.uid].replicas) == (2, 1)
 

@@ -29,6 +29,10 @@ MARK_AGAIN_SECONDS = 5.0
 """After a failed marking: each attempt changes Pods, and what is refused once is seldom allowed half a second later."""
 
 
+RETIRE_AGAIN_SECONDS = 2.0
+"""Between two changes of a rollout's ReplicaSets: what became of the first is known by then."""
+
+
 class Actuator:
     """Never marks a pool's Pods while its replicas go down, nor the other way round: Kubernetes could take others."""
 
@@ -57,6 +61,7 @@ class Actuator:
         self._removing: set[PoolKey] = set()
         self._marking: dict[PoolKey, asyncio.Task[None]] = {}
         self._mark_again_at: dict[PoolKey, float] = {}
+        self._retire_again_at: dict[PoolKey, float] = {}
 
     def carry_out(
         self, known: KnownPool, pool: WorkerPool, step: Step, scaler: PoolScaler, link: AgentLink | None
@@ -79,6 +84,7 @@ class Actuator:
         """Forget a pool that is scaled no more."""
         self.refusals.forget(key)
         self._mark_again_at.pop(key, None)
+        self._retire_again_at.pop(key, None)
 
     async def settle(self) -> None:
         """Wait for what is under way."""
@@ -110,6 +116,9 @@ class Actuator:
     def _retire(self, key: PoolKey, name: str, planned: Retirement) -> None:
         if key in self._scaling or self.refusals.pauses(key, self._clock()):
             return
+        if self._clock() < self._retire_again_at.get(key, 0.0):
+            return
+        self._retire_again_at[key] = self._clock() + RETIRE_AGAIN_SECONDS
         self._removing.add(key)
         self._scaling[key] = asyncio.get_running_loop().create_task(self._make_room(key, name, planned))
 
@@ -117,8 +126,9 @@ class Actuator:
         try:
             if await retire(self._api, self._authority, key, name, planned):
                 self.refusals.forget(key)
-                log.info("pool %s: %s", key, planned.message)
-                self._teller.tell(Notice(key, "Normal", Reason.MADE_ROOM, planned.message, name, action="Rollout"))
+                if planned.message:
+                    log.info("pool %s: %s", key, planned.message)
+                    self._teller.tell(Notice(key, "Normal", Reason.MADE_ROOM, planned.message, name, action="Rollout"))
         except ApiError as error:
             if self.refusals.note(key, str(error), self._clock()):
                 log.warning("pool %s: old workers could not make room in a rollout: %s", key, error)

@@ -17,6 +17,7 @@ class _Seen:
 
     current: str = ""
     peak: int = 0
+    most: int = 0
     lacking_since: float | None = None
     lacked_at: float = 0.0
     still: tuple[object, ...] = ()
@@ -60,6 +61,7 @@ class RolloutView:
         refused = max(0, sets[current].replicas - len(new)) if deployment.full_quota else 0
         ending = sum(pod.terminating and not pod.all_terminated for pod in records)
         seen.peak = max(seen.peak, sum(not pod.unplaced for pod in pods))
+        seen.most = max(seen.most, len(pods) + ending)
         seen.note_lack(bool(refused) or any(pod.unplaced for pod in new), now)
         seen.note_change((ending, *sorted((pod.uid, pod.unplaced, pod.ready) for pod in pods)), now)
         return Rollout(
@@ -70,6 +72,7 @@ class RolloutView:
             still_seconds=now - seen.still_since,
             ending=ending,
             peak=seen.peak,
+            freed=len(pods) + ending < seen.most,
         )
 
 

@@ -97,7 +97,8 @@ async def retire(api: ReplicaSetApi, authority: Authority, key: PoolKey, name: s
         record = await read_replica_set(api, key.namespace, name)
         if record.uid != planned.replica_set or not record.settled:
             return False
-        if not (record.replicas == record.existing == planned.before) or not authority.may_act:
+        assumed = (record.replicas, record.existing) == (planned.before, planned.existing)
+        if not assumed or not authority.may_act:
             return False
         await scale_replica_set(api, key.namespace, record, planned.after)
     except (Conflict, NotFound, NotHolder):

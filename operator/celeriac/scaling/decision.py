@@ -70,12 +70,17 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Retirement:
-    """Old pods that make room for new ones: their ReplicaSet, by uid, goes from so many replicas to fewer."""
+    """Old pods that make room for new ones: their ReplicaSet, by uid, goes from so many replicas to fewer.
+
+    existing  pods that it has, all its replicas but where a quota refuses some
+    message   empty where no pod goes by it
+    """
 
     replica_set: str
     before: int
     after: int
-    message: str
+    existing: int
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

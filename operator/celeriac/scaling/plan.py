@@ -8,6 +8,7 @@ from celeriac.scaling.policy import Mode, Policy
 from celeriac.scaling.removal_order import active, certain
 from celeriac.scaling.rollout import (
     Sides,
+    another_try,
     has_begun,
     in_the_way,
     is_patient_no_more,
@@ -82,6 +83,7 @@ def _rollout(policy: Policy, decision: Decision, demand: Demand | Doubt, workloa
     victims = to_make_room(policy.strategy, workload, sides)
     acceptable = tolerable(anyone=_is_quiet(demand, workload) or is_patient_no_more(sides.rollout))
     retire = retirement(victims, sides, lambda pod: acceptable(pod) and not (doubt and pod.drainable))
+    retire = retire or another_try(sides)
     if retire is not None and not workload.unseen:
         return Plan(None, Reason.NO_CHANGE, decision.message, retire=retire)
     marks = Marks() if doubt or not workload.agent else sides.marks(victims)

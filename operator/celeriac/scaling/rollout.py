@@ -24,6 +24,8 @@ LACKING_SECONDS = 5.0
 """New pods that have had no room for so long get some: the scheduler may just not have come to them."""
 MORE_SECONDS = 30.0
 """Where room was made and is too small for a new pod, one more old pod goes after so long."""
+TRY_AGAIN_SECONDS = 1.0
+"""A pod that has ended leaves its place in a quota about then."""
 PATIENCE_SECONDS = 60.0
 """Old pods that cannot drain make room when nothing is held, or else after so long, with a warm shutdown as ever."""
 
@@ -104,8 +106,20 @@ def retirement(victims: tuple[Pod, ...], sides: Sides, acceptable: Acceptable) -
         number = min(wanted, certain(pods, acceptable)[0])
         if number and (best is None or number > best.before - best.after):
             message = f"{number} old workers that hold nothing make room for {sides.lacking} new ones"
-            best = Retirement(replica_set, len(pods), len(pods) - number, message)
+            best = Retirement(replica_set, len(pods), len(pods) - number, len(pods), message)
     return best
+
+
+def another_try(sides: Sides) -> Retirement | None:
+    """Return how new pods that a quota refused are tried again once it has room; None where it is not time for that.
+
+    The ReplicaSet controller tries ever more rarely by itself, but at once after a change. So the new ReplicaSet is
+    made as small as it is, and the Deployment controller asks for the rest again.
+    """
+    rollout, existing = sides.rollout, len(sides.new)
+    if not (rollout.refused and rollout.freed and TRY_AGAIN_SECONDS <= rollout.still_seconds < MORE_SECONDS):
+        return None
+    return Retirement(rollout.current, existing + rollout.refused, existing, existing)
 
 
 def largest_cuts(strategy: Strategy, workload: Workload, sides: Sides, wanted: int) -> dict[str, int]:

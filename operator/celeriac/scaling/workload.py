@@ -109,6 +109,7 @@ class Rollout:
     still_seconds    since when no pod has come, gone, found a node or become ready
     ending   pods that end their tasks: no replicas any more, but they take up room
     peak     most pods that had a node at a time since the rollout began
+    freed    whether there were more pods once, those that end included: a quota that was full has room
     """
 
     current: str
@@ -118,6 +119,7 @@ class Rollout:
     still_seconds: float = 0.0
     ending: int = 0
     peak: int = 0
+    freed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

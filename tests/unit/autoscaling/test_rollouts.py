@@ -108,7 +108,7 @@ class Server:
         return {}
 
 
-PLANNED = Retirement("rs-1", 2, 1, "1 old worker goes")
+PLANNED = Retirement("rs-1", 2, 1, 2, "1 old worker goes")
 LEADS = Authority(lambda: True, lambda: True)
 
 

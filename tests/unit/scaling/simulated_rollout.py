@@ -177,7 +177,7 @@ class RolloutSimulation:
             if worker.uid in planned.release:
                 worker.cost = RELEASED_COST
         if planned.retire is not None:
-            assert self.count(planned.retire.replica_set) == planned.retire.before
+            assert self.count(planned.retire.replica_set) == planned.retire.existing
             self.sizes[planned.retire.replica_set] = planned.retire.after
             self._replica_sets("plan")
         if planned.replicas is not None:
