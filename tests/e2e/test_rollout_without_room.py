@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.process import wait_until
 from tests.e2e.story import PATIENCE, Story
 from tests.integration.kube import DEPLOYMENTS, POOLS, Body
 
@@ -52,7 +53,8 @@ def account_is_settled(story: Story) -> None:
     """No task lost, none twice, none stopped."""
     story.tasks.wait_until_done(seconds=PATIENCE)
     assert story.tasks.problems() == []
-    assert story.tasks.waiting("ml_service") == story.tasks.held("ml_service") == 0
+    wait_until(lambda: not story.tasks.held("ml_service"), "the last acknowledgement", seconds=PATIENCE)
+    assert story.tasks.waiting("ml_service") == 0
 
 
 def test_a_node_that_is_full_gets_a_new_release_within_a_minute_and_a_pin_is_obeyed_meanwhile(story: Story) -> None:

@@ -82,7 +82,8 @@ async def test_a_secret_is_read_as_text_and_what_is_missing_is_named(
     api: Api, control_plane: ControlPlane, namespace: str
 ) -> None:
     control_plane.kubectl(f"-n{namespace}", "create", "secret", "generic", "broker", "--from-literal=url=redis://é")
-    assert await api.read_secret_key(namespace, "broker", "url") == "redis://é"
+    read = await api.read_secret_key(namespace, "broker", "url")
+    assert (read.text, repr(read)) == ("redis://é", "SecretText()")
     with pytest.raises(SecretKeyMissing, match=f"Secret {namespace}/broker has no key 'uri'") as no_key:
         await api.read_secret_key(namespace, "broker", "uri")
     assert no_key.value.secret_exists

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -27,6 +27,14 @@ class Scale:
 
     replicas: int
     resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretText:
+    """The text under one key of a Secret, and the uid of the Secret. Neither is shown."""
+
+    text: str = field(repr=False)
+    uid: str = field(repr=False)
 
 
 class Api(Verbs):
@@ -94,7 +102,7 @@ class Api(Verbs):
         """A Node. NotFound where it was removed; Forbidden where the operator's role is bound to namespaces."""
         return await self.read(NODES, None, name)
 
-    async def read_secret_key(self, namespace: str, name: str, key: str) -> str:
+    async def read_secret_key(self, namespace: str, name: str, key: str) -> SecretText:
         """The text under one key of a Secret. Raises SecretKeyMissing; Invalid where it is no UTF-8."""
         try:
             secret = await self.read(SECRETS, namespace, name)
@@ -104,10 +112,11 @@ class Api(Verbs):
         if encoded is None:
             raise SecretKeyMissing(namespace, name, key, secret_exists=True)
         try:
-            return base64.b64decode(encoded, validate=True).decode("utf-8")
+            text = base64.b64decode(encoded, validate=True).decode("utf-8")
         except (binascii.Error, UnicodeDecodeError):
             message = f"key {key!r} of Secret {namespace}/{name} is not UTF-8 text; store the plain text in it"
             raise Invalid(HTTPStatus.UNPROCESSABLE_ENTITY, "SecretNotText", message) from None
+        return SecretText(text, secret["metadata"]["uid"])
 
     async def list_pools(self, namespace: str | None) -> list[dict[str, Any]]:
         """All CeleryWorkerPools of a namespace; None: of the cluster."""

@@ -17,6 +17,7 @@ from celeriac.api.names import (
     DRAIN_ANNOTATION,
     POOL_LABEL,
     REVISION_ANNOTATION,
+    SECRET_ANNOTATION,
     WORKER_CONTAINER,
 )
 from celeriac.cluster.body import Body
@@ -39,6 +40,7 @@ class DeploymentRecord:
     replica_failure  why its Pods are refused (quota, pod security), in the API server's words
     full_quota       whether that is a quota that has room once other Pods are gone
     revision         of its template, as its ReplicaSets carry it; empty before the controller has seen it
+    secret_digest    of the broker's Secrets for which its template was made, None without
     agent            name of the ConfigMap with the agent that its Pods mount, None without
     paused           whether somebody has stopped its rollouts (kubectl rollout pause)
     fingerprint      changes with whatever an apply of the manifest could put right; not with the replicas
@@ -56,6 +58,7 @@ class DeploymentRecord:
     replica_failure: str | None = None
     full_quota: bool = False
     revision: str = ""
+    secret_digest: str | None = None
     agent: str | None = None
     paused: bool = False
     fingerprint: str = ""
@@ -67,6 +70,7 @@ class DeploymentRecord:
         conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
         failure = conditions.get("ReplicaFailure", {})
         failed = failure.get("status") == "True"
+        template = body["spec"].get("template") or {}
         return cls(
             key=PoolKey(metadata["namespace"], metadata["name"]),
             uid=metadata["uid"],
@@ -80,7 +84,8 @@ class DeploymentRecord:
             replica_failure=bounded(failure.get("message", ""), REFUSAL_LENGTH) if failed else None,
             full_quota=failed and is_full_quota(failure.get("message", "")),
             revision=(metadata.get("annotations") or {}).get(REVISION_ANNOTATION, ""),
-            agent=_agent((body["spec"].get("template") or {}).get("spec") or {}),
+            secret_digest=(template.get("metadata", {}).get("annotations") or {}).get(SECRET_ANNOTATION),
+            agent=_agent(template.get("spec") or {}),
             paused=bool(body["spec"].get("paused")),
             fingerprint=_fingerprint(body),
         )

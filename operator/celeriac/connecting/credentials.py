@@ -12,8 +12,10 @@ from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress, TlsMaterial
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.cluster.client import SecretText
 from celeriac.cluster.errors import ApiError, Forbidden, SecretKeyMissing
 from celeriac.cluster.text import bounded
+from celeriac.connecting.secret_digest import secret_digest
 from celeriac.pool.broker_url import scheme_of
 from celeriac.pool.model import BrokerSpec, QueueLayout, SecretKey, WorkerPool
 
@@ -38,7 +40,7 @@ READ_AGAIN_SECONDS: Final[Mapping[str, float]] = {
 class SecretReader(Protocol):
     """Reads one key of a Secret as text (`celeriac.cluster.client.Api`)."""
 
-    async def read_secret_key(self, namespace: str, name: str, key: str) -> str:
+    async def read_secret_key(self, namespace: str, name: str, key: str) -> SecretText:
         """Raises SecretKeyMissing or another ApiError."""
 
 
@@ -64,9 +66,14 @@ class BrokerSource(NamedTuple):
 
 @dataclass(slots=True)
 class _Entry:
-    """One source. `askers`: the pools that asked for it lately, by uid, and when. Times are monotonic seconds."""
+    """One source. Times are monotonic seconds.
+
+    digest  of the Secrets as they were when the address could last be read
+    askers  the pools that asked for it lately, by uid, and when
+    """
 
     address: BrokerAddress | BrokerDoubt | None = None
+    digest: str | None = None
     read_at: float = 0.0
     read_again_at: float = 0.0
     resolving: bool = False
@@ -97,6 +104,11 @@ class Credentials:
             entry.read_again_at = min(entry.read_again_at, entry.read_at + RETRY_SECONDS)
         entry.askers[pool.uid] = pool.key, self._clock()
         return self.of(source)
+
+    def digest_of_pool(self, pool: WorkerPool) -> str | None:
+        """What changes with the pool's Secrets; None where it has none, or none of them was read yet."""
+        entry = self._entries.get(BrokerSource.of_pool(pool))
+        return entry.digest if entry is not None else None
 
     def of(self, source: BrokerSource) -> BrokerAddress | BrokerDoubt | None:
         """The same for a broker that no pool names any more."""
@@ -131,9 +143,11 @@ class Credentials:
 
     async def _resolve(self, source: BrokerSource, entry: _Entry) -> None:
         pause = SECRET_SECONDS
-        before = entry.address
+        before = entry.address, entry.digest
+        read: list[SecretText] = []
         try:
-            entry.address = await self._address(source)
+            entry.address = await self._address(source, read)
+            entry.digest = secret_digest(read)
         except BrokerDoubt as doubt:
             entry.address = doubt
             pause = RETRY_SECONDS
@@ -158,18 +172,21 @@ class Credentials:
             entry.resolving = False
         since = entry.read_at - SECRET_SECONDS
         entry.askers = {uid: (key, asked) for uid, (key, asked) in entry.askers.items() if asked >= since}
-        if entry.address != before:
+        if (entry.address, entry.digest) != before:
             for key, _ in entry.askers.values():
                 self._changed(key)
 
-    async def _address(self, source: BrokerSource) -> BrokerAddress:
-        """Raises BrokerDoubt, or ApiError for a Secret that cannot be read."""
+    async def _address(self, source: BrokerSource, read: list[SecretText]) -> BrokerAddress:
+        """The address; `read` gets all that was read of Secrets.
+
+        Raises BrokerDoubt, or ApiError for a Secret that cannot be read.
+        """
         namespace, broker = source
-        url = broker.url if broker.url_from is None else await self._secret(namespace, broker.url_from)
+        url = broker.url if broker.url_from is None else await self._secret(namespace, broker.url_from, read)
         tls = None
         if broker.tls is not None:
             parts = (broker.tls.ca, broker.tls.certificate, broker.tls.private_key)
-            tls = TlsMaterial(*[None if part is None else await self._secret(namespace, part) for part in parts])
+            tls = TlsMaterial(*[None if part is None else await self._secret(namespace, part, read) for part in parts])
         url = (url or "").strip()
         if tls is not None and scheme_of(url) != "rediss":
             raise BrokerDoubt(
@@ -178,13 +195,15 @@ class Credentials:
             )
         return BrokerAddress(url=url, tls=tls, sentinel_master=broker.sentinel_master)
 
-    async def _secret(self, namespace: str, wanted: SecretKey) -> str:
+    async def _secret(self, namespace: str, wanted: SecretKey, read: list[SecretText]) -> str:
         try:
             async with self._reads:
-                return await self._secrets.read_secret_key(namespace, wanted.name, wanted.key)
+                secret = await self._secrets.read_secret_key(namespace, wanted.name, wanted.key)
         except SecretKeyMissing as error:
             reason = Reason.SECRET_KEY_NOT_FOUND if error.secret_exists else Reason.SECRET_NOT_FOUND
             raise BrokerDoubt(reason, error.message) from error
+        read.append(secret)
+        return secret.text
 
 
 def _cure(error: ApiError) -> str:

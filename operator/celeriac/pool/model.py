@@ -129,6 +129,7 @@ class WorkerPool:
     """One CeleryWorkerPool. `generation` is the one of metadata; `uid` that of the object.
 
     layout_said   fields of spec.broker's layout that the owner wrote; in the others its workers are believed
+    rollout_on_secret_change  whether workers are replaced when the broker's Secrets change
     max_attempts  deaths of a worker that a task survives: at this many it becomes a dead letter
     """
 
@@ -149,6 +150,7 @@ class WorkerPool:
     drain_timeout_seconds: int = 3600
     agent: Agent = Agent.DRAIN
     max_attempts: int = 5
+    rollout_on_secret_change: bool = True
     pod_security: PodSecurity = PodSecurity.BASELINE
     template: PodTemplate = field(default_factory=PodTemplate)
 

@@ -68,6 +68,7 @@ def parse_pool(body: Mapping[str, Any]) -> WorkerPool:
         drain_timeout_seconds=_drain_timeout(spec),
         agent=_agent(spec),
         max_attempts=_max_attempts(spec),
+        rollout_on_secret_change=_rollout_on_secret_change(spec),
         pod_security=_pod_security(spec),
         template=_template(spec),
     )
@@ -215,6 +216,10 @@ def _max_attempts(spec: Fields) -> int:
     return spec.child("redelivery").integer("maxAttempts", 5, 1, MAX_ATTEMPTS)
 
 
+def _rollout_on_secret_change(spec: Fields) -> bool:
+    return spec.child("broker").boolean("rolloutOnSecretChange", True)
+
+
 def _pod_security(spec: Fields) -> PodSecurity:
     return spec.choice("podSecurity", PodSecurity.BASELINE)
 
@@ -249,6 +254,7 @@ _PARTS: Final[tuple[Callable[[Fields], object], ...]] = (
     _drain_timeout,
     _agent,
     _max_attempts,
+    _rollout_on_secret_change,
     _pod_security,
     _strategy,
     _template,

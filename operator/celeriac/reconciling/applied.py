@@ -27,16 +27,20 @@ AGENT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """All that a Deployment's manifest is made from: the same source gives the same manifest."""
+    """All that a Deployment's manifest is made from: the same source gives the same manifest.
+
+    secret_digest  what tells that the broker's Secrets have changed; None without any
+    """
 
     uid: str
     generation: int
     url_has_query: bool
+    secret_digest: str | None = None
 
     @classmethod
-    def of(cls, pool: WorkerPool, *, url_has_query: bool) -> "Source":
+    def of(cls, pool: WorkerPool, *, url_has_query: bool, secret_digest: str | None = None) -> "Source":
         """What a pool's manifest is made from now."""
-        return cls(pool.uid, pool.generation, url_has_query)
+        return cls(pool.uid, pool.generation, url_has_query, secret_digest)
 
 
 class Task(Enum):

@@ -30,7 +30,9 @@ class Applier:
 
     async def apply(self, pool: WorkerPool, source: Source) -> Work:
         """Apply the children; what is left to be done then. Raises ApiError where another attempt may succeed."""
-        manifest = build_deployment(pool, agent=self._agent, url_has_query=source.url_has_query)
+        manifest = build_deployment(
+            pool, agent=self._agent, url_has_query=source.url_has_query, secret_digest=source.secret_digest
+        )
         try:
             if pool.agent:
                 await self._ensure_agent(pool)

@@ -112,10 +112,10 @@ class Reconciler:
 
     async def _children(self, known: KnownPool, pool: WorkerPool) -> Condition | None:
         """Apply what is not what it should be; returns why it was refused."""
-        source = self._source(pool)
+        live, pods = self._own_deployment(known), self._store.pods(known.key)
+        source = self._source(pool, live)
         if source is None:
             return None
-        live, pods = self._own_deployment(known), self._store.pods(known.key)
         work = await self._carry_out(
             known, pool, source, self._applied.work(pool, source, live, pods, time.monotonic())
         )
@@ -123,17 +123,25 @@ class Reconciler:
             self._queue.add_after(known.key, work.again_seconds)
         return work.refusal
 
-    def _source(self, pool: WorkerPool) -> Source | None:
+    def _source(self, pool: WorkerPool, live: DeploymentRecord | None) -> Source | None:
         """What the manifest is made from; None while it cannot be known.
 
-        With broker.tls the worker's URL is made from the Secret's: without it no Deployment can be right.
+        With broker.tls the worker's URL is made from the Secret's: without it no Deployment can be right. Secrets that
+        cannot be read change nothing: their last digest stays, that of the Deployment after a restart.
         """
-        if pool.broker.tls is None:
+        if pool.broker.url_from is None and pool.broker.tls is None:
             return Source.of(pool, url_has_query=False)
         address = self._credentials.of_pool(pool)
+        if address is None and live is None:
+            return None
+        digest = live.secret_digest if live is not None else None
+        if pool.rollout_on_secret_change and isinstance(address, BrokerAddress):
+            digest = self._credentials.digest_of_pool(pool)
+        if pool.broker.tls is None:
+            return Source.of(pool, url_has_query=False, secret_digest=digest)
         if not isinstance(address, BrokerAddress):
             return None
-        return Source.of(pool, url_has_query="?" in address.url)
+        return Source.of(pool, url_has_query="?" in address.url, secret_digest=digest)
 
     async def _carry_out(self, known: KnownPool, pool: WorkerPool, source: Source, work: Work) -> Work:
         if work.task is Task.LOOK:

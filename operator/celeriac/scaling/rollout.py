@@ -105,7 +105,7 @@ def retirement(victims: tuple[Pod, ...], sides: Sides, acceptable: Acceptable) -
         wanted = sum(pod.replica_set == replica_set for pod in victims)
         number = min(wanted, certain(pods, acceptable)[0])
         if number and (best is None or number > best.before - best.after):
-            message = f"{number} old workers that hold nothing make room for {sides.lacking} new ones"
+            message = f"{number} of {len(pods)} old workers make room for new ones; they hold nothing"
             best = Retirement(replica_set, len(pods), len(pods) - number, len(pods), message)
     return best
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from celeriac.api.keys import PoolKey
-from celeriac.cluster.errors import ApiError, NotFound
+from celeriac.cluster.client import SecretText
+from celeriac.cluster.errors import ApiError, NotFound, SecretKeyMissing
 from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, Resource
 
 Body = dict[str, Any]
@@ -18,12 +19,14 @@ Name = tuple[str, str, str]
 class ApiServer:
     """Answers as `celeriac.cluster.client.Api` does. `asked` has each request as verb, plural and name.
 
-    `refusals` has what is answered instead, by the verb and namespace/name; by the namespace for a list.
+    `secrets` has the texts of Secrets by namespace, name and key. `refusals` has what is answered instead, by the verb
+    and namespace/name; by the namespace for a list.
     """
 
     def __init__(self) -> None:
         self.objects: dict[Name, Body] = {}
         self.refusals: dict[tuple[str, str], ApiError] = {}
+        self.secrets: dict[Name, str] = {}
         self.asked: list[Name] = []
         self._made: defaultdict[Name, asyncio.Event] = defaultdict(asyncio.Event)
         self._uids = itertools.count(1)
@@ -52,6 +55,11 @@ class ApiServer:
 
     async def read_deployment(self, key: PoolKey) -> Body:
         return self._get("get", DEPLOYMENTS, *key)
+
+    async def read_secret_key(self, namespace: str, name: str, key: str) -> SecretText:
+        if (namespace, name, key) not in self.secrets:
+            raise SecretKeyMissing(namespace, name, key, secret_exists=False)
+        return SecretText(self.secrets[namespace, name, key], "uid-of-the-secret")
 
     async def list_metadata(self, resource: Resource, namespace: str | None, label: str) -> list[Body]:
         self._ask("list", resource, namespace or "")

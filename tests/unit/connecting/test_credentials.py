@@ -8,6 +8,7 @@ import pytest
 from celeriac.api.keys import PoolKey
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.cluster.client import SecretText
 from celeriac.cluster.errors import SecretKeyMissing, Unavailable
 from celeriac.connecting.credentials import RETRY_SECONDS, SECRET_SECONDS, BrokerSource, Credentials
 from celeriac.pool.model import BrokerSpec, QueueLayout, SecretKey, TlsSecrets, WorkerPool
@@ -17,18 +18,19 @@ pytestmark = pytest.mark.unit
 
 
 class Secrets(dict[tuple[str, str, str], str]):
-    """Secrets as the API server would give them; `down` makes it unreachable."""
+    """Secrets as the API server would give them; `down` makes it unreachable. All have the same uid."""
 
     down = False
     reads = 0
+    uid = "4b0c"
 
-    async def read_secret_key(self, namespace: str, name: str, key: str) -> str:
+    async def read_secret_key(self, namespace: str, name: str, key: str) -> SecretText:
         self.reads += 1
         if self.down:
             raise Unavailable(0, "Timeout", "the API server did not answer")
         if (namespace, name, key) not in self:
             raise SecretKeyMissing(namespace, name, key, secret_exists=False)
-        return self[namespace, name, key]
+        return SecretText(self[namespace, name, key], self.uid)
 
 
 class Clock:
@@ -173,3 +175,47 @@ async def test_tls_material_that_was_rotated_makes_another_address() -> None:
     bench.clock.now += SECRET_SECONDS
     assert isinstance(await bench.address(secured), BrokerAddress)
     assert await bench.address(secured) != before
+
+
+async def test_a_changed_value_changes_the_digest_of_its_pools_and_nothing_else_does() -> None:
+    bench, url = Bench(), ("team", "broker", "url")
+    bench.secrets[url] = "redis://:old@redis:6379/0"
+
+    async def digest() -> str | None:
+        bench.clock.now += SECRET_SECONDS
+        await bench.address(pool("one"))
+        return bench.credentials.digest_of_pool(pool("one"))
+
+    assert bench.credentials.digest_of_pool(pool("one")) is None, "nothing was read yet"
+    first = await digest()
+    assert first is not None
+    assert "old" not in first
+    bench.secrets["team", "broker", "unrelated"] = "x"
+    assert await digest() == first
+    bench.secrets[url] += "\n"
+    second = await digest()
+    assert second != first, "the worker sees the line break, though the operator strips it"
+    assert bench.changed == [PoolKey("team", "one")] * 2
+    del bench.secrets[url]
+    assert await digest() == second, "a Secret that is gone changes nothing"
+    bench.secrets[url] = "redis://:old@redis:6379/0"
+    assert await digest() == first
+    bench.secrets.uid = "77e1"
+    assert await digest() != first, "who does not know the Secret's uid can try no password"
+
+
+async def test_the_digest_covers_certificates_and_a_pool_without_secrets_has_none() -> None:
+    bench = Bench()
+    for key, text in (("url", "rediss://redis"), ("ca", "PEM 1")):
+        bench.secrets["team", "broker", key] = text
+    tls = BrokerSpec(url_from=SecretKey("broker", "url"), tls=TlsSecrets(ca=SecretKey("broker", "ca")))
+    secured = replace(pool("one"), broker=tls)
+    await bench.address(secured)
+    before = bench.credentials.digest_of_pool(secured)
+    bench.secrets["team", "broker", "ca"] = "PEM 2"
+    bench.clock.now += SECRET_SECONDS
+    await bench.address(secured)
+    assert None is not bench.credentials.digest_of_pool(secured) != before
+    plain = replace(pool("two"), broker=BrokerSpec(url="redis://redis"))
+    await bench.address(plain)
+    assert bench.credentials.digest_of_pool(plain) is None

@@ -45,6 +45,7 @@ def full() -> Body:
         launcher=["tini", "--", "python"],
         broker={
             "urlFrom": secret_key(),
+            "rolloutOnSecretChange": False,
             "keyPrefix": "shop:",
             "separator": ":",
             "prioritySteps": [0, 5],

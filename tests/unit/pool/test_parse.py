@@ -100,6 +100,7 @@ def test_every_field_arrives() -> None:
     )
     assert pool.worker == WorkerOptions(1, 100, 200_000, 50, 60, None, True, "DEBUG", ("--disable-prefetch",))
     assert (pool.drain_timeout_seconds, pool.pod_security) == (120, PodSecurity.RESTRICTED)
+    assert not pool.rollout_on_secret_change
     assert (pool.agent, pool.max_attempts) == (Agent.DISABLED, 3)
     assert pool.template.labels == {"team": "vision"}
     assert pool.template.annotations == {"example.com/note": "x"}

@@ -9,6 +9,7 @@ import pytest
 
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
+from celeriac.api.names import SECRET_ANNOTATION
 from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.autoscaling.tick import Autoscaler
@@ -18,7 +19,7 @@ from celeriac.cluster.client import Api
 from celeriac.cluster.errors import Forbidden, Unavailable
 from celeriac.cluster.paths import CELERY_WORKER_POOLS, CONFIG_MAPS, DEPLOYMENTS
 from celeriac.connecting.connections import Connections
-from celeriac.connecting.credentials import Credentials
+from celeriac.connecting.credentials import SECRET_SECONDS, Credentials
 from celeriac.reconciling.applied import AppliedBook
 from celeriac.reconciling.applier import Applier
 from celeriac.reconciling.reconciler import Reconciler
@@ -29,7 +30,7 @@ from celeriac.watching.store import Store
 from celeriac.watching.workqueue import WorkQueue
 from celeriac.workers.custody import Custody
 from tests.unit.builders.api_server import ApiServer
-from tests.unit.builders.cluster import Body, pool_body
+from tests.unit.builders.cluster import Body, pool_body, secret_of
 from tests.unit.builders.tellers import Listener
 
 pytestmark = pytest.mark.unit
@@ -41,8 +42,9 @@ REDIS = "redis://redis:6379/0"
 class Bench:
     """A reconciler with all that it stands on; no broker is read here."""
 
-    def __init__(self) -> None:
-        self.server = ApiServer()
+    def __init__(self, server: ApiServer | None = None) -> None:
+        self.server = server or ApiServer()
+        self.now = 0.0
         self.told = Listener()
         self.metrics = Metrics()
         self.queue: WorkQueue[PoolKey] = WorkQueue()
@@ -50,7 +52,7 @@ class Bench:
         self.leads = True
         api = cast(Api, self.server)
         authority = Authority(lambda: self.leads, lambda: True)
-        credentials = Credentials(api, changed=self.queue.add)
+        credentials = self.credentials = Credentials(api, changed=self.queue.add, clock=lambda: self.now)
         shared: dict[str, Any] = {"store": self.store, "metrics": self.metrics, "queue": self.queue}
         shared |= {"authority": authority}
         actuator = Actuator(api=api, teller=self.told, **shared)
@@ -82,6 +84,17 @@ class Bench:
         self.server.put(CELERY_WORKER_POOLS, body)
         self.store.pool_event(body, deleted=False)
         return PoolKey("shop", name)
+
+    async def digest(self, key: PoolKey) -> str | None:
+        """Reconcile, with all Secrets read anew; what the template of the Deployment then tells of them."""
+        self.now += SECRET_SECONDS
+        for _ in range(2):
+            await self.reconciler.reconcile(key)
+            for _ in range(5):
+                await asyncio.sleep(0)
+        template = self.server.objects[DEPLOYMENTS.plural, *key]["spec"]["template"]
+        digest: str | None = template["metadata"].get("annotations", {}).get(SECRET_ANNOTATION)
+        return digest
 
     async def work(self, until: str) -> None:
         """Work on the queue with one worker until the Deployment of that name is made."""
@@ -170,3 +183,55 @@ async def test_a_pool_whose_deletion_the_watch_missed_is_found_gone_before_anyth
     await bench.reconciler.reconcile(key)
     assert bench.store.pools.get(key) is None
     assert bench.server.objects == {}
+
+
+URL = ("shop", "broker", "url")
+FROM_SECRET = {"urlFrom": secret_of("broker")}
+
+
+async def test_a_changed_secret_is_a_new_template_and_none_of_its_value_is_in_any_object() -> None:
+    bench = Bench()
+    bench.server.secrets[URL] = "redis://:hunter2@redis:6379/0"
+    key = bench.create("ml", broker=FROM_SECRET)
+    first = await bench.digest(key)
+    assert await bench.digest(key) == first is not None
+    bench.server.secrets[URL] = "redis://:hunter3@redis:6379/0"
+    assert await bench.digest(key) not in {first, None}
+    assert "hunter" not in str(bench.server.objects)
+
+
+async def test_a_secret_that_is_gone_or_not_read_yet_changes_no_template_by_this_operator_or_the_next() -> None:
+    bench = Bench()
+    bench.server.secrets[URL] = "redis://:hunter2@redis:6379/0"
+    key = bench.create("ml", broker=FROM_SECRET)
+    first = await bench.digest(key)
+    del bench.server.secrets[URL]
+    assert await bench.digest(key) == first
+    successor = Bench(bench.server)
+    successor.create("ml", broker=FROM_SECRET)
+    successor.store.deployment_event(bench.server.objects[DEPLOYMENTS.plural, *key], deleted=False)
+    await successor.reconciler.reconcile(key)
+    assert await successor.digest(key) == first
+    bench.server.secrets[URL] = "redis://:hunter2@redis:6379/0"
+    assert await successor.digest(key) == first
+
+
+async def test_an_owner_who_wants_no_rollout_of_a_changed_secret_gets_none() -> None:
+    bench = Bench()
+    bench.server.secrets[URL] = "redis://:hunter2@redis:6379/0"
+    key = bench.create("ml", broker=FROM_SECRET)
+    first = await bench.digest(key)
+    bench.create("ml", broker=FROM_SECRET | {"rolloutOnSecretChange": False})
+    bench.server.secrets[URL] = "redis://:hunter3@redis:6379/0"
+    assert await bench.digest(key) == first
+    bench.create("ml", broker=FROM_SECRET)
+    assert await bench.digest(key) != first
+
+
+async def test_a_pool_that_no_longer_takes_its_url_from_a_secret_has_no_digest_of_one() -> None:
+    bench = Bench()
+    bench.server.secrets[URL] = "redis://:hunter2@redis:6379/0"
+    key = bench.create("ml", broker=FROM_SECRET)
+    assert await bench.digest(key) is not None
+    bench.create("ml")
+    assert await bench.digest(key) is None
