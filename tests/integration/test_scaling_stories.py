@@ -139,16 +139,31 @@ def test_a_url_in_a_secret_that_cannot_be_used_is_named_until_the_pool_gets_anot
     assert "hunter2" not in str(kube.get(POOLS, "ml")) + str(kube.list(EVENTS))
 
 
-def test_a_wrong_password_is_named_without_showing_it(kube: Kube, operator: OperatorProcess) -> None:
-    with RedisServer(password="right") as redis:
-        kube.create_secret("broker", url=redis.celery_url.replace(":right@", ":hunter2@"))
+def test_a_wrong_password_is_named_without_showing_it_and_the_right_one_is_a_rollout(
+    kube: Kube, operator: OperatorProcess
+) -> None:
+    with RedisServer(password="r1ght") as redis:
+        kube.create_secret("broker", url=redis.celery_url.replace(":r1ght@", ":hunter2@"))
         kube.create_pool("ml")
         kube.wait_for_condition("ml", "BrokerReachable", "False", "AuthenticationFailed")
-        seen = str(kube.get(POOLS, "ml")) + operator.log() + operator.metrics() + str(kube.list(EVENTS))
-        assert "hunter2" not in seen
+        started_with = digest_of_secrets(kube.get(DEPLOYMENTS, "ml"))
         kube.replace_secret("broker", url=redis.celery_url)
         push(redis, "ml", 1)
         kube.wait_for_replicas("ml", 1)
+        kube.wait_for(DEPLOYMENTS, "ml", lambda found: digest_of_secrets(found) not in {None, started_with})
+        pods = kube.core.list_namespaced_pod(kube.namespace)
+        objects = str([kube.list(kind) for kind in (POOLS, DEPLOYMENTS, EVENTS)]) + str(pods)
+        seen = objects + operator.log() + operator.metrics()
+        assert started_with is not None
+        assert "hunter2" not in seen
+        assert "r1ght" not in seen
+
+
+def digest_of_secrets(deployment: Body) -> str | None:
+    """What a template tells of the Secrets that its workers start with."""
+    annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}
+    digest: str | None = annotations.get("celeriac.dev/broker-secret")
+    return digest
 
 
 def test_replicas_hold_while_redis_is_away_comes_back_empty_or_becomes_a_replica(
