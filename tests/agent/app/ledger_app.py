@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from celery.worker.request import Request
 from kombu.common import Broadcast
 from kombu.entity import Exchange, Queue
 
+import_module("replaced")  # a command of remote control
 CONFIG = json.loads(os.environ.get("LEDGER_APP_CONFIG", "{}"))
 FILE = os.open(os.environ["LEDGER_FILE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 

@@ -1,9 +1,6 @@
-"""What is said once a second, and the heartbeat beside it."""
-
-from pathlib import Path
+"""What is said once a second."""
 
 import pytest
-from celeriac_agent.heartbeat import touch
 from celeriac_agent.report import without_credentials
 
 pytestmark = pytest.mark.unit
@@ -21,12 +18,3 @@ pytestmark = pytest.mark.unit
 )
 def test_an_address_is_shown_without_credentials(address: str, shown: str) -> None:
     assert without_credentials(address) == shown
-
-
-def test_a_heartbeat_is_made_once_and_renewed_after(tmp_path: Path) -> None:
-    touch(str(tmp_path))
-    beat = tmp_path / "heartbeat"
-    beat.chmod(0o600)
-    touch(str(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["heartbeat"]
-    assert beat.stat().st_mode & 0o777 == 0o600

@@ -9,7 +9,7 @@ in it never takes the worker down: what it cannot do is missing from the `capabi
 Environment (set by the operator; without CELERIAC_POOL_UID the package does nothing):
 
     CELERIAC_POOL_UID, CELERIAC_POOL, CELERIAC_NAMESPACE, CELERIAC_POD_UID, CELERIAC_POD_NAME   who this worker is
-    CELERIAC_RUN_DIR           a folder; the file `heartbeat` in it is touched with each report
+    CELERIAC_AGENT_LEVEL       report: touch nothing; inflight: keep messages under own keys; drain (default): all
     CELERIAC_MAX_ATTEMPTS      a message started in so many processes that died becomes a dead letter (5)
     CELERIAC_DISABLE_PREFETCH  1: reserve only what can run at once, and a little ahead of short tasks
     CELERIAC_AGENT_WITHOUT     comma-separated names of HOOKS that are to be treated as missing: for tests of faults

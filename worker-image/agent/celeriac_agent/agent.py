@@ -16,7 +16,7 @@ from .drain import Drain
 from .fetching import fetch_by_need
 from .gate import Gate
 from .heartbeat import Heartbeat
-from .hooks import DRAIN, Hooks
+from .hooks import DRAIN, DRAIN_LEVEL, Hooks, level_of
 from .identity import Identity
 from .idle import mind_idle_connection
 from .inflight import InFlight
@@ -25,6 +25,7 @@ from .prefetch import Prefetch
 from .reconnect import Reconnect
 from .registry import Registry
 from .report import Report
+from .sampler import Sampler
 from .settings import ProcessKeys, TransportSettings
 from .slots import Slots
 from .started import StartedMarks
@@ -50,7 +51,10 @@ class Agent:
             *(identity, self.settings, self.worker, hooks, self.slots, self.drain, self.counters),
             limits_prefetch=limited,
         )
-        self.heartbeat = Heartbeat(self.worker, hooks, self.registry, self.drain, self.report, self.counters)
+        self.sampler = Sampler(hooks, self.slots, self.started, self.counters)
+        self.heartbeat = Heartbeat(
+            *(self.worker, hooks, self.registry, self.drain, self.report, self.sampler, self.counters)
+        )
         self.channel: TaskChannel | None = None  # of the latest connection
         self._timer: Any = None
         self._inherited = False  # messages of earlier starts in this pod were restored
@@ -59,9 +63,10 @@ class Agent:
     def of(cls, worker: Any, environ: Mapping[str, str]) -> Agent:
         """The agent of a worker that begins to start."""
         without = [name.strip() for name in environ.get("CELERIAC_AGENT_WITHOUT", "").split(",")]
+        level = level_of(environ.get("CELERIAC_AGENT_LEVEL") or DRAIN_LEVEL)
         limits_prefetch = environ.get("CELERIAC_DISABLE_PREFETCH") == "1"
         identity = Identity.from_environment(environ, time.time())
-        return cls(worker, identity, Hooks(without), limits_prefetch=limits_prefetch)
+        return cls(worker, identity, Hooks(without, level), limits_prefetch=limits_prefetch)
 
     # -- start
 
@@ -78,6 +83,8 @@ class Agent:
 
     def prepare_connections(self, consumer: Any) -> None:
         """See each connection of the consumer's before it is made."""
+        if not self.hooks.inflight:
+            return
         try:
             prepare_connections(consumer, self.own_keys.prepare)
         except Exception as error:
@@ -97,7 +104,7 @@ class Agent:
             self.started.reconnect()
             self.own_keys.use(channel)
             self.report.describe(channel)
-            if first:
+            if first and self.hooks.level == DRAIN_LEVEL:
                 acknowledge_at_the_end(consumer)
                 self.reconnect.listen_to_children()
             self.channel = self.heartbeat.channel = channel
@@ -110,14 +117,15 @@ class Agent:
             raise
         except Exception as error:
             self.counters.failed("start", error)
-            if not self.registry.registered:
+            if self.hooks.inflight and not self.registry.registered:
                 self.own_keys.give_up(channel, "registry")
 
     def _take_over(self, channel: TaskChannel) -> None:
         """Install the overrides of the channel, each only where its hook is there."""
         if self.hooks.inflight:
             self.deliveries.take_over(channel)
-            self.reconnect.take_over(channel)
+            if self.hooks.level == DRAIN_LEVEL:
+                self.reconnect.take_over(channel)
         if self.hooks.drain:
             if self.hooks.have("idle-connection"):
                 mind_idle_connection(channel)
@@ -188,8 +196,10 @@ class Agent:
                     self.prefetch.step(self.channel)
         except Exception as error:
             self.counters.failed("tick", error)
-        if self.heartbeat.thread is None and self.heartbeat.due():
-            self.heartbeat.beat()
+        if self.heartbeat.thread is None:
+            self.sampler.look()
+            if self.heartbeat.due():
+                self.heartbeat.beat()
 
     def disconnected(self) -> None:
         """The connection was lost, or the worker is stopping."""
@@ -211,7 +221,7 @@ class Agent:
         """The worker has stopped: leave nothing behind, unless messages are."""
         try:
             self.heartbeat.stop()
-            if self.channel is not None and self.hooks.inflight:
+            if self.channel is not None:
                 self.registry.leave()
         except Exception as error:
             self.counters.failed("leave", error)

@@ -98,6 +98,12 @@ def reserved_requests() -> list[Any]:
     return [request for request in (reference() for reference in references) if request is not None]
 
 
+def active_requests() -> list[Any]:
+    """Celery's set of those that run, as it is now."""
+    references = worker_state.active_requests.data.copy()
+    return [request for request in (reference() for reference in references) if request is not None]
+
+
 def forget_request(request: Any) -> None:
     """Take a request out of Celery's sets."""
     worker_state.reserved_requests.discard(request)

@@ -1,12 +1,10 @@
-"""Sends the report, takes the drain mark, and touches the file that the probes look at."""
+"""Sends the report, and takes the drain mark."""
 
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
-from pathlib import Path
 
 from .celery_worker import CeleryWorker
 from .channel import TaskChannel
@@ -15,6 +13,7 @@ from .drain import Drain
 from .hooks import Hooks
 from .registry import Registry
 from .report import Report
+from .sampler import Sampler
 from .times import BACK_OFF_SECONDS, REPORT_SECONDS, SOCKET_SECONDS, TICK_SECONDS
 
 
@@ -28,10 +27,12 @@ class Heartbeat:
         registry: Registry,
         drain: Drain,
         report: Report,
+        sampler: Sampler,
         counters: Counters,
     ) -> None:
         self._worker, self._hooks, self._registry = worker, hooks, registry
         self._drain, self._report, self._counters = drain, report, counters
+        self._sampler = sampler
         self.channel: TaskChannel | None = None  # of the latest connection
         self.thread: threading.Thread | None = None
         self._next = 0.0
@@ -42,12 +43,8 @@ class Heartbeat:
         return self.channel is not None and not self._stop.is_set() and time.monotonic() >= self._next
 
     def beat(self) -> None:
-        """Touch the heartbeat, report, and take the drain mark; an unreachable Redis is left alone for a while."""
+        """Report, and take the drain mark; an unreachable Redis is left alone for a while."""
         begun = time.monotonic()
-        try:
-            touch(self._registry.identity.run_dir)
-        except OSError as error:
-            self._counters.failed("touch the heartbeat", error)
         try:
             hurried = self._report_and_obey()
             self._next = begun + (TICK_SECONDS if hurried else REPORT_SECONDS)
@@ -85,15 +82,6 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(TICK_SECONDS / 2):
+            self._sampler.look()
             if self.due():
                 self.beat()
-
-
-def touch(run_dir: str) -> None:
-    """Renew the heartbeat file."""
-    if run_dir:
-        path = Path(run_dir) / "heartbeat"
-        try:
-            os.utime(path)
-        except OSError:
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))

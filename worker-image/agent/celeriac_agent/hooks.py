@@ -118,12 +118,32 @@ DRAIN = INFLIGHT | {
 }
 EXACT = frozenset({"worker-state", "apply-async", "process-task"})
 
+REPORT_LEVEL, INFLIGHT_LEVEL, DRAIN_LEVEL = "report", "inflight", "drain"
+USED_FOR_REPORTS = frozenset({"connection-pool", "worker-state", "timer-queue"})  # read, and nothing replaced
+USED_FOR_KEYS = USED_FOR_REPORTS | INFLIGHT | {"registry", "started-mark"}
+
+
+def level_of(word: str) -> str:
+    """The level that the operator asks for: an operator before there were levels says nothing and means all.
+
+    A word that is not known asks for the least: what was not asked for is not touched.
+    """
+    return word if word in (REPORT_LEVEL, INFLIGHT_LEVEL, DRAIN_LEVEL) else REPORT_LEVEL
+
 
 class Hooks:
-    """Which hooks are there, and what that allows."""
+    """Which hooks are there, and what that allows at a level; one that the level does not use is never missing."""
 
-    def __init__(self, without: Collection[str] = ()) -> None:
-        self.missing: list[str] = [name for name, check in HOOKS.items() if name in without or not self._holds(check)]
+    def __init__(self, without: Collection[str] = (), level: str = DRAIN_LEVEL) -> None:
+        self.level = level
+        self.missing: list[str] = [
+            name for name, check in HOOKS.items() if self._uses(name) and (name in without or not self._holds(check))
+        ]
+
+    def _uses(self, name: str) -> bool:
+        if self.level == REPORT_LEVEL:
+            return name in USED_FOR_REPORTS
+        return name in USED_FOR_KEYS or self.level == DRAIN_LEVEL
 
     @staticmethod
     def _holds(check: Callable[[], bool]) -> bool:
@@ -133,12 +153,12 @@ class Hooks:
             return False
 
     def have(self, *names: str) -> bool:
-        """Whether all of these hooks are there."""
-        return not set(names) & set(self.missing)
+        """Whether all of these hooks are there, and used."""
+        return all(map(self._uses, names)) and not set(names) & set(self.missing)
 
     def lose(self, name: str) -> None:
         """Note that a hook turned out not to work."""
-        if name not in self.missing:
+        if self._uses(name) and name not in self.missing:
             self.missing.append(name)
 
     @property

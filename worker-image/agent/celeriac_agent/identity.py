@@ -22,7 +22,6 @@ class Identity:
     process: str
     started: float
     max_attempts: int
-    run_dir: str
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], now: float) -> Identity:
@@ -37,7 +36,6 @@ class Identity:
             process=f"{pod}.{uuid.uuid4().hex[:8]}",
             started=now,
             max_attempts=_attempts(environ.get("CELERIAC_MAX_ATTEMPTS", "")),
-            run_dir=environ.get("CELERIAC_RUN_DIR", ""),
         )
 
 

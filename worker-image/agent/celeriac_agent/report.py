@@ -54,6 +54,7 @@ class Report:
         limited = self._limits_prefetch or worker.limits_prefetch()
         self._fixed = {
             "v": REPORT_VERSION,
+            "level": self._hooks.level,
             "process": self._identity.process,
             "pod": self._identity.pod,
             "celery": celery.__version__,

@@ -160,6 +160,10 @@ class Slots:
         """The tags of all messages that must not be given back."""
         return {slot.tag for slot in list(self.passed.values())} | set(self.settling)
 
+    def add_busy(self, seconds: float) -> None:
+        """Add slot-seconds of requests that did not pass the gate."""
+        self._busy += seconds
+
     def busy_seconds(self) -> float:
         """Slot-seconds since start, those of running requests included."""
         while self._ended:
