@@ -80,6 +80,23 @@ async def test_an_acl_user_needs_few_rights(rights: str) -> None:
                 assert reading.exact
 
 
+async def test_a_server_that_may_drop_keys_is_read_and_told_and_a_user_who_may_not_ask_is_in_no_doubt() -> None:
+    limited = f"user celery on >{PASSWORD} ~* +@all -info"
+    with RedisServer(config=["maxmemory 64mb", "maxmemory-policy allkeys-lru", limited]) as server:
+        async with broker_of(address_of(server)) as broker:
+            durability = (await read_one(broker, "mail")).durability
+        assert durability is not None
+        assert not durability.holds
+        assert "allkeys-lru" in durability.message
+        async with broker_of(BrokerAddress(f"redis://celery:{PASSWORD}@{HOST}:{server.port}/0")) as broker:
+            assert (await read_one(broker, "mail")).durability is None
+    with RedisServer() as server:
+        async with broker_of(address_of(server)) as broker:
+            durability = (await read_one(broker, "mail")).durability
+        assert durability is not None
+        assert durability.holds
+
+
 async def test_a_queue_that_the_acl_hides_spoils_only_its_own_pool() -> None:
     user = f"user celery on >{PASSWORD} ~mail* ~unacked* +@all"
     with RedisServer(config=[user]) as server:

@@ -63,6 +63,20 @@ def test_a_restart_leaves_the_status_and_its_idle_clock_as_they_are_and_hands_th
         kube.wait_for_replicas("ml", 1)
 
 
+def test_a_redis_that_may_drop_keys_is_told_of_and_its_pool_is_ready(
+    kube: Kube, control_plane: ControlPlane, namespace: str
+) -> None:
+    with (
+        RedisServer(config=["maxmemory 64mb", "maxmemory-policy allkeys-lru"]) as redis,
+        OperatorProcess(control_plane.kubeconfig, namespace),
+    ):
+        kube.create_pool("ml", redis.celery_url)
+        found = kube.wait_for_condition("ml", "BrokerDurable", "False", "KeysMayBeEvicted")
+        assert "noeviction" in found["message"]
+        assert kube.wait_for_event("ml", "KeysMayBeEvicted")["type"] == "Warning"
+        kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
+
+
 def test_what_was_learned_of_a_pool_survives_the_operator(
     kube: Kube, control_plane: ControlPlane, namespace: str
 ) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.readings import Durability
 from celeriac.pool.model import QueueLayout
 from celeriac.scaling.decision import Decision, Plan
 from celeriac.scaling.learning import Learned
@@ -24,6 +25,7 @@ class Outcome:
     learned         rates and times that were measured on them
     layout          how its queues are laid out, as its workers have said; None where the spec says the same
     dead_letters    messages that were started too often by workers that died
+    durability      whether its broker keeps what nobody deletes; None where that is not known
     rollout         in which old and new pods are beside each other; None where there is none, or not all is known of it
     """
 
@@ -37,6 +39,7 @@ class Outcome:
     learned: Learned | None = None
     dead_letters: int | None = None
     rollout: Rollout | None = None
+    durability: Durability | None = None
     layout: QueueLayout | None = None
 
     @property
@@ -73,7 +76,8 @@ def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:
     draining = outcome.workers is not None and bool(outcome.workers.marked)
     idle, responses = outcome.idle_seconds is None, outcome.responses
     lapses = (bool(responses.silent), bool(responses.not_fetching)) if responses else None
-    return decision.replicas, outcome.reason, decision.active, limit, idle, trouble, lapses, draining
+    durable = outcome.durability.holds if outcome.durability else None
+    return decision.replicas, outcome.reason, decision.active, limit, idle, trouble, lapses, draining, durable
 
 
 def figures(outcome: Outcome) -> dict[str, float | None]:

@@ -159,6 +159,7 @@ class PoolScaler:
             dead_letters=reading.dead if isinstance(reading, PoolReading) else None,
             rollout=rollout,
             layout=self.layout,
+            durability=reading.durability if isinstance(reading, PoolReading) else None,
         )
 
     def _observe(self, sight: Sight, now: float) -> None:

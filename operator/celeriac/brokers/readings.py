@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from celeriac.brokers.agents import WorkerReport
 from celeriac.pool.model import QueueLayout
@@ -40,6 +41,13 @@ class QueueReading:
     next_eta: float | None = None
 
 
+class Durability(NamedTuple):
+    """Whether the broker keeps what nobody deletes; `message` says how that is, and the cure where it does not."""
+
+    holds: bool
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class PoolReading:
     """All queues of one pool. `exact` is False where held and scheduled are estimates from a bounded sample.
@@ -47,6 +55,7 @@ class PoolReading:
     reports           what the pool's agents said last, by pod uid
     unreadable        pod uids whose report cannot be understood
     marks             drain tokens as they stand in the broker, by pod uid
+    durability        None where the broker does not tell
     next_eta_seconds  until the first deferred message of all queues falls due, by the broker's clock
     """
 
@@ -56,6 +65,7 @@ class PoolReading:
     unreadable: frozenset[str] = frozenset()
     marks: Mapping[str, str] = field(default_factory=dict)
     next_eta_seconds: float | None = None
+    durability: Durability | None = None
 
     @property
     def waiting(self) -> int:

@@ -2,6 +2,7 @@
 
 from celeriac.api.reasons import Reason
 from celeriac.pool.model import InvalidPool
+from celeriac.reporting.broker_durable import broker_durable
 from celeriac.reporting.obstacles import Obstacle, cluster_limit
 from celeriac.reporting.standing import standing
 from celeriac.reporting.view import BROKER_REACHABLE, DRAINING, SCALING_ACTIVE, SCALING_LIMITED, Condition, View
@@ -14,6 +15,7 @@ def conditions(view: View, overdue: Obstacle | None = None) -> list[Condition]:
     return [
         *standing(view, overdue),
         _broker_reachable(view),
+        broker_durable(view),
         workers_responding(view),
         _scaling_active(view),
         _scaling_limited(view),

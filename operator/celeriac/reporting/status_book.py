@@ -12,6 +12,7 @@ from celeriac.reporting.deadlines import Deadlines
 from celeriac.reporting.obstacles import LIMITS, obstacles
 from celeriac.reporting.status import Status, build_status, noteworthy, urgent
 from celeriac.reporting.view import (
+    BROKER_DURABLE,
     BROKER_REACHABLE,
     READY,
     SCALING_ACTIVE,
@@ -28,6 +29,7 @@ NOTEWORTHY_SECONDS: Final = 10.0
 ACTIONS: Final = {
     READY: "Reconcile",
     BROKER_REACHABLE: "ReadQueues",
+    BROKER_DURABLE: "ReadQueues",
     WORKERS_RESPONDING: "ReadReports",
     SCALING_ACTIVE: "Scale",
     SCALING_LIMITED: "Scale",

@@ -169,7 +169,8 @@ def test_workers_that_report_and_fetch_nothing_are_told(
             producer(redis).send_task("hold", queue="ml", task_id=str(number))
         found = responding(shop, "False", "NotFetching")
         assert "takes none of the waiting tasks" in found["message"]
-        assert (figure(shop, "not_fetching_workers"), figure(shop, "silent_workers")) == (2, 0)
+        shop.wait(lambda: figure(shop, "not_fetching_workers") == 2, "both take nothing")
+        assert figure(shop, "silent_workers") == 0
         assert kube.wait_for_event("ml", "NotFetching")["type"] == "Warning"
 
 

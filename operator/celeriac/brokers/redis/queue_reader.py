@@ -12,6 +12,7 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueReading, QueueSet
 from celeriac.brokers.redis.client import RedisClient
 from celeriac.brokers.redis.errors import doubt_of, queue_doubt
+from celeriac.brokers.redis.eviction import Eviction
 from celeriac.brokers.redis.executor import Executor, is_refused
 from celeriac.brokers.redis.keys import dead_key
 from celeriac.brokers.redis.queries import Ask, Query
@@ -65,6 +66,7 @@ class RedisQueues:
         self._client = client
         self._executor = Executor(self._client.redis, clock)
         self._identity = ServerIdentity(self._where, clock, restart_hold_seconds)
+        self._eviction = Eviction(self._where, clock)
         self._one_at_a_time = asyncio.Lock()
         self._plan = ReadingPlan(())
         self._shares: dict[Share, ShareReader] = {}
@@ -116,14 +118,17 @@ class RedisQueues:
         shares = [self._shares[share] for share in plan.shares]
         groups: list[Sequence[Query]] = [
             _IDENTITY,
+            self._eviction.queries(),
             plan.counts,
             [share.tags_query() for share in shares],
             plan.dead_counts,
             [query for agents in plan.agents for query in agents.queries],
         ]
         replies = iter(await self._executor.run([query for group in groups for query in group]))
-        (server, replication, moment), queues, tags, dead, hashes = ([next(replies) for _ in group] for group in groups)
+        identity, memory, queues, tags, dead, hashes = ([next(replies) for _ in group] for group in groups)
+        server, replication, moment = identity
         self._identity.check(_unless_refused(server), _unless_refused(replication))
+        self._eviction.note([_unless_refused(reply) for reply in memory])
         now = _unix_time(_unless_refused(moment))
         counts = _by_key(plan.queues, queues)
         await self._follow_up(shares, tags, counts)
@@ -197,7 +202,12 @@ class RedisQueues:
                 next_eta=resting.next_eta(count, seen.now),
             )
         etas = [reading.next_eta for reading in readings.values() if reading.next_eta is not None]
-        reading = PoolReading(readings, held.exact, next_eta_seconds=min(etas) - seen.now if etas else None)
+        reading = PoolReading(
+            readings,
+            held.exact,
+            next_eta_seconds=min(etas) - seen.now if etas else None,
+            durability=self._eviction.durability,
+        )
         agents = agents_of(pool)
         return reading if agents is None else self._with_agents(reading, agents, seen.hashes[agents])
 
