@@ -22,6 +22,7 @@ from tests.integration.silent_backend import silent
 PREFIX = "shop:"
 WORK = "ledger_app.work"
 DRAIN_SECONDS = 30.0
+SENDER = "sender"
 
 
 class Rig:
@@ -139,6 +140,19 @@ class Rig:
         """Wait until every task that was sent has ended as often as it should."""
         self.wait_for(self.ledger.settled, "all tasks end", seconds)
 
+    def cut(self, *kinds: str) -> None:
+        """Close all connections but the rig's and the sender's: a sender that is cut sends again, and twice.
+
+        `kinds` are those of CLIENT LIST, normal and pubsub without any.
+        """
+        own, wanted = self.client.client_id(), kinds or ("normal", "pubsub")
+        listed = [one for kind in wanted for one in self.client.client_list(_type=kind)]
+        with self.client.pipeline(transaction=False) as pipe:
+            for one in listed:
+                if one["name"] != SENDER and int(one["id"]) != own:
+                    pipe.client_kill_filter(_id=one["id"])
+            pipe.execute()
+
     def account(self, **options: Any) -> Account:
         """Stop every worker in good order and settle the account."""
         for worker in self.workers:
@@ -206,5 +220,5 @@ class Rig:
         options = self.place.config.get("broker_transport_options", {})
         if "result_backend" in self.place.config:
             app.conf.result_backend = silent(self.place.config["result_backend"])
-        app.conf.broker_transport_options = {**options, "global_keyprefix": self.prefix}
+        app.conf.broker_transport_options = {**options, "global_keyprefix": self.prefix, "client_name": SENDER}
         return app

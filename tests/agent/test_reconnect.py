@@ -12,19 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.agent.environments import OLDEST, VERSIONS
+from tests.agent.flow import Flow
 from tests.agent.rig import Rig
 from tests.agent.shapes import once, param, workers
 from tests.agent.worker import POOLS, Spec
 
 pytestmark = pytest.mark.agent
-
-KINDS = ("normal", "pubsub")
-
-
-def cut(rig: Rig, *kinds: str) -> None:
-    """Close the connections of these kinds that anybody has, but for the rig's own."""
-    for kind in kinds or KINDS:
-        rig.client.client_kill_filter(_type=kind, skipme=True)
 
 
 @pytest.mark.parametrize("rounds", [pytest.param(5), pytest.param(20, marks=pytest.mark.full)])
@@ -43,7 +36,7 @@ def test_a_connection_lost_just_after_a_task_was_handed_over(rig: Rig, spec: Spe
         sent += handed
         rig.send(*handed, args=[0.2])
         time.sleep(random.uniform(0.001, 0.008))
-        cut(rig)
+        rig.cut()
         # What kombu had taken off the list and not yet written down is nobody's; this one comes after.
         rig.send(f"after-{number}")
         worker.eventually(partial(_has_ended, rig, f"after-{number}"), "it works on", 30)
@@ -51,6 +44,29 @@ def test_a_connection_lost_just_after_a_task_was_handed_over(rig: Rig, spec: Spe
     lost = problems.pop("lost", ())
     assert len(lost) <= rounds
     assert {task.removesuffix("/0") for task in lost} <= set(sent)
+    assert problems == {}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("spec", workers(slots=4))
+def test_connections_that_are_cut_again_and_again_under_a_flow_of_short_tasks(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    cuts, until = 0, time.monotonic() + 40
+    with Flow(rig, 15, (0.0, 0.05, 0.2, 0.6)) as flow:
+        while time.monotonic() < until:
+            time.sleep(random.uniform(0.3, 2.5))  # some within mingle, which takes a second
+            rig.cut()
+            cuts += 1
+            assert worker.alive, worker.explain()
+    rig.send("after")
+    worker.eventually(partial(_has_ended, rig, "after"), "it works on", 40)
+    rig.wait_for(lambda: len(rig.ledger.ended()) >= flow.sent + 1 - cuts, "the rest is done")
+    late = spec.acks_late or spec.pool == "solo"
+    problems = rig.account().problems
+    assert len(problems.pop("lost", ())) <= cuts  # what Redis had sent when the connection went
+    twice = problems.pop("twice", ())
+    assert len(twice) <= (cuts * spec.slots if late and (spec.version < "5.6" or spec.pool == "solo") else 0), twice
     assert problems == {}
 
 
@@ -68,7 +84,7 @@ def test_what_a_task_consumes_by_itself_is_not_put_back(rig: Rig, spec: Spec, ag
     rig.running("reader")
     rig.wait_for(lambda: not rig.client.exists("shop:mailbox"), "it has taken the letter")
     connections = rig.client.client_list(_type="pubsub")
-    cut(rig, "pubsub")  # the worker's loss, and not the task's
+    rig.cut("pubsub")  # the worker's loss, and not the task's
     rig.wait_for(
         lambda: {one["id"] for one in rig.client.client_list(_type="pubsub")} - {one["id"] for one in connections},
         "the worker is back",
@@ -92,7 +108,7 @@ def test_an_idle_connection_that_is_closed_disturbs_nothing(rig: Rig, spec: Spec
     else:
         worker.wait_for(lambda report: report["token"] == (token or None), "it has seen the mark")
     rig.wait_for(lambda: not _fetching(rig), "it fetches nothing")
-    cut(rig, "normal")
+    rig.cut("normal")
     before = _cpu_seconds(worker.pid)
     time.sleep(2)
     assert _cpu_seconds(worker.pid) - before < 1, "its loop spins"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .celery_worker import CeleryWorker
 from .channel import TaskChannel
 from .counters import Counters
 from .hooks import Hooks
-from .prefork import hear_of_orphans, hear_of_starts
+from .prefork import HANDED_SECONDS, hear_of_orphans, hear_of_starts
 from .slots import Slots
 
 
@@ -19,6 +20,8 @@ class Reconnect:
     def __init__(self, worker: CeleryWorker, hooks: Hooks, slots: Slots, counters: Counters) -> None:
         self._worker, self._hooks = worker, hooks
         self._slots, self._counters = slots, counters
+        self._latest: TaskChannel | None = None  # None while the connection is lost
+        self._owed: list[Callable[[Any], None]] = []  # what was said of messages meanwhile, for the next QoS
 
     def keeps_running(self) -> bool:
         """Whether tasks go on running over a reconnect, and are acknowledged after it."""
@@ -57,6 +60,7 @@ class Reconnect:
                 channel.qos.ack(tag)
             slots.orphan()
             return set()
+        self._pay(channel)
         kept = self._adopt_running(channel)
         for tag, end in list(slots.settling.items()):
             end.message.channel = channel.raw
@@ -89,9 +93,38 @@ class Reconnect:
                 return original(*args, **kwargs)
             self._hear_of_starts()
             qos._delivered.clear()  # after the reconnect, all that is not really running is restored
+            self._retire(qos)
             return original(*args, **kwargs)
 
         qos.restore_unacked_once = restore_unacked_once
+
+    def _retire(self, qos: Any) -> None:
+        """Let what is still said to the QoS of a lost connection reach that of the next one.
+
+        A task that ends right then is acknowledged when the loop turns again, by the channel that it came from. That
+        has no connection any more, and kombu's AttributeError would take the worker down.
+        """
+
+        def ack(tag: str) -> None:
+            self._owe(lambda latest: latest.ack(tag))
+
+        def reject(tag: str, requeue: bool = False) -> None:
+            self._owe(lambda latest: latest.reject(tag, requeue=requeue))
+
+        qos.ack, qos.reject, self._latest = ack, reject, None
+
+    def _owe(self, word: Callable[[Any], None]) -> None:
+        if self._latest is None:
+            self._owed.append(word)
+        else:
+            word(self._latest.qos)
+
+    def _pay(self, channel: TaskChannel) -> None:
+        """Say to the new connection what was said while there was none."""
+        while self._owed:
+            self._owed[0](channel.qos)
+            self._owed.pop(0)
+        self._latest = channel
 
     def _acknowledge_before_restoring(self, channel: TaskChannel) -> None:
         qos = channel.qos
@@ -112,8 +145,16 @@ class Reconnect:
     def _hear_of_starts(self) -> None:
         try:
             if not self._worker.is_prefork():
-                time.sleep(0)  # a greenlet that was handed a task begins it now
+                self._slots.cancel_queued()
+                _await_starts(self._slots)
             elif self._hooks.have("children"):
                 hear_of_starts(self._worker.raw.pool._pool, self._slots)
         except Exception as error:
             self._counters.failed("hear what was started", error)
+
+
+def _await_starts(slots: Slots) -> None:
+    """Let the threads or greenlets that were handed a task begin it: what has not begun is put back."""
+    deadline = time.monotonic() + HANDED_SECONDS
+    while time.monotonic() < deadline and any(slot.since is None for slot in list(slots.passed.values())):
+        time.sleep(0.001)
