@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from celeriac import __version__
+from celeriac.cli.acl import acl, acl_check
 from celeriac.cli.dead_letters import dead_letters
 from celeriac.cli.documents import Document, read, read_pools
 from celeriac.cli.evacuate import evacuate
@@ -32,6 +33,8 @@ def main() -> None:
     """
 
 
+main.add_command(acl)
+main.add_command(acl_check)
 main.add_command(evacuate)
 main.add_command(dead_letters)
 

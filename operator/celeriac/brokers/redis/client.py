@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,8 +18,10 @@ from redis.exceptions import RedisError
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import TlsMaterial
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.redis.errors import doubt_of, says_nothing
+from celeriac.brokers.redis.errors import denied, doubt_of, says_nothing
 from celeriac.brokers.redis.greeting import doubt_by_greeting, heard, needs_tls, speaks_tls
+from celeriac.brokers.redis.rights import Rights
+from celeriac.brokers.redis.rights_check import lacks
 from celeriac.brokers.redis.url import RedisTarget
 
 log = logging.getLogger(__name__)
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 2.0
 SENTINEL_SECONDS: Final = 1.0
+LACKING_SECONDS: Final = 5.0
 
 
 class _TlsConnection(SSLConnection):
@@ -50,6 +54,7 @@ class RedisClient:
     def __init__(self, target: RedisTarget, tls: TlsMaterial | None) -> None:
         """Prepare; nothing is connected. Raises BrokerDoubt (TlsFailed) for a text that is no PEM."""
         self._target = target
+        self._lacking: tuple[Rights, float, Sequence[str]] = (Rights(), 0.0, ())
         options = _options(target)
         self._context = context = tls_context(target, tls or TlsMaterial()) if target.tls else None
         if context is not None:
@@ -68,6 +73,11 @@ class RedisClient:
             host, port = target.nodes[0]
             options |= {"host": host, "port": port} | ({"connection_class": _TlsConnection} if context else {})
         self.redis = Redis.from_pool(ConnectionPool(**options))
+
+    @property
+    def where(self) -> str:
+        """The place in words, without credentials."""
+        return self._target.where
 
     async def follow_master(self) -> None:
         """Ask Sentinel who is the master, and leave the connection to one that no longer is.
@@ -97,6 +107,23 @@ class RedisClient:
         if greeting == b"" and not target.tls and await speaks_tls(*target.nodes[0]):
             return needs_tls(target.where)
         return doubt_by_greeting(greeting, target.where, tls=target.tls and silent) or doubt
+
+    async def named(self, doubt: BrokerDoubt, rights: Rights) -> BrokerDoubt:
+        """A doubt about permissions that names all that the user lacks of these rights; any other as it is.
+
+        Never raises. What is lacked is looked up once in LACKING_SECONDS.
+        """
+        if doubt.reason != Reason.BROKER_PERMISSION_DENIED:
+            return doubt
+        asked, at, found = self._lacking
+        if not rights.are_in(asked) or time.monotonic() - at > LACKING_SECONDS:
+            try:
+                found = await lacks(self.redis, rights)
+            except (RedisError, OSError):
+                return doubt
+            self._lacking = rights, time.monotonic(), found
+        own = [word for word in found if rights.has(word)]
+        return denied(own, self._target.where) if own else doubt
 
     async def disconnect(self) -> None:
         """Drop the connections; the next command makes new ones (and asks DNS or Sentinel again). Never raises."""

@@ -21,28 +21,29 @@ class RedisDeadLetters:
     """See DeadLetters."""
 
     def __init__(self, client: RedisClient, where: str) -> None:
+        self._client = client
         self._redis = client.redis
         self._where = where
 
     async def count(self, layout: QueueLayout, queue: str) -> int:
         """See DeadLetters.count."""
-        return await calling(count(self._redis, layout.key_prefix, queue), self._where)
+        return await calling(count(self._redis, layout.key_prefix, queue), self._client)
 
     async def queues(self, layout: QueueLayout) -> Mapping[str, int]:
         """See DeadLetters.queues."""
-        return await calling(count_all(self._redis, layout.key_prefix), self._where)
+        return await calling(count_all(self._redis, layout.key_prefix), self._client)
 
     async def oldest(self, layout: QueueLayout, queue: str, most: int) -> Sequence[DeadLetter]:
         """See DeadLetters.oldest."""
-        return await calling(oldest(self._redis, layout.key_prefix, queue, most), self._where)
+        return await calling(oldest(self._redis, layout.key_prefix, queue, most), self._client)
 
     async def requeue(self, layout: QueueLayout, queue: str, *, to: str | None = None) -> int:
         """See DeadLetters.requeue."""
-        return await calling(requeue(self._redis, layout, queue, to or queue, self._where), self._where)
+        return await calling(requeue(self._redis, layout, queue, to or queue, self._where), self._client)
 
     async def purge(self, layout: QueueLayout, queue: str) -> int:
         """See DeadLetters.purge."""
-        return await calling(purge(self._redis, layout.key_prefix, queue), self._where)
+        return await calling(purge(self._redis, layout.key_prefix, queue), self._client)
 
 
 async def count(redis: Redis, key_prefix: str, queue: str) -> int:

@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from redis import exceptions as redis_errors
 from redis.asyncio.sentinel import MasterNotFoundError
@@ -15,6 +15,7 @@ from celeriac.brokers.redis.tls_failures import tls_doubt
 
 LONGEST_ANSWER = 200
 LONGEST_KEY = 200
+LONGEST_LACKING = 1500
 
 
 def doubt_of(error: BaseException, where: str, *, secret: str | None = None) -> BrokerDoubt:
@@ -31,6 +32,9 @@ def doubt_of(error: BaseException, where: str, *, secret: str | None = None) -> 
     known = answer_to(said(error))
     if known is not None:
         return BrokerDoubt(known[0], known[1].format(where=where))
+    refused = _REFUSED_COMMAND.search(str(error))
+    if refused:
+        return denied([f"+{refused[1]}"], where)
     for kinds, reason, message in _KINDS:
         if isinstance(error, kinds):
             return BrokerDoubt(reason, message.format(where=where))
@@ -48,7 +52,13 @@ def says_nothing(error: BaseException) -> bool:
     return isinstance(error, redis_errors.ConnectionError) and (ended or str(error).startswith("Connection closed"))
 
 
+_REFUSED_COMMAND = re.compile(r"no permissions to run the '([a-z|]{1,40})' command")
 _REFUSED = re.compile(r"no permissions|executing the script can't|ACL failure in script", re.IGNORECASE)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether the ACL refuses a command or a key."""
+    return _is_refused(error, answer_of(error))
 
 
 def _is_refused(error: BaseException, answer: str) -> bool:
@@ -68,8 +78,7 @@ def queue_doubt(error: BaseException, key: str, kind: str, where: str) -> Broker
     if _is_refused(error, answer):
         return BrokerDoubt(
             Reason.BROKER_PERMISSION_DENIED,
-            f"{where} does not let this user read key {quoted(key)}: grant the ACL user the pattern ~{_bounded(key)}*"
-            " and +@read",
+            f"{where} does not let this user read key {quoted(key)}: grant the ACL user what `celeriac acl` prints",
         )
     return doubt_of(error, where)
 
@@ -87,9 +96,19 @@ def registry_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
         return BrokerDoubt(
             Reason.BROKER_PERMISSION_DENIED,
             f"{where} does not let this user read key {quoted(key)}, so that what a worker holds when it dies stays"
-            " there: grant the ACL user the pattern ~celeriac:* (after the key prefix) and +@read",
+            " there: grant the ACL user what `celeriac acl` prints, as ~celeriac:* (after the key prefix) and +hgetall",
         )
     return doubt_of(error, where)
+
+
+def denied(lacking: Sequence[str], where: str) -> BrokerDoubt:
+    """The doubt that names all that the user lacks, in the words of an ACL."""
+    told = " ".join(lacking)[:LONGEST_LACKING]
+    return BrokerDoubt(
+        Reason.BROKER_PERMISSION_DENIED,
+        f"{where} does not let this user do all that the operator has to: grant the ACL user {repr(told)[1:-1]}"
+        " (`celeriac acl` prints the whole rule)",
+    )
 
 
 def is_about_a_key(error: BaseException) -> bool:
@@ -107,11 +126,10 @@ def write_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
             f"key {quoted(key)} in {where} is of another type than Celery and its agent use it with, so something else"
             " uses this name: rename that",
         )
-    if _is_refused(error, answer):
+    if _is_refused(error, answer) and not _REFUSED_COMMAND.search(answer):
         return BrokerDoubt(
             Reason.BROKER_PERMISSION_DENIED,
-            f"{where} does not let this user move messages: grant the ACL user +@read +@write +@transaction +@scripting"
-            " and the patterns of the queues, unacked*, celeriac:* and _kombu.binding.*, each after the key prefix",
+            f"{where} does not let this user move messages: grant the ACL user what `celeriac acl` prints",
         )
     return doubt_of(error, where)
 

@@ -4,10 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import Any, Final, TypeVar
 
 from redis.exceptions import RedisError
 
+from celeriac.api.reasons import Reason
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueReading, QueueSet
 from celeriac.brokers.redis.client import RedisClient
@@ -18,6 +21,7 @@ from celeriac.brokers.redis.keys import dead_key
 from celeriac.brokers.redis.queries import Ask, Query
 from celeriac.brokers.redis.reading_plan import Agents, Queue, ReadingPlan, Share, agents_of, share_of
 from celeriac.brokers.redis.resting import RestingEtas
+from celeriac.brokers.redis.rights import Part, operator_rights
 from celeriac.brokers.redis.server_identity import ServerIdentity
 from celeriac.brokers.redis.shares import ShareReader
 from celeriac.brokers.redis.unacked import Holdings
@@ -139,7 +143,25 @@ class RedisQueues:
             {share: self._shares[share].holdings(now) for share in plan.shares},
             dict(zip(plan.agents, zip(hashes[::2], hashes[1::2], strict=True), strict=True)),
         )
-        return [self._assemble(pool, seen) for pool in plan.pools]
+        answers = [self._assemble(pool, seen) for pool in plan.pools]
+        return await self._with_names(plan, answers) if any(map(_is_doubt, answers)) else answers
+
+    async def _with_names(
+        self, plan: ReadingPlan, answers: Sequence[PoolReading | BrokerDoubt]
+    ) -> Sequence[PoolReading | BrokerDoubt]:
+        """Let doubts about permissions name all that is lacked, of all of these pools in one look."""
+        of_pools = [operator_rights([Part(pool.layout, pool.queues, pool.agent is not None)]) for pool in plan.pools]
+        denied = [
+            (each, rights)
+            for each, rights in zip(answers, of_pools, strict=True)
+            if isinstance(each, BrokerDoubt) and each.reason == Reason.BROKER_PERMISSION_DENIED
+        ]
+        if denied:
+            await self._client.named(denied[0][0], reduce(or_, (rights for _, rights in denied)))
+        return [
+            await self._client.named(each, rights) if isinstance(each, BrokerDoubt) else each
+            for each, rights in zip(answers, of_pools, strict=True)
+        ]
 
     async def _follow_master(self) -> None:
         if self._clock() >= self._follow_at:
@@ -219,6 +241,10 @@ class RedisQueues:
         read = self._reports[agents].read(reports)
         unreadable = self._reports[agents].unreadable
         return replace(reading, reports=read, unreadable=unreadable, marks=marks_of(marks))
+
+
+def _is_doubt(answer: PoolReading | BrokerDoubt) -> bool:
+    return isinstance(answer, BrokerDoubt)
 
 
 def _by_key(keys: Sequence[K], replies: Sequence[Any]) -> dict[K, Any]:

@@ -16,30 +16,31 @@ class RedisSalvage:
     """See Salvage."""
 
     def __init__(self, client: RedisClient, where: str) -> None:
+        self._client = client
         self._redis = client.redis
         self._where = where
         self._take_over = TakeOver(client.redis, where)
 
     async def listed(self, registries: Collection[str]) -> Mapping[str, RegistryList]:
         """See Salvage.listed."""
-        return await calling(registry.listed(self._redis, registries, self._where), self._where)
+        return await calling(registry.listed(self._redis, registries, self._where), self._client)
 
     async def registered(self, entries: Collection[RegistryEntry]) -> Mapping[RegistryEntry, RegisteredPool]:
         """See Salvage.registered. A registry's name is its key prefix."""
-        return await calling(registry.registered(self._redis, entries, self._where), self._where)
+        return await calling(registry.registered(self._redis, entries, self._where), self._client)
 
     async def held(self, processes: Sequence[Process]) -> Sequence[int | BrokerDoubt]:
         """See Salvage.held."""
-        return await calling(registry.held(self._redis, processes, self._where), self._where)
+        return await calling(registry.held(self._redis, processes, self._where), self._client)
 
     async def restore(self, process: Process, *, died: bool) -> Restored:
         """See Salvage.restore."""
-        return await calling(restore(self._redis, process, self._where, died=died), self._where)
+        return await calling(restore(self._redis, process, self._where, died=died), self._client)
 
     async def forget_pool(self, entry: RegistryEntry) -> None:
         """See Salvage.forget_pool."""
-        await calling(registry.forget_pool(self._redis, *entry), self._where)
+        await calling(registry.forget_pool(self._redis, *entry), self._client)
 
     async def take_over(self, layout: QueueLayout, queues: Collection[str], *, older_than_seconds: float) -> Restored:
         """See Salvage.take_over."""
-        return await calling(self._take_over.run(layout, queues, older_than_seconds), self._where)
+        return await calling(self._take_over.run(layout, queues, older_than_seconds), self._client)
