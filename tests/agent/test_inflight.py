@@ -4,19 +4,13 @@ import pytest
 
 from tests.agent.ledger import redelivered
 from tests.agent.rig import Rig
-from tests.agent.shapes import once, workers
+from tests.agent.shapes import once, with_timeout, workers
 from tests.agent.worker import Spec, eventually
 
 pytestmark = pytest.mark.agent
 
 
-def _with_timeout(seconds: float) -> dict[str, object]:
-    """Kombu 5.7 looks every second for what timed out; older ones in their own time, and when a worker starts."""
-    options = {"visibility_timeout": seconds, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
-    return {"broker_transport_options": options}
-
-
-@pytest.mark.parametrize("spec", workers(quick=["solo", "gevent"], config=_with_timeout(1)))
+@pytest.mark.parametrize("spec", workers(quick=["solo", "gevent"], config=with_timeout(1)))
 def test_neither_a_long_task_nor_an_eta_runs_twice_for_a_short_visibility_timeout(rig: Rig, spec: Spec) -> None:
     rig.start(spec)
     rig.send("later", countdown=5)
@@ -29,7 +23,7 @@ def test_neither_a_long_task_nor_an_eta_runs_twice_for_a_short_visibility_timeou
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", workers(config=_with_timeout(5)))
+@pytest.mark.parametrize("spec", workers(config=with_timeout(5)))
 def test_minutes_beyond_the_visibility_timeout(rig: Rig, spec: Spec) -> None:
     rig.start(spec, spec)
     rig.send("later-0", "later-1", countdown=12)
@@ -39,7 +33,7 @@ def test_minutes_beyond_the_visibility_timeout(rig: Rig, spec: Spec) -> None:
 
 
 def test_without_the_agent_the_same_task_runs_twice(rig: Rig) -> None:
-    plain = Spec("5.7", "solo", True, agent=False, config=_with_timeout(1))
+    plain = Spec("5.7", "solo", True, agent=False, config=with_timeout(1))
     rig.start(plain)
     rig.send("long", args=[5])
     rig.running("long")

@@ -4,6 +4,7 @@ Its configuration is the JSON in LEDGER_APP_CONFIG. Every execution of a task wr
 when it ends into the file LEDGER_FILE: one write() each to a file open for appending, which the kernel keeps whole.
 """
 
+import asyncio
 import functools
 import json
 import os
@@ -14,8 +15,8 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
-from celery import Celery
-from celery.exceptions import Retry
+from celery import Celery, Task
+from celery.exceptions import Retry, WorkerShutdown
 from celery.worker.request import Request
 from kombu.common import Broadcast
 from kombu.entity import Exchange, Queue
@@ -116,6 +117,36 @@ def poison(self: Any, seconds: float = 0) -> None:
 def too_long(self: Any) -> None:
     """Run into the hard time limit."""
     time.sleep(30)
+
+
+@task()
+def escape(self: Any, kind: str) -> None:
+    """Raise what is no Exception: Celery's pools pass it on in ways of their own."""
+    if kind == "exit":
+        sys.exit(3)
+    if kind == "timeout":
+        import gevent
+
+        raise gevent.Timeout(1)
+    if kind == "greenlet":
+        import greenlet
+
+        raise greenlet.GreenletExit
+    raise {"interrupt": KeyboardInterrupt, "cancelled": asyncio.CancelledError, "shutdown": WorkerShutdown}[kind]
+
+
+class ExitsOnFailure(Task):  # type: ignore[misc]
+    """A task whose handler of failures ends the process, as it believes."""
+
+    def on_failure(self, *args: Any) -> None:
+        """Called by Celery in the slot that ran the task."""
+        sys.exit(1)
+
+
+@task(base=ExitsOnFailure)
+def fail_and_exit(self: Any) -> None:
+    """Fail, and exit in the handler of the failure."""
+    raise ValueError("as intended")
 
 
 class SlowlyAcknowledged(Request):  # type: ignore[misc]

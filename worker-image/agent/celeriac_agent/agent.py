@@ -20,6 +20,7 @@ from .hooks import DRAIN, DRAIN_LEVEL, Hooks, level_of
 from .identity import Identity
 from .idle import mind_idle_connection
 from .inflight import InFlight
+from .leftover import Leftover
 from .own_keys import OwnKeys
 from .prefetch import Prefetch
 from .reconnect import Reconnect
@@ -45,6 +46,7 @@ class Agent:
         self.drain = Drain(self.worker, self.slots, self.registry, self.counters)
         limited = limits_prefetch and hooks.have(*DRAIN)
         self.prefetch = Prefetch(self.worker, self.slots, self.drain) if limited else None
+        self.leftover = Leftover(self.slots, self.drain, self.registry, self.counters)
         self.deliveries = Deliveries(self.settings, identity.max_attempts, self.slots, self.counters)
         self.reconnect = Reconnect(self.worker, hooks, self.slots, self.counters)
         self.report = Report(
@@ -136,6 +138,7 @@ class Agent:
         if not self.hooks.inflight:
             self.slots.orphan()
             return
+        self.leftover.connected()
         if not first:
             kept = self.reconnect.adopt(channel)
             self._attempt("restore", lambda: self._put_back(self.registry.own, died=False, skip=kept))
@@ -192,6 +195,7 @@ class Agent:
             self.started.collect()
             if self.channel is not None and self.worker.phase == "consuming" and self.hooks.drain:
                 self.drain.step(self.channel)
+                self.leftover.step(self.channel)
                 if self.prefetch is not None and self.drain.token is None:
                     self.prefetch.step(self.channel)
         except Exception as error:

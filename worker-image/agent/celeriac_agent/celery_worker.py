@@ -107,6 +107,7 @@ def active_requests() -> list[Any]:
 def forget_request(request: Any) -> None:
     """Take a request out of Celery's sets."""
     worker_state.reserved_requests.discard(request)
+    worker_state.active_requests.discard(request)
     getattr(worker_state, "scheduled_requests", set()).discard(request)
     if worker_state.requests.get(request.id) is request:
         worker_state.requests.pop(request.id, None)
@@ -139,6 +140,12 @@ def prepare_connections(consumer: Any, prepare: Callable[[Any], None]) -> None:
             consumer.ensure_connected = ensure_connected
 
     consumer.connect = connect_prepared
+
+
+def requests_in_place(consumer: Any) -> list[Any]:
+    """All requests that Celery will see to: reserved, waiting for their time, or for their turn in a rate limit."""
+    limited = [item[0] for bucket in consumer.task_buckets.values() if bucket is not None for item in bucket.contents]
+    return [*reserved_requests(), *(entry.args[0] for _, entry in eta_entries(consumer.timer)), *limited]
 
 
 def acknowledge_at_the_end(consumer: Any) -> None:

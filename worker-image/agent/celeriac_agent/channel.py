@@ -39,6 +39,10 @@ class TaskChannel:
         """Whether what keeps the messages in flight really has these options; without emulation nothing does."""
         return all(getattr(self.qos, name, None) == value for name, value in options.items())
 
+    def keeps_messages(self) -> bool:
+        """Whether Redis keeps what this worker holds; with `ack_emulation` off it knows nothing of a delivered one."""
+        return all(raw.ack_emulation for raw in self.siblings())
+
     def polling(self) -> bool:
         """Whether a BRPOP is pending, on any channel: its reply may hold a message that is in no list any more."""
         return any(raw._in_poll for raw in self.siblings())

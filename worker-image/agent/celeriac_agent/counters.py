@@ -11,6 +11,10 @@ from .inflight import Moved
 logger = get_logger("celeriac")
 
 
+class Telling(Exception):
+    """An error of the agent's own: its text holds neither an address nor anything of a message."""
+
+
 class Counters:
     """Messages since the start of this process, and errors; these are logged, too, once for each kind."""
 
@@ -30,12 +34,13 @@ class Counters:
         self.dead += moved.dead
 
     def failed(self, what: str, error: BaseException) -> None:
-        """Count an error and log its kind once; its text might hold an address or a message."""
+        """Count an error and log its kind once; the text of others' might hold an address or a message."""
         self.errors += 1
-        kind = f"{what}: {type(error).__name__}"
+        why = str(error) if isinstance(error, Telling) else type(error).__name__
+        kind = f"{what}: {why}"
         if kind not in self._told and threading.current_thread() is not self._silent:
             self._told.add(kind)
-            logger.warning("Celeriac's agent could not %s (%s)", what, type(error).__name__)
+            logger.warning("Celeriac's agent could not %s (%s)", what, why)
 
     def log_nothing_from(self, thread: threading.Thread) -> None:
         """Only count what fails in that thread."""

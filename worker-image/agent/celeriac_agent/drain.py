@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from celery.worker import state as worker_state
+from kombu.utils.json import dumps
 
 from .celery_worker import CeleryWorker, eta_entries, forget_request, reserved_requests, send_pending
 from .channel import TaskChannel
@@ -29,6 +30,7 @@ class Drain:
         self.token: str | None = None
         self.seen: str | None = None
         self.at_gate: set[str] = set()  # tags whose greenlets wait for a slot
+        self._sent: set[str] = set()  # tags that may have been moved: no answer came
         self.held: set[str] = set()  # tags that were taken from Celery: nothing here starts them, and they go back
 
     def is_closed(self) -> bool:
@@ -100,10 +102,25 @@ class Drain:
         going = [tag for tag in delivered if tag in self.held]
         if not going:
             return
-        self._counters.count_given_back(self._registry.own.give_back(going[::-1]))
-        for tag in going:
+        gone = self._move(going[::-1], delivered)
+        for tag in gone:
             qos._quick_ack(tag)
-        self.held -= set(going)
+        self.held -= gone
+
+    def _move(self, tags: list[str], delivered: Mapping[str, Any]) -> set[str]:
+        """Move messages back; returns the tags of those that this worker holds no longer.
+
+        What Redis has lost is pushed again: in plain Celery it would run. Where an earlier move was sent and its answer
+        did not arrive, it was moved.
+        """
+        sent, self._sent = self._sent, self._sent | set(tags)
+        moved = self._registry.own.give_back(tags)
+        self._counters.count_given_back(moved)
+        for tag in tags:
+            if tag in moved.absent and tag not in sent:
+                self._counters.count_given_back(self._registry.own.push_again([entry_of(delivered[tag])]))
+        self._sent = self._sent - set(tags)
+        return set(tags) - moved.changed
 
     def _withdraw(self, consumer: Any, messages: set[int]) -> set[str]:
         """Remove messages, by id, from wherever Celery might start them; returns the tags of those that were there."""
@@ -121,6 +138,7 @@ class Drain:
                 consumer.timer.cancel(item if hasattr(item, "entry") and hasattr(item, "cancel") else entry)
                 consumer.qos.decrement_eventually()
                 forget_request(entry.args[0])
+                entry.args = ()  # a canceled entry stays in the timer until its time, and the message with it
         for bucket in consumer.task_buckets.values():
             if bucket is not None and bucket.contents:
                 kept = [item for item in bucket.contents if not gone(item[0])]
@@ -137,3 +155,9 @@ class Drain:
                 found.add(tag)
                 forget_request(request)
         return found
+
+
+def entry_of(message: Any) -> str:
+    """The entry of an unacked hash that kombu made of a message when it was delivered (QoS.append)."""
+    info = message.delivery_info
+    return str(dumps([message._raw, info["exchange"], info["routing_key"]]))

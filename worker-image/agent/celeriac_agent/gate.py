@@ -12,7 +12,7 @@ from .drain import Drain
 from .green import await_slot
 from .prefetch import Prefetch
 from .prefork import is_lost_child
-from .slots import Slot, Slots
+from .slots import Job, Slot, Slots
 from .started import StartedMarks
 
 
@@ -73,22 +73,36 @@ class Gate:
         return slot.result
 
     def _apply_foreign(self, target: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
-        foreign, mark = self._slots.foreign, object()
+        foreign, job = self._slots.foreign, Job()
+        accept = options.get("accept_callback")
+
+        def on_accept(*args: Any, **kwargs: Any) -> Any:
+            job.runner = self._runner(job)
+            return accept(*args, **kwargs) if accept else None
 
         def at_its_end(callback: Callable[..., Any] | None) -> Callable[..., Any]:
             def ended(*args: Any, **kwargs: Any) -> Any:
-                foreign.discard(mark)
+                foreign.discard(job)
                 return callback(*args, **kwargs) if callback else None
 
             return ended
 
         options.update({name: at_its_end(options.get(name)) for name in ("callback", "error_callback")})
-        foreign.add(mark)
+        options["accept_callback"] = on_accept
+        foreign.add(job)
         try:
-            return self._apply_async(target, args, kwargs, **options)
+            job.result = self._apply_async(target, args, kwargs, **options)
         except BaseException:
-            foreign.discard(mark)
+            foreign.discard(job)
             raise
+        return job.result
+
+    def _runner(self, job: Job) -> Any:
+        """The greenlet that has just taken a job: eventlet's pool answers with none, gevent's does from the first."""
+        if not self._worker.is_green():
+            return None
+        current = getattr(self._worker.raw.pool, "getcurrent", None)
+        return current() if current is not None else job.result
 
     def _callbacks(self, slot: Slot, options: Mapping[str, Any]) -> dict[str, Any]:
         slots, prefork = self._slots, self._worker.is_prefork()
@@ -98,6 +112,7 @@ class Gate:
 
         def on_accept(*args: Any, **kwargs: Any) -> Any:
             slots.accepted(slot, args[0] if args and prefork else None)
+            slot.runner = self._runner(slot)
             try:
                 return accept(*args, **kwargs) if accept else None
             finally:

@@ -116,11 +116,13 @@ DRAIN = INFLIGHT | {
     *("brpop-start", "can-consume", "qos", "process-task", "worker-state", "timer-queue", "apply-async"),
     "pending-operations",
 }
+FOUND_LATER = frozenset({"registry", "ack-emulation"})
+"""Lost with the first connection: Redis refuses what own keys need, or the application lets Redis keep nothing."""
 EXACT = frozenset({"worker-state", "apply-async", "process-task"})
 
 REPORT_LEVEL, INFLIGHT_LEVEL, DRAIN_LEVEL = "report", "inflight", "drain"
 USED_FOR_REPORTS = frozenset({"connection-pool", "worker-state", "timer-queue"})  # read, and nothing replaced
-USED_FOR_KEYS = USED_FOR_REPORTS | INFLIGHT | {"registry", "started-mark"}
+USED_FOR_KEYS = USED_FOR_REPORTS | INFLIGHT | FOUND_LATER | {"started-mark"}
 
 
 def level_of(word: str) -> str:
@@ -136,6 +138,7 @@ class Hooks:
 
     def __init__(self, without: Collection[str] = (), level: str = DRAIN_LEVEL) -> None:
         self.level = level
+        self.refused: list[str] = []  # commands and patterns of keys that an ACL would have to allow
         self.missing: list[str] = [
             name for name, check in HOOKS.items() if self._uses(name) and (name in without or not self._holds(check))
         ]
@@ -163,13 +166,13 @@ class Hooks:
 
     @property
     def inflight(self) -> bool:
-        """Whether messages are kept in keys of the worker's own; `registry` is lost when Redis refuses writes to it."""
-        return self.have(*INFLIGHT, "registry")
+        """Whether messages are kept in keys of the worker's own."""
+        return self.have(*INFLIGHT, *FOUND_LATER)
 
     @property
     def drain(self) -> bool:
         """Whether the worker can be drained; `orphans` is lost where nobody hears when prefork's children end."""
-        return self.have(*DRAIN, "registry", "orphans")
+        return self.have(*DRAIN, *FOUND_LATER, "orphans")
 
     def capabilities(self) -> list[str]:
         """What the operator may rely on."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .messages import STARTED_SCORE, Binding, Place, newest_first, place_of
 from .settings import ProcessKeys
 
-BATCH = 200  # messages moved per round trip
+BATCH = 200  # messages moved per round trip,
+BATCH_BYTES = 4 << 20  # and no more than so many bytes of them, unless one alone is larger
 
 # Moves one message, if it still is what was read: idempotent, whoever races. KEYS: unacked, index[, list];
 # ARGV: tag, raw[, payload, RPUSH or LPUSH].
@@ -24,11 +25,13 @@ return 1
 
 @dataclass
 class Moved:
-    """How many messages went where."""
+    """How many messages went where, and the tags of those that Redis did not have (any more)."""
 
     queued: int = 0
     dead: int = 0
     dropped: int = 0
+    absent: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)  # between the look and the move, which was not made
 
 
 class Going(NamedTuple):
@@ -46,40 +49,70 @@ class InFlight:
         self._client, self._keys, self._max_attempts = client, keys, max_attempts
         self._unacked, self._index = keys.prefix + keys.unacked, keys.prefix + keys.index
 
-    def try_to_move(self) -> None:
-        """Move nothing; raises where an ACL forbids to move anything, or kombu to use the keys."""
-        mutex = self._keys.prefix + self._keys.mutex
-        self._client.eval(MOVE, 3, self._unacked, self._index, mutex, "", "")
-
     def is_empty(self) -> bool:
         """Whether nothing is left."""
         return not self._client.hlen(self._unacked)
 
-    def restore(self, *, died: bool, skip: Collection[str] = ()) -> Moved:
-        """Put back all of it, except `skip`; started messages count a death with `died`."""
+    def restore(self, *, died: bool, skip: Collection[str] = (), only: Collection[str] | None = None) -> Moved:
+        """Put back all of it, or `only` some, except `skip`; started messages count a death with `died`."""
         scores = {text(tag): score for tag, score in self._client.zrange(self._index, 0, -1, withscores=True)}
         tags = [text(tag) for tag in self._client.hkeys(self._unacked)]
         started = {tag for tag, score in scores.items() if score >= STARTED_SCORE} if died else set()
-        wanted = [tag for tag in tags if tag not in skip]
+        wanted = [tag for tag in tags if tag not in skip and (only is None or tag in only)]
         return self._move(newest_first(scores, wanted), started=started, redelivered=True)
 
     def give_back(self, tags: list[str]) -> Moved:
         """Put messages that were not started back to where they came from, as they were; the newest comes first."""
         return self._move(tags, started=(), redelivered=False)
 
+    def push_again(self, entries: Collection[str]) -> Moved:
+        """Put messages of which Redis knows nothing any more, as kombu would keep them, to where they came from."""
+        moved = Moved()
+        for entry in entries:
+            place = self._place_of(entry, died=False, redelivered=False)
+            if place.key is not None:
+                key = self._keys.prefix + place.key
+                (self._client.lpush if place.dead else self._client.rpush)(key, place.payload)
+                moved.dead += place.dead
+                moved.queued += not place.dead
+        return moved
+
+    def delivered_before(self, tags: Collection[str], moment: float) -> set[str]:
+        """Those of the tags that were delivered before a moment, in Unix seconds."""
+        scores = self._client.zrange(self._index, 0, -1, withscores=True)
+        return {text(tag) for tag, score in scores if score % STARTED_SCORE < moment} & set(tags)
+
     def _move(self, tags: list[str], *, started: Collection[str], redelivered: bool) -> Moved:
         moved = Moved()
-        for first in range(0, len(tags), BATCH):
-            batch = tags[first : first + BATCH]
-            entries = zip(batch, self._client.hmget(self._unacked, batch))
+        for batch in self._batches(tags):
+            entries = dict(zip(batch, self._client.hmget(self._unacked, batch)))
             going = [
                 Going(tag, entry, self._place_of(entry, died=tag in started, redelivered=redelivered))
-                for tag, entry in entries
+                for tag, entry in entries.items()
                 if entry is not None
             ]
+            moved.absent |= {tag for tag, entry in entries.items() if entry is None}
             if going:
                 self._move_batch(going, moved)
         return moved
+
+    def _batches(self, tags: list[str]) -> Iterator[list[str]]:
+        """Split them so that neither a round trip nor the messages in memory are large."""
+        for first in range(0, len(tags), BATCH):
+            some = tags[first : first + BATCH]
+            with self._client.pipeline(transaction=False) as pipe:
+                for tag in some:
+                    pipe.hstrlen(self._unacked, tag)
+                lengths = pipe.execute()
+            batch: list[str] = []
+            size = 0
+            for tag, length in zip(some, lengths):
+                if batch and size + length > BATCH_BYTES:
+                    yield batch
+                    batch, size = [], 0
+                batch.append(tag)
+                size += length
+            yield batch
 
     def _place_of(self, entry: Any, *, died: bool, redelivered: bool) -> Place:
         return place_of(
@@ -105,7 +138,9 @@ class InFlight:
                     push, key = "LPUSH" if place.dead else "RPUSH", self._keys.prefix + place.key
                     pipe.eval(MOVE, 3, self._unacked, self._index, key, tag, entry, place.payload, push)
             done = pipe.execute()
-        for (_, _, place), count in zip(ordered, done):
+        for (tag, _, place), count in zip(ordered, done):
+            if not count:
+                moved.changed.add(tag)
             moved.dropped += count * (place.key is None)
             moved.dead += count * place.dead
             moved.queued += count * (place.key is not None and not place.dead)

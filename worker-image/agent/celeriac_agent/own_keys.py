@@ -8,7 +8,7 @@ import redis
 
 from .celery_worker import CeleryWorker
 from .channel import TaskChannel
-from .counters import Counters
+from .counters import Counters, Telling
 from .hooks import Hooks
 from .registry import Registry
 
@@ -38,6 +38,9 @@ class OwnKeys:
         if self._hooks.inflight and not self._settings.can_be_told:
             self._counters.failed("use priority_steps that are not all whole numbers", ValueError())
             self.give_up(channel, "transport-options")
+        if self._hooks.inflight and not channel.keeps_messages():
+            self._counters.failed("keep what this worker holds", Telling("ack_emulation is off"))
+            self.give_up(channel, "ack-emulation")
         if not self._hooks.inflight:
             return
         try:
@@ -46,6 +49,7 @@ class OwnKeys:
             raise
         except Exception as error:
             self._counters.failed("register", error)
+            self._hooks.refused = self._registry.refused
             if not self._registry.registered:  # else the entry is there, and so are the messages that it tells of
                 self.give_up(channel, "registry")
                 return

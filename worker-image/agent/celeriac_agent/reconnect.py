@@ -55,6 +55,7 @@ class Reconnect:
         slots = self._slots
         slots.cancel_queued()
         slots.prune()  # tasks that Celery has cancelled are nobody's
+        slots.unanswered.clear()  # all that does not run is put back now
         if not self.keeps_running():
             for tag in slots.acknowledged():
                 channel.qos.ack(tag)

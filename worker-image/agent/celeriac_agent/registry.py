@@ -7,10 +7,17 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from .access import refused
+from .counters import Telling
 from .identity import Identity
 from .inflight import InFlight, text
+from .messages import UNROUTABLE, dead_list
 from .proc import is_alive, start_ticks
 from .settings import TransportSettings
+
+
+class NotAllowed(Telling):
+    """Redis refuses what the agent needs."""
 
 
 class Registry:
@@ -21,6 +28,7 @@ class Registry:
     def __init__(self, identity: Identity, settings: TransportSettings) -> None:
         self.identity, self.settings = identity, settings
         self.registered = False
+        self.refused: list[str] = []  # what an ACL would have to allow
 
     def _key(self, name: str) -> str:
         return f"{self.settings.keys.prefix}celeriac:{name}"
@@ -69,28 +77,44 @@ class Registry:
         }
 
     def register(self, queues: list[str]) -> None:
-        """Make this process known, so that what it will hold can be found; raises where an ACL forbids to move that."""
+        """Make this process known, so that what it will hold can be found; NotAllowed where an ACL is in the way."""
         who = self.identity
-        self.own.try_to_move()
+        if not self.registered:  # from then on the keys are in use
+            self.refused = refused(self.client, self.settings.keys, self._patterns())
+        if self.refused:
+            raise NotAllowed(f"an ACL of Redis refuses {' '.join(self.refused)}")
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hset(self._pools, who.pool_uid, json.dumps({"namespace": who.namespace, "name": who.pool}))
             pipe.hset(self._processes, who.process, json.dumps(self.entry(queues), allow_nan=False))
             pipe.execute()
         self.registered = True
 
+    def _patterns(self) -> dict[str, str]:
+        """The keys that the agent needs, each with the pattern by which a rule would allow it."""
+        keys = self.settings.keys
+        own = [keys.prefix + key for key in (keys.unacked, keys.index, keys.mutex)]
+        shared = [self._pools, self._processes, self._reports, self._marks, keys.prefix + dead_list(UNROUTABLE)]
+        return {
+            **{key: key.replace(self.identity.process, "*") for key in own},
+            **dict.fromkeys(shared, f"{keys.prefix}celeriac:*"),
+        }
+
     def beat(self, report: str) -> tuple[str | None, int, bool]:
         """Write a report, read the pod's drain mark and the number of messages held: one round trip.
 
-        The third value says whether the process is registered: Redis may evict the registry, and anybody delete it.
+        The third value says whether the process is registered: Redis may evict the registry, and anybody delete it. Of
+        a process that never was, nothing is asked that an ACL may refuse.
         """
         who, keys = self.identity, self.settings.keys
         with self.client.pipeline(transaction=False) as pipe:
-            pipe.hget(self._marks, who.pod_uid)
-            pipe.hlen(keys.prefix + keys.unacked)
             pipe.hset(self._reports, who.pod_uid, report)
-            pipe.hexists(self._pools, who.pool_uid)
-            pipe.hexists(self._processes, who.process)
-            mark, held, _, *found = pipe.execute()
+            pipe.hget(self._marks, who.pod_uid)
+            if self.registered:
+                pipe.hlen(keys.prefix + keys.unacked)
+                pipe.hexists(self._pools, who.pool_uid)
+                pipe.hexists(self._processes, who.process)
+            _, mark, *more = pipe.execute()
+        held, *found = more or [0]
         return (text(mark) if mark else None), int(held), all(found)
 
     def predecessors(self) -> list[tuple[str, Mapping[str, Any]]]:

@@ -109,6 +109,7 @@ class Report:
             "busy": round(self._slots.busy_seconds(), 3),
             "capabilities": self._hooks.capabilities(),
             "missing": list(self._hooks.missing),
+            "refused": list(self._hooks.refused),
             "delivered": counters.delivered,
             "givenBack": counters.given_back,
             "restored": counters.restored,

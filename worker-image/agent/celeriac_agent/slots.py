@@ -10,27 +10,42 @@ from typing import Any
 
 from celery.worker import state as worker_state
 
-from .celery_worker import reserved_requests
+from .celery_worker import forget_request, reserved_requests
 from .proc import start_ticks
 
 SETTLE_SECONDS = 10.0  # an acknowledgement that was not sent by then has failed
 SHORT_SECONDS = 0.1  # tasks that take less are worth fetching ahead of
 
 
-@dataclass
-class Slot:
-    """A request handed to the pool; `since` (monotonic seconds) is set once a slot of the pool has taken it."""
+@dataclass(eq=False)
+class Job:
+    """What was given to the pool; `since` (monotonic seconds) is set once a slot of the pool has taken it."""
 
-    request: Any
-    tag: str
-    result: Any = None
+    result: Any = None  # what the pool answered
+    runner: Any = None  # the greenlet that runs it
     since: float | None = None
+
+    def future(self) -> Any:
+        """The future of the threads pool, or None."""
+        return getattr(self.result, "f", None)
+
+    def is_over(self) -> bool:
+        """Whether the thread or greenlet has left it, perhaps without a word.
+
+        Celery's pools call nobody when a task raises what is no Exception, or a callback itself fails.
+        """
+        future = self.future()
+        return bool(future.done()) if future is not None else bool(getattr(self.runner, "dead", False))
+
+
+@dataclass(eq=False)
+class Slot(Job):
+    """A request handed to the pool."""
+
+    request: Any = None
+    tag: str = ""
     child: int | None = None
     ending: bool = False  # Celery was told of its end, and has perhaps not acknowledged it yet
-
-    def queued_future(self) -> Any:
-        """The future of the threads pool in which the request waits, or None."""
-        return getattr(self.result, "f", None)
 
     def is_handed_over(self) -> bool:
         """Whether a child of prefork was given the request, and has not been heard of since."""
@@ -53,7 +68,8 @@ class Slots:
         self.passed: dict[int, Slot] = {}
         self.settling: dict[str, Settling] = {}
         self.orphans: dict[int, Slot] = {}  # what runs over a reconnect, by the number of the pool's job
-        self.foreign: set[object] = set()  # jobs that an application gave to the pool itself
+        self.foreign: set[Job] = set()  # what an application gave to the pool itself
+        self.unanswered: dict[str, Any] = {}  # by tag, requests that ended without acknowledgement or rejection
         self.lost: set[str] = set()  # tags whose child died under them
         self.mean_seconds = SHORT_SECONDS  # of the latest tasks, weighted towards the last
         self._ended: deque[float] = deque()
@@ -61,7 +77,8 @@ class Slots:
 
     def enter(self, request: Any) -> Slot:
         """Note that a request is being handed to the pool."""
-        slot = self.passed[id(request)] = Slot(request, request.message.delivery_tag)
+        self.unanswered.pop(request.message.delivery_tag, None)  # a message that comes again keeps its tag
+        slot = self.passed[id(request)] = Slot(request=request, tag=request.message.delivery_tag)
         return slot
 
     def accepted(self, slot: Slot, child: int | None = None) -> None:
@@ -75,7 +92,10 @@ class Slots:
         request, message = slot.request, slot.request.message
         if slot.tag and getattr(request, "acknowledged", False) and not message.acknowledged:
             self.settling[slot.tag] = Settling(message, succeeded or not request.task.acks_late, time.monotonic())
+        elif slot.tag and not message.acknowledged:
+            self.unanswered[slot.tag] = request
         self.passed.pop(id(request), None)
+        forget_request(request)  # Celery has, unless what ended the task escaped it
         if slot.since is not None:
             seconds = time.monotonic() - slot.since
             self._ended.append(seconds)
@@ -87,14 +107,18 @@ class Slots:
         Returns the tags of messages whose task failed and whose acknowledgement was never sent: they run again.
         """
         for slot in list(self.passed.values()):
-            future = slot.queued_future()
-            if slot.ending or (future is not None and not future.done()):
+            if slot.is_over():
+                self.leave(slot)
+            elif slot.ending or slot.future() is not None:
                 continue
-            if slot.request not in worker_state.reserved_requests and slot.request not in worker_state.active_requests:
+            elif slot.request not in worker_state.reserved_requests and slot.request not in worker_state.active_requests:
                 self.leave(slot)
         for job, slot in list(self.orphans.items()):
             if not start_ticks(slot.child or 0):
                 self.end_orphan(job)
+        for foreign in list(self.foreign):
+            if foreign.is_over():
+                self.foreign.discard(foreign)
         again = set()
         for tag, end in list(self.settling.items()):
             if not end.message.acknowledged:
@@ -112,7 +136,7 @@ class Slots:
         """Take back what waits in the executor of the threads pool and has not begun; returns the tags."""
         cancelled = set()
         for slot in list(self.passed.values()):
-            future = slot.queued_future() if only is None or slot.tag in only else None
+            future = slot.future() if only is None or slot.tag in only else None
             if future is not None and future.cancel():
                 self.passed.pop(id(slot.request), None)
                 cancelled.add(slot.tag)
@@ -141,6 +165,7 @@ class Slots:
     def orphan(self) -> None:
         """Celery did not carry its requests over a reconnect: what still runs has no message here any more."""
         self.settling.clear()
+        self.unanswered.clear()
         for slot in list(self.passed.values()):
             if slot.since is None:
                 self.passed.pop(id(slot.request), None)
@@ -152,8 +177,6 @@ class Slots:
         """Note that a child has ended what it ran over a reconnect, or has died; Celery does not hear of it."""
         slot = self.orphans.pop(job, None)
         if slot is not None:
-            worker_state.active_requests.discard(slot.request)
-            worker_state.reserved_requests.discard(slot.request)
             self.leave(slot)
 
     def tags(self) -> set[str]:
