@@ -1,4 +1,4 @@
-"""What ends a task is no Exception (sys.exit, a cancelled coroutine, a greenlet's Timeout), or Celery says nothing of it.
+"""What ends a task is no Exception (sys.exit, a cancelled coroutine, a Timeout), or Celery says nothing of the end.
 
 The pools of threads and greenlets then call nobody: in plain Celery the request counts as active for ever, and a late
 message stays unacknowledged until the worker's end.
@@ -17,7 +17,7 @@ KINDS = {
     "gevent": ("exit", "cancelled", "timeout", "greenlet", "exit", "timeout", "exit", "exit", "exit"),
     "eventlet": ("exit", "cancelled", "greenlet", "interrupt", "exit", "cancelled", "exit", "exit", "exit"),
 }
-"""More than a worker with two slots fetches ahead, by Celery's limit too. WorkerShutdown ends a worker with greenlets."""
+"""More than a worker with two slots fetches ahead, by Celery's limit too. WorkerShutdown ends one with greenlets."""
 HANDLED = ["handler-0", "handler-1"]
 """Those whose handler of failures exits."""
 

@@ -61,5 +61,23 @@ def test_steps_that_only_kombu_could_name_leave_a_plain_worker(server: RedisServ
         assert rig.account().problems == {}
 
 
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_redis_that_is_to_keep_nothing_loses_nothing_that_waits(
+    server: RedisServer, tmp_path: Path, spec: Spec
+) -> None:
+    """Without `ack_emulation` a message is in the worker's memory alone: nothing can be given back or restored."""
+    with Rig(server, tmp_path, config={"broker_transport_options": {"ack_emulation": False}}) as rig:
+        [worker] = rig.start(spec)
+        tasks = [f"t{number:02}" for number in range(8)]
+        rig.send(*tasks, args=[0.8])
+        rig.mark(worker)
+        rig.settle()
+        report = worker.fresh()
+        assert (report["capabilities"], report["missing"][-1], report["token"]) == (["exact"], "ack-emulation", None)
+        assert "could not keep what this worker holds (ack_emulation is off)" in worker.log_file.read_text()
+        assert rig.processes() == {}
+        assert rig.account().problems == {}
+
+
 def _refused(name: str) -> float:
     raise AssertionError(f"{name} is no JSON")

@@ -125,11 +125,11 @@ def escape(self: Any, kind: str) -> None:
     if kind == "exit":
         sys.exit(3)
     if kind == "timeout":
-        import gevent
+        import gevent  # type: ignore[import-untyped]
 
         raise gevent.Timeout(1)
     if kind == "greenlet":
-        import greenlet
+        import greenlet  # type: ignore[import-untyped]
 
         raise greenlet.GreenletExit
     raise {"interrupt": KeyboardInterrupt, "cancelled": asyncio.CancelledError, "shutdown": WorkerShutdown}[kind]

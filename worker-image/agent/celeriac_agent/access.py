@@ -1,4 +1,4 @@
-"""What Redis refuses to this worker's user of what the agent needs, asked before anything is kept in keys of its own."""
+"""What of the agent's needs Redis refuses to its user, asked before anything is kept in keys of its own."""
 
 from __future__ import annotations
 

@@ -104,6 +104,11 @@ def active_requests() -> list[Any]:
     return [request for request in (reference() for reference in references) if request is not None]
 
 
+def is_known(request: Any) -> bool:
+    """Whether Celery counts a request as reserved or active."""
+    return request in worker_state.reserved_requests or request in worker_state.active_requests
+
+
 def forget_request(request: Any) -> None:
     """Take a request out of Celery's sets."""
     worker_state.reserved_requests.discard(request)

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.worker import state as worker_state
 
-from .celery_worker import CeleryWorker
+from .celery_worker import CeleryWorker, is_known
 from .drain import Drain
 from .green import await_slot
 from .prefetch import Prefetch
@@ -59,7 +59,7 @@ class Gate:
         except BaseException:
             slots.leave(slot)
             raise
-        if request not in worker_state.reserved_requests and request not in worker_state.active_requests:
+        if not is_known(request):
             slots.leave(slot)  # revoked, or run to its end
 
     def apply_and_watch(self, target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:

@@ -33,7 +33,7 @@ class Sampler:
             if self._looked_at is not None:
                 self._slots.add_busy(len(running) * (now - self._looked_at))
             for tag in running.keys() - self._seen:
-                self._started.mark(Slot(running[tag], tag))
+                self._started.mark(Slot(request=running[tag], tag=tag))
             self._looked_at, self._seen = now, set(running)
         except Exception as error:
             self._counters.failed("look at what runs", error)

@@ -8,9 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from celery.worker import state as worker_state
-
-from .celery_worker import forget_request, reserved_requests
+from .celery_worker import forget_request, is_known, reserved_requests
 from .proc import start_ticks
 
 SETTLE_SECONDS = 10.0  # an acknowledgement that was not sent by then has failed
@@ -107,11 +105,8 @@ class Slots:
         Returns the tags of messages whose task failed and whose acknowledgement was never sent: they run again.
         """
         for slot in list(self.passed.values()):
-            if slot.is_over():
-                self.leave(slot)
-            elif slot.ending or slot.future() is not None:
-                continue
-            elif slot.request not in worker_state.reserved_requests and slot.request not in worker_state.active_requests:
+            waits = slot.ending or slot.future() is not None  # for a word that is on its way, or in the executor
+            if slot.is_over() or not (waits or is_known(slot.request)):
                 self.leave(slot)
         for job, slot in list(self.orphans.items()):
             if not start_ticks(slot.child or 0):
