@@ -16,6 +16,10 @@ from tests.integration.redis_server import RedisServer
 pytestmark = pytest.mark.agent
 
 SECRET = "only-the-broker-knows"
+COMPARED = {
+    "broker_transport_options": {"visibility_timeout": 1234, "sep": ":", "priority_steps": [0, 4]},
+    "task_time_limit": 77,
+}
 POOL_CLASSES = {
     "solo": "celery.concurrency.solo:TaskPool",
     "prefork": "celery.concurrency.prefork:TaskPool",
@@ -70,15 +74,17 @@ def test_a_busy_worker_reports_every_second(rig: Rig, spec: Spec) -> None:
     assert 1 < then["busy"] - first["busy"] < 4
 
 
-@pytest.mark.parametrize(
-    "spec", once(quick=["solo", "gevent"], config={"broker_transport_options": {"visibility_timeout": 1234}})
-)
+@pytest.mark.parametrize("spec", once(quick=["solo", "gevent"], config=COMPARED))
 def test_a_report_says_what_the_operator_compares_and_never_a_password(spec: Spec, guarded: Rig) -> None:
     rig = guarded
     [worker] = rig.start(spec)
     report = worker.wait_for(lambda report: report["state"] == "consuming", "it consumes")
-    said = {name: report[name] for name in ("pod", "prefix", "queues", "acksLate", "visibilityTimeout")}
+    layout = ("separator", "prioritySteps", "timeLimit")
+    said = {name: report[name] for name in ("pod", "prefix", "queues", "acksLate", "visibilityTimeout", *layout)}
     assert said == {
+        "separator": ":",
+        "prioritySteps": [0, 4],
+        "timeLimit": 77,
         "pod": worker.pod,
         "prefix": "shop:",
         "queues": ["celery"],

@@ -8,11 +8,8 @@ from itertools import pairwise
 from celeriac.cli.documents import BadDocument, Document
 from celeriac.cli.schema import schema_problems
 from celeriac.pool.fields import is_unknown_field
-from celeriac.pool.model import BrokerSpec, InvalidPool, PoolType, WorkerPool
+from celeriac.pool.model import SHUTDOWN_SECONDS, BrokerSpec, InvalidPool, PoolType, WorkerPool
 from celeriac.pool.parse import parse_pool, problems
-
-SHUTDOWN_SECONDS = 40
-"""What a prefork worker may need beyond its longest task to end in good order (measured: up to 31 s)."""
 
 GREEN_POOLS = (PoolType.GEVENT, PoolType.EVENTLET)
 

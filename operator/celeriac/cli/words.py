@@ -11,7 +11,7 @@ UNKNOWN = "-"
 UNSEEN = "the operator has not looked at it yet: is it running, and does it watch this namespace?"
 
 # Conditions that ought to hold, and one that ought not; the others only inform.
-WANTED = ("Ready", "BrokerReachable", "BrokerDurable", "WorkersResponding", "ScalingActive")
+WANTED = ("Ready", "BrokerReachable", "BrokerDurable", "WorkersResponding", "ScalingActive", "DrainLongEnough")
 ABNORMAL = ("Stalled",)
 UNDER_WAY = ("Creating", "PodsStarting", "RollingOut")
 """Reasons of a pool that is not Ready and calls for nobody: its last decision says more."""

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from celeriac.api.keys import PoolKey
 from celeriac.scaling.policy import Policy
+
+SHUTDOWN_SECONDS: Final = 40
+"""What a prefork worker may need beyond its longest task to end in good order (measured: up to 31 s)."""
 
 
 class PoolType(StrEnum):

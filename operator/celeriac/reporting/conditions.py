@@ -3,6 +3,7 @@
 from celeriac.api.reasons import Reason
 from celeriac.pool.model import InvalidPool
 from celeriac.reporting.broker_durable import broker_durable
+from celeriac.reporting.drain_long_enough import drain_long_enough
 from celeriac.reporting.obstacles import Obstacle, cluster_limit
 from celeriac.reporting.standing import standing
 from celeriac.reporting.view import BROKER_REACHABLE, DRAINING, SCALING_ACTIVE, SCALING_LIMITED, Condition, View
@@ -20,6 +21,7 @@ def conditions(view: View, overdue: Obstacle | None = None) -> list[Condition]:
         _scaling_active(view),
         _scaling_limited(view),
         _draining(view),
+        drain_long_enough(view),
     ]
 
 

@@ -14,6 +14,7 @@ from celeriac.reporting.status import Status, build_status, noteworthy, urgent
 from celeriac.reporting.view import (
     BROKER_DURABLE,
     BROKER_REACHABLE,
+    DRAIN_LONG_ENOUGH,
     READY,
     SCALING_ACTIVE,
     SCALING_LIMITED,
@@ -33,6 +34,7 @@ ACTIONS: Final = {
     WORKERS_RESPONDING: "ReadReports",
     SCALING_ACTIVE: "Scale",
     SCALING_LIMITED: "Scale",
+    DRAIN_LONG_ENOUGH: "ReadReports",
 }
 """Conditions whose trouble is worth an event of type Warning and its end one of type Normal, with what was tried."""
 UNDER_WAY: Final = frozenset({Reason.CREATING, Reason.PODS_STARTING, Reason.ROLLING_OUT})

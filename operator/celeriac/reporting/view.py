@@ -20,6 +20,7 @@ BROKER_DURABLE = "BrokerDurable"
 SCALING_ACTIVE = "ScalingActive"
 SCALING_LIMITED = "ScalingLimited"
 DRAINING = "Draining"
+DRAIN_LONG_ENOUGH = "DrainLongEnough"
 WORKERS_RESPONDING = "WorkersResponding"
 
 ASLEEP = frozenset({Reason.SCALED_TO_ZERO, Reason.WAKING_UP})
