@@ -126,6 +126,8 @@ ROWS = (
     over("invalid", "the spec cannot be run", "InvalidSpec", broker="Unknown InvalidSpec", when=When.AT_ONCE),
     under_way("misfit", "the API server refuses the Deployment", "ApplyFailed"),
     over("misfit", "the same, for 60 s", "ApplyFailed"),
+    under_way("hooked", "an admission webhook for Deployments cannot be reached", "ApiServerError"),
+    over("hooked", "the same, for 60 s", "ApiServerError"),
     under_way("taken", "a Deployment of the name belongs to somebody else", "NameTaken"),
     over("taken", "the same, for 60 s", "NameTaken"),
     under_way("bolted", "at zero, the replicas may not be written, tasks wait", "FailedUpdateScale"),

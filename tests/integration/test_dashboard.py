@@ -76,7 +76,8 @@ class Story:
         metrics.decision(BATCH, Reason.HOLDING)
         for key, reachable in ((ML, "True"), (BATCH, "False")):
             metrics.condition(key, "BrokerReachable", reachable)
-            metrics.condition(key, "Ready", "True")
+            metrics.condition(key, "Ready", reachable)
+            metrics.condition(key, "Stalled", "False" if reachable == "True" else "True")
         metrics.broker_read(GOOD_BROKER, 0.002)
         metrics.broker_read(BAD_BROKER, 1.0, reason=Reason.BROKER_TIMEOUT)
         metrics.recovery_failure(BATCH, Reason.BROKER_TIMEOUT)

@@ -44,6 +44,11 @@ class Invalid(ApiError):
 class Unavailable(ApiError):
     """No usable answer now: connection refused or lost, timeout, 429 or 5xx. Worth another try later."""
 
+    @property
+    def from_server(self) -> bool:
+        """Whether the API server answered that it failed, as it does where an admission webhook cannot be reached."""
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
 
 class BadConfiguration(ApiError):
     """No kubeconfig and no service account can be read: nothing can be asked at all."""

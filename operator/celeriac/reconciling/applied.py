@@ -142,3 +142,12 @@ def _refusal(error: ApiError) -> Condition:
     otherwise = "mend what forbids it" if isinstance(error, Forbidden) else "correct spec.template"
     message = f"the API server refused the Deployment: {bounded(error.message, REFUSAL_LENGTH)}; {cure or otherwise}"
     return Condition.of("Ready", False, Reason.APPLY_FAILED, message)
+
+
+def server_error(error: ApiError) -> Condition:
+    """Why the children could not be applied, where the API server answers and fails: it is tried again."""
+    message = (
+        f"the API server failed to take the Deployment: {bounded(error.message, REFUSAL_LENGTH)}; mend the admission"
+        " webhook that it names, or look at the API server; it is tried again"
+    )
+    return Condition.of("Ready", False, Reason.API_SERVER_ERROR, message)

@@ -9,12 +9,12 @@ from celeriac.autoscaling.scale_writer import Refusals
 from celeriac.autoscaling.tick import Autoscaler
 from celeriac.brokers.address import BrokerAddress
 from celeriac.cluster.client import Api
-from celeriac.cluster.errors import ApiError, NotFound
+from celeriac.cluster.errors import ApiError, NotFound, Unavailable
 from celeriac.cluster.paths import CELERY_WORKER_POOLS
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.connecting.credentials import Credentials
 from celeriac.pool.model import WorkerPool
-from celeriac.reconciling.applied import AppliedBook, Source, Task, Work
+from celeriac.reconciling.applied import AppliedBook, Source, Task, Work, server_error
 from celeriac.reconciling.applier import Applier
 from celeriac.reporting.status_writer import StatusWriter
 from celeriac.reporting.view import Condition, View
@@ -84,7 +84,18 @@ class Reconciler:
             log.error("pool %s: not reconciled, by a fault of the operator; it is tried again", key, exc_info=error)
 
     async def _reconcile(self, known: KnownPool) -> None:
-        refusal = await self._children(known, known.spec) if isinstance(known.spec, WorkerPool) else None
+        failure: Unavailable | None = None
+        try:
+            refusal = await self._children(known, known.spec) if isinstance(known.spec, WorkerPool) else None
+        except Unavailable as error:
+            if not error.from_server:
+                raise
+            refusal, failure = server_error(error), error
+        await self._write_status(known, refusal)
+        if failure is not None:
+            raise failure
+
+    async def _write_status(self, known: KnownPool, refusal: Condition | None) -> None:
         outlook = self._autoscaler.outlook(known)
         if isinstance(known.spec, WorkerPool) and outlook is None:
             return  # the first reading brings it back; until then the last leader's status is the best there is

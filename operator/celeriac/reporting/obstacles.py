@@ -53,7 +53,9 @@ def cluster_limit(view: View) -> tuple[Reason, str] | None:
 def _of_the_operator(view: View) -> Iterator[Obstacle]:
     """What the operator cannot do for the pool."""
     if view.refusal is not None:
-        yield Obstacle("children", Reason(view.refusal.reason), view.refusal.message, blocks=True)
+        reason = Reason(view.refusal.reason)
+        blocks = view.ready == 0 or reason != Reason.API_SERVER_ERROR  # which may well pass by itself
+        yield Obstacle("children", reason, view.refusal.message, blocks)
     if view.broker is not None:
         yield Obstacle("broker", view.broker.reason, str(view.broker), blocks=view.ready == 0)
     if view.scale_refusal is not None:
