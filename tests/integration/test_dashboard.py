@@ -76,7 +76,7 @@ class Story:
         metrics.decision(BATCH, Reason.HOLDING)
         for key, reachable in ((ML, "True"), (BATCH, "False")):
             metrics.condition(key, "BrokerReachable", reachable)
-            metrics.condition(key, "Ready", reachable)
+            metrics.condition(key, "Ready", "True")
             metrics.condition(key, "Stalled", "False" if reachable == "True" else "True")
         metrics.broker_read(GOOD_BROKER, 0.002)
         metrics.broker_read(BAD_BROKER, 1.0, reason=Reason.BROKER_TIMEOUT)
@@ -178,7 +178,10 @@ async def test_the_panels_show_what_the_operator_said() -> None:
         assert await shown("Pods still to come") == {"": 1}
         assert await shown("Pools without a broker") == {"": 1}
         assert await shown("Leaders") == {"": 1}
-        assert await shown("What is not as it should be") == {"billing/batch/False/BrokerReachable": 1}
+        assert await shown("What is not as it should be") == {
+            "billing/batch/False/BrokerReachable": 1,
+            "billing/batch/True/Stalled": 1,
+        }
         assert set(await shown("Readings that failed")) == {"redis.billing:6379/0/Timeout"}
         assert (await shown("Why: decisions by reason"))[Reason.HOLDING] > 0
 
