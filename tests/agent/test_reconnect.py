@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from celeriac_agent.hooks import DRAIN
 
 from tests.agent.environments import OLDEST, VERSIONS
 from tests.agent.flow import Flow
@@ -130,3 +131,30 @@ def _fetching(rig: Rig) -> bool:
 def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize(
+    ("hook", "spec"),
+    [
+        pytest.param(
+            hook, one.values[0], id=f"{hook}-{one.id}", marks=one.marks if hook == "children" else pytest.mark.full
+        )
+        for hook in ("restore-once", "keep-running", "children", "idle-connection", "pending-operations", "qos")
+        for one in once(quick=["-", "prefork"], slots=2, variables={"CELERIAC_AGENT_WITHOUT": hook})
+    ],
+)
+def test_without_one_hook_of_a_reconnect_a_worker_lives_through_it_and_says_so(rig: Rig, hook: str, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    rig.send("long", args=[3])
+    rig.running("long")
+    for number in range(3):
+        rig.send(f"handed-{number}", args=[0.1])
+        rig.cut()
+        rig.send(f"after-{number}")
+        worker.eventually(partial(_has_ended, rig, f"after-{number}"), "it works on", 30)
+    rig.wait_for(lambda: "long" in rig.ledger.ended(), "what ran has ended")
+    report = worker.wait_for(lambda report: report["active"] == 0, "nothing runs", 30)
+    assert hook in report["missing"]
+    hears = hook != "children" or spec.pool != "prefork" or spec.version >= "5.6"
+    assert ("drain" in report["capabilities"]) == (hook not in DRAIN and hears)
+    assert set(rig.account().problems) <= {"lost", "twice"}  # as in plain Celery

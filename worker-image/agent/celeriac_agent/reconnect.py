@@ -30,7 +30,7 @@ class Reconnect:
     def listen_to_children(self) -> None:
         """Hear of what ends in prefork's children after a reconnect, where Celery does not; once for a worker.
 
-        Where that cannot be heard the worker cannot be drained: it might still run something.
+        Where that cannot be heard the worker cannot be drained: it may run what neither Celery nor the agent knows of.
         """
         if not self._worker.is_prefork() or self.keeps_running():
             return
@@ -60,6 +60,9 @@ class Reconnect:
             for tag in slots.acknowledged():
                 channel.qos.ack(tag)
             slots.orphan()
+            if not self._hooks.have("orphans"):
+                for job in list(slots.orphans):
+                    slots.end_orphan(job)  # as Celery, which knows of it no more
             return set()
         self._pay(channel)
         kept = self._adopt_running(channel)
