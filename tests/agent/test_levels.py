@@ -1,6 +1,8 @@
 """What each level of the agent replaces of Celery and kombu, and what it gives: report, inflight, drain."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from tests.agent.worker import Spec, Worker
 
 pytestmark = pytest.mark.agent
 
+PAGE = Path(__file__).parents[2] / "docs" / "levels.md"
+TABLE = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
 OPTIONS = {"visibility_timeout": 1234}
 
 
@@ -60,6 +64,9 @@ def test_what_each_level_replaces(rig: Rig, spec: Spec) -> None:
     assert differing(found["plain"], found["report"]) == set()
     assert differing(found["plain"], found["inflight"]) == OF_KOMBU
     assert differing(found["plain"], found["drain"]) > OF_KOMBU | {"worker._process_task", "pool.apply_async"}
+    told = {name for line in TABLE for name in re.findall(r"`(\w+)`", line.split("|")[3])}
+    replaced_by_drain = {re.sub(r".*\.|\[.*", "", place) for place in differing(found["plain"], found["drain"])}
+    assert replaced_by_drain - told == set(), "docs/levels.md names what is replaced"
     assert found["report"]["options"] == found["plain"]["options"]
     assert found["report"]["options"]["visibility_timeout"] == 1234
     for level in ("inflight", "drain"):

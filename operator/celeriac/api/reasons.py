@@ -91,7 +91,8 @@ class Reason(StrEnum):
 
     # The workers, by the reports of the agent in them (conditions Ready, WorkersResponding and Draining, events)
     AGENT_MISSING = "AgentMissing"
-    AGENT_DEGRADED = "AgentDegraded"
+    HOOKS_MISSING = "HooksMissing"
+    AGENT_COMPLETE = "AgentComplete"
     REPORT_UNREADABLE = "ReportUnreadable"
     WORKER_MISMATCH = "WorkerMismatch"
     SIGNALS_NOT_FORWARDED = "SignalsNotForwarded"

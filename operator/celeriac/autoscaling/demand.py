@@ -31,11 +31,19 @@ def demand_without_agent(reading: PoolReading, replicas: int, slots: int) -> Dem
 
 
 def demand_of(
-    reading: PoolReading, replicas: int, workers: Workers, learned: Learned, *, unresolved: bool = False
+    reading: PoolReading,
+    replicas: int,
+    workers: Workers,
+    learned: Learned,
+    *,
+    unresolved: bool = False,
+    drains: bool = True,
 ) -> Demand:
-    """What a pool has to do whose workers report. What the shared `unacked` holds belongs to others.
+    """What a pool has to do whose workers report.
 
+    What the shared `unacked` holds belongs to others, but for what workers without keys of their own hold.
     `unresolved`: a worker may be gone with messages that are not back yet, so that nobody can say that nothing is held.
+    `drains`: whether the pool asks for draining, by which workers give back what they hold for an ETA.
     """
     return Demand(
         waiting=reading.waiting,
@@ -43,8 +51,8 @@ def demand_of(
         scheduled=workers.scheduled,
         deferred=reading.deferred,
         next_eta_seconds=reading.next_eta_seconds,
-        held_elsewhere=reading.held + reading.scheduled,
-        agent=True,
+        held_elsewhere=max(0, reading.held + reading.scheduled - workers.in_shared_keys),
+        agent=drains and workers.can_drain,
         exact=reading.exact and not unresolved,
         current_replicas=replicas,
         arrival_rate=learned.arrival_rate,

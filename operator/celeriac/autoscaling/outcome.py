@@ -9,6 +9,7 @@ from celeriac.pool.model import QueueLayout
 from celeriac.scaling.decision import Decision, Plan
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.workload import Demand, Doubt, Rollout
+from celeriac.workers.degraded import Degradation
 from celeriac.workers.responses import Responses
 from celeriac.workers.trouble import Trouble
 from celeriac.workers.worker import Workers
@@ -21,6 +22,7 @@ class Outcome:
     idle_seconds    since when nothing was to be done
     workers         its Pods with their reports; None without the agent
     trouble         in what a worker that runs is not what the spec says
+    degradation     what the agents in its workers cannot do; None where they lack nothing
     responses       whether its workers answer and take work; None without the agent
     learned         rates and times that were measured on them
     layout          how its queues are laid out, as its workers have said; None where the spec says the same
@@ -35,6 +37,7 @@ class Outcome:
     idle_seconds: float | None = None
     workers: Workers | None = None
     trouble: Trouble | None = None
+    degradation: Degradation | None = None
     responses: Responses | None = None
     learned: Learned | None = None
     dead_letters: int | None = None
@@ -77,7 +80,9 @@ def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:
     idle, responses = outcome.idle_seconds is None, outcome.responses
     lapses = (bool(responses.silent), bool(responses.not_fetching)) if responses else None
     durable = outcome.durability.holds if outcome.durability else None
-    return decision.replicas, outcome.reason, decision.active, limit, idle, trouble, lapses, draining, durable
+    degraded = outcome.degradation is not None
+    reasons = decision.replicas, outcome.reason, decision.active, limit, idle, trouble
+    return *reasons, degraded, lapses, draining, durable
 
 
 def figures(outcome: Outcome) -> dict[str, float | None]:
@@ -88,7 +93,8 @@ def figures(outcome: Outcome) -> dict[str, float | None]:
     return {
         "reserved": workers.reserved,
         "agent_errors": workers.agent_errors,
-        "draining": len(workers.marked),
+        "draining": sum(pod.drainable for pod in workers.marked),
+        "degraded": len(outcome.degradation.pods) if outcome.degradation else 0,
         "silent": len(responses.silent) if responses else None,
         "not_fetching": len(responses.not_fetching) if responses else None,
         "runtime_seconds": demand.runtime_seconds,

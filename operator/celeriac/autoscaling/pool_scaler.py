@@ -26,6 +26,7 @@ from celeriac.scaling.history import fresh_history, record_change
 from celeriac.scaling.learning import Learned, learn
 from celeriac.scaling.plan import plan
 from celeriac.scaling.workload import Demand, Doubt
+from celeriac.workers.degraded import degradation_of
 from celeriac.workers.layout import learned_layout
 from celeriac.workers.observer import Observer
 from celeriac.workers.responses import Responses, ResponseWatch
@@ -154,6 +155,7 @@ class PoolScaler:
             idle_seconds=None if self._idle_since is None else now - self._idle_since,
             workers=self._workers,
             trouble=trouble_of(pool, self._workers) if self._workers else None,
+            degradation=degradation_of(self._workers) if self._workers else None,
             responses=self._responses if readable and self._workers else None,
             learned=self._learned if readable and self._workers else None,
             dead_letters=reading.dead if isinstance(reading, PoolReading) else None,
@@ -169,7 +171,8 @@ class PoolScaler:
             self._workers = None
         elif isinstance(reading, PoolReading):
             self._workers = self._observer.observe(
-                sight.pods, reading.reports, reading.marks, pool.policy.slots, now, reading.unreadable
+                *(sight.pods, reading.reports, reading.marks, pool.policy.slots, now, reading.unreadable),
+                drains=pool.agent.drains,
             )
             waiting = {queue: counts.waiting for queue, counts in reading.queues.items()}
             self._responses = self._watch.look(self._workers, waiting, now)
@@ -191,7 +194,11 @@ class PoolScaler:
             return Doubt(replicas, since=self._doubt_since, reason=reading.reason, message=str(reading))
         if self._workers is None:
             return demand_without_agent(reading, replicas, sight.pool.policy.slots)
-        return demand_of(reading, replicas, self._workers, self._learned, unresolved=sight.unresolved)
+        return demand_of(
+            *(reading, replicas, self._workers, self._learned),
+            unresolved=sight.unresolved,
+            drains=sight.pool.agent.drains,
+        )
 
 
 def _reason(doubt: BrokerDoubt | None) -> Reason | None:

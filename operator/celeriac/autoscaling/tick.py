@@ -223,3 +223,4 @@ class Autoscaler:
         )
         self._metrics.decision(pool.key, outcome.reason)
         self._metrics.workers(pool.key, figures(outcome))
+        self._metrics.missing_hooks(pool.key, outcome.degradation.hooks if outcome.degradation else {})

@@ -26,6 +26,8 @@ class WorkerReport:
     capabilities subset of inflight (own unacked keys), drain, exact (active and busy are exact)
     missing      hooks of Celery that the agent did not find
     signals      whether SIGTERM reaches the worker; None: not known
+    level        how much the agent is to do: report, inflight or drain, which is what earlier releases do
+    versions     of Celery and what is below: pairs of a name and a version
     errors       what the agent could not do since the start of the worker, each try counted
     limited      received, and held back by a rate limit; they are among the reserved ones
     layout       of the queues that it reads, without the key prefix; opaque to all but its broker and spec.broker
@@ -51,6 +53,8 @@ class WorkerReport:
     missing: tuple[str, ...]
     signals: bool | None
     errors: int
+    level: str = "drain"
+    versions: tuple[tuple[str, str], ...] = ()
     limited: int = 0
     delivered: int = 0
     layout: QueueLayout | None = None

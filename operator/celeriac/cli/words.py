@@ -12,7 +12,7 @@ UNSEEN = "the operator has not looked at it yet: is it running, and does it watc
 
 # Conditions that ought to hold, and one that ought not; the others only inform.
 WANTED = ("Ready", "BrokerReachable", "BrokerDurable", "WorkersResponding", "ScalingActive", "DrainLongEnough")
-ABNORMAL = ("Stalled",)
+ABNORMAL = ("Stalled", "AgentDegraded")
 UNDER_WAY = ("Creating", "PodsStarting", "RollingOut")
 """Reasons of a pool that is not Ready and calls for nobody: its last decision says more."""
 
@@ -53,7 +53,9 @@ def why(pool: Mapping[str, Any]) -> str:
     if limited is not None and limited["reason"] in NO_ROOM:
         return f"{limited['reason']}: {limited['message']}"
     if decision:
-        return str(decision["message"])
+        poor = any(item["type"] == "AgentDegraded" and item["status"] == "True" for item in conditions)
+        more = f" (AgentDegraded: kubectl celery explain {pool['metadata']['name']})" if poor else ""
+        return f"{decision['message']}{more}"
     return str(ready["message"]) if ready else UNSEEN
 
 

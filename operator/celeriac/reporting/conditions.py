@@ -2,6 +2,7 @@
 
 from celeriac.api.reasons import Reason
 from celeriac.pool.model import InvalidPool
+from celeriac.reporting.agent_degraded import agent_degraded
 from celeriac.reporting.broker_durable import broker_durable
 from celeriac.reporting.drain_long_enough import drain_long_enough
 from celeriac.reporting.obstacles import Obstacle, cluster_limit
@@ -18,6 +19,7 @@ def conditions(view: View, overdue: Obstacle | None = None) -> list[Condition]:
         _broker_reachable(view),
         broker_durable(view),
         workers_responding(view),
+        agent_degraded(view),
         _scaling_active(view),
         _scaling_limited(view),
         _draining(view),
@@ -65,8 +67,12 @@ def _draining(view: View) -> Condition:
     workers = view.outcome.workers if view.outcome else None
     if workers is None or not workers.marked:
         return Condition.of(DRAINING, False, Reason.NOT_DRAINING, "no worker is being drained")
-    running = sum(pod.running for pod in workers.marked)
-    message = (
-        f"{len(workers.marked)} workers take no new task and are removed when theirs have ended ({running} running)"
-    )
-    return Condition.of(DRAINING, True, Reason.DRAINING, message)
+    able = [pod for pod in workers.marked if pod.drainable]
+    unable = [pod for pod in workers.marked if not pod.drainable]
+    parts = []
+    if able:
+        running = sum(pod.running for pod in able)
+        parts.append(f"{len(able)} workers take no new task and are removed when theirs have ended ({running} running)")
+    if unable:
+        parts.append(f"{len(unable)} workers that cannot drain are removed at a moment at which they hold nothing")
+    return Condition.of(DRAINING, True, Reason.DRAINING, "; ".join(parts))

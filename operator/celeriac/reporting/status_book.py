@@ -12,6 +12,7 @@ from celeriac.reporting.deadlines import Deadlines
 from celeriac.reporting.obstacles import LIMITS, obstacles
 from celeriac.reporting.status import Status, build_status, noteworthy, urgent
 from celeriac.reporting.view import (
+    AGENT_DEGRADED,
     BROKER_DURABLE,
     BROKER_REACHABLE,
     DRAIN_LONG_ENOUGH,
@@ -32,6 +33,7 @@ ACTIONS: Final = {
     BROKER_REACHABLE: "ReadQueues",
     BROKER_DURABLE: "ReadQueues",
     WORKERS_RESPONDING: "ReadReports",
+    AGENT_DEGRADED: "ReadReports",
     SCALING_ACTIVE: "Scale",
     SCALING_LIMITED: "Scale",
     DRAIN_LONG_ENOUGH: "ReadReports",
@@ -217,6 +219,8 @@ def _is_trouble(condition: Mapping[str, Any] | None) -> bool:
     type_, status, reason = condition["type"], condition["status"], condition["reason"]
     if type_ == SCALING_LIMITED:
         return bool(status == "True" and reason in LIMITS)
+    if type_ == AGENT_DEGRADED:
+        return bool(status == "True")
     if type_ == SCALING_ACTIVE:
         return bool(status == "False" and reason == Reason.FAILED_UPDATE_SCALE)
     return bool(status == "False" and reason not in UNDER_WAY)
@@ -224,4 +228,4 @@ def _is_trouble(condition: Mapping[str, Any] | None) -> bool:
 
 def _is_well(condition: Mapping[str, Any]) -> bool:
     """Whether a condition of these tells that trouble is over."""
-    return bool(condition["status"] == ("False" if condition["type"] == SCALING_LIMITED else "True"))
+    return bool(condition["status"] == ("False" if condition["type"] in (SCALING_LIMITED, AGENT_DEGRADED) else "True"))

@@ -22,6 +22,7 @@ SCALING_LIMITED = "ScalingLimited"
 DRAINING = "Draining"
 DRAIN_LONG_ENOUGH = "DrainLongEnough"
 WORKERS_RESPONDING = "WorkersResponding"
+AGENT_DEGRADED = "AgentDegraded"
 
 ASLEEP = frozenset({Reason.SCALED_TO_ZERO, Reason.WAKING_UP})
 """Reasons of Ready while a pool is at zero, or on its way back from there."""

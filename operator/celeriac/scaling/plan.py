@@ -161,11 +161,14 @@ def _wait(
     chosen = {pod.uid for pod in victims}
     if obstacles and chosen.isdisjoint(pod.uid for pod in obstacles):
         return Reason.DRAINING, f"until drained: Kubernetes would stop {_names(obstacles)} first"
-    unable = [pod for pod in victims if not pod.drainable]
     draining = [pod for pod in victims if pod.drainable and not is_safe(pod)]
+    restless = [pod for pod in victims if pod.is_stopped_at_rest and not is_safe(pod)]
+    unable = [pod for pod in victims if not pod.drainable and not pod.is_stopped_at_rest]
     if unable and not draining and not anyone:
         why = f"{_names(unable)} cannot drain: {_in_flight(demand)}"
         return Reason.TASKS_IN_FLIGHT, f"until nothing is waiting or held, {why}"
+    if restless and not draining and not anyone:
+        return Reason.TASKS_IN_FLIGHT, f"until {_names(restless)} at rest for a moment, as they cannot drain"
     return Reason.DRAINING, f"until drained: {_names(draining or obstacles)}"
 
 

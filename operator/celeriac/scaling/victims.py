@@ -1,7 +1,8 @@
 """Which workers are to go, and when they may: the marks of the drain protocol.
 
 A marked worker takes nothing new, gives back what it has not started and ends what it runs. It is safe to stop once it
-has said so, or has never taken anything; and it is stopped only when whoever Kubernetes may choose is safe.
+has said so, or has never taken anything; and it is stopped only when whoever Kubernetes may choose is safe. A worker
+that cannot drain is marked for Kubernetes alone, and is stopped at a moment at which it holds nothing.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,8 +21,12 @@ class Marks:
 
 
 def is_safe(pod: Pod) -> bool:
-    """Whether no task can be hit: it holds nothing and takes nothing, or will find its mark before it ever does."""
-    return pod.marked and (pod.drained or not pod.started)
+    """Whether no task can be hit: it holds nothing and takes nothing, or will find its mark before it ever does.
+
+    One that cannot drain holds nothing at this moment. A task that it takes in the next, before Kubernetes stops it,
+    has the grace period to end, as in every warm shutdown.
+    """
+    return pod.marked and (pod.drained or not pod.started or (pod.is_stopped_at_rest and pod.quiet is True))
 
 
 def choose(workload: Workload, wanted: int) -> Marks:
@@ -51,7 +56,8 @@ def marks_of(pods: Iterable[Pod], victims: tuple[Pod, ...], removing: Callable[[
     Kubernetes would never stop its pod first.
     """
     chosen = {pod.uid for pod in victims}
-    drain = tuple(pod.uid for pod in victims if pod.drainable and not (pod.marked and pod.cost <= MARKED_COST))
+    can_be_told = (pod for pod in victims if pod.drainable or pod.is_stopped_at_rest)
+    drain = tuple(pod.uid for pod in can_be_told if not (pod.marked and pod.cost <= MARKED_COST))
     undrain = (pod for pod in pods if pod.marked and pod.uid not in chosen)
     return Marks(drain, tuple(pod.uid for pod in undrain if not (is_safe(pod) and removing(pod))), victims)
 

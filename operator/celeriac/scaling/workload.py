@@ -75,7 +75,9 @@ class Pod:
     drained      whether a fresh report says, with the token of that mark, that it holds nothing and takes nothing
     started      whether its worker may ever have taken a message: it has reported, or has been ready
     running      tasks that it runs; all its slots where its report is missing or old
-    drainable    whether its agent knows how to drain
+    drainable    whether its agent drains
+    quiet        whether a fresh report says that it holds nothing; without a drain it may take something at any moment.
+                 None: nobody says so, or SIGTERM would not reach it
     created      Unix seconds
     replica_set  uid of the ReplicaSet that it belongs to
     unplaced     whether no node has room for it, and fewer other pods would give it some
@@ -93,9 +95,15 @@ class Pod:
     started: bool = True
     running: int = 0
     drainable: bool = True
+    quiet: bool | None = None
     created: float = 0.0
     replica_set: str | None = None
     unplaced: bool = False
+
+    @property
+    def is_stopped_at_rest(self) -> bool:
+        """Whether it cannot drain, and is told to hold nothing when it does."""
+        return not self.drainable and self.quiet is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,9 @@ class WorkerFamilies:
                 "not_fetching_workers",
                 "Workers with free slots that have taken none of the tasks in their queues for 45 s or longer.",
             ),
+            "degraded": gauge(
+                "degraded_workers", "Workers whose agent lacks something that its level needs: condition AgentDegraded."
+            ),
             "draining": gauge("draining_pods", "Pods that take no new task and go when theirs have ended."),
             "runtime_seconds": gauge(
                 "task_runtime_seconds", "Mean time that a task occupies a slot; absent until known."
@@ -110,7 +113,13 @@ class WorkerFamilies:
             (*POOL, "reason"),
             registry=registry,
         )
-        self.all = (*self.figures.values(), self.restored, self.recovery_failures)
+        self.missing_hooks = Gauge(
+            "celeriac_pool_missing_hooks",
+            "Workers whose agent misses this private part of Celery or kombu: condition AgentDegraded.",
+            (*POOL, "hook"),
+            registry=registry,
+        )
+        self.all = (*self.figures.values(), self.missing_hooks, self.restored, self.recovery_failures)
 
 
 class OperatorFamilies:

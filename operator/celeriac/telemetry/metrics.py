@@ -40,6 +40,7 @@ class Metrics:
         self._workers = WorkerFamilies(self.registry)
         self._operator = OperatorFamilies(self.registry)
         self._queues: dict[PoolKey, frozenset[str]] = {}
+        self._hooks: dict[PoolKey, frozenset[str]] = {}
         build = Info("celeriac_build", "The version of the operator that runs.", registry=self.registry)
         build.info({"version": __version__})
         ProcessCollector(registry=self.registry)
@@ -79,6 +80,7 @@ class Metrics:
         self.queues(key, {})
         self._pools.running.remove(*key)
         self.workers(key, {})
+        self.missing_hooks(key, {})
 
     def workers(self, key: PoolKey, figures: Mapping[str, float | None]) -> None:
         """Say what the reports of the pool's workers tell, by the names of `WorkerFamilies.figures`.
@@ -91,6 +93,14 @@ class Metrics:
                 gauge.remove(*key)
             else:
                 gauge.labels(*key).set(value)
+
+    def missing_hooks(self, key: PoolKey, hooks: Mapping[str, int]) -> None:
+        """Say how many of the pool's workers miss each hook; one that none misses any more loses its series."""
+        for hook, workers in hooks.items():
+            self._workers.missing_hooks.labels(*key, hook).set(workers)
+        for hook in self._hooks.get(key, frozenset()) - hooks.keys():
+            self._workers.missing_hooks.remove(*key, hook)
+        self._hooks[key] = frozenset(hooks)
 
     def restored(self, key: PoolKey, queued: int, dead: int) -> None:
         """Count the messages of a worker that ended: put back in their queues, or made dead letters."""
@@ -127,6 +137,7 @@ class Metrics:
     def forget(self, key: PoolKey) -> None:
         """Remove all series of a pool that was deleted."""
         self._queues.pop(key, None)
+        self._hooks.pop(key, None)
         labels = dict(zip(POOL, key, strict=True))
         for metric in (*self._pools.all, *self._workers.all):
             metric.remove_by_labels(labels)
@@ -171,6 +182,7 @@ class Metrics:
         self._operator.leader.set(leads)
         if not leads:
             self._queues.clear()
+            self._hooks.clear()
             for metric in (*self._pools.all, *self._workers.all):
                 metric.clear()
 

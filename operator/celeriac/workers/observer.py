@@ -62,10 +62,12 @@ class Observer:
         slots: int,
         now: float,
         unreadable: Collection[str] = (),
+        *,
+        drains: bool = True,
     ) -> Workers:
         """Join the Pods with the reports read at `now` (monotonic seconds).
 
-        `unreadable`: uids of Pods whose report cannot be understood.
+        `unreadable`: uids of Pods whose report cannot be understood. `drains`: whether the pool asks for draining.
         """
         uids = {pod.uid for pod in pods}
         self._seen = {uid: seen for uid, seen in self._seen.items() if uid in uids}
@@ -74,9 +76,7 @@ class Observer:
         self._costs = {pod.uid: self._costs.get(pod.uid, _Cost()).after(pod.deletion_cost, now) for pod in pods}
         workers = [self._worker(pod, reports.get(pod.uid), slots, now) for pod in pods]
         lost = set(unreadable)
-        return Workers(
-            tuple(replace(each, unreadable=True) if each.pod.uid in lost else each for each in workers), marks
-        )
+        return Workers(tuple(replace(each, unreadable=each.pod.uid in lost, drains=drains) for each in workers), marks)
 
     def _worker(self, pod: PodRecord, report: WorkerReport | None, slots: int, now: float) -> Worker:
         seen, begun, costs = self._seen.get(pod.uid), pod.uid in self._begun, self._costs[pod.uid].recent

@@ -1,7 +1,7 @@
 """In what the workers of a pool are not what its spec says."""
 
 import json
-from collections.abc import Collection, Set
+from collections.abc import Set
 from typing import NamedTuple
 
 from celeriac.api.reasons import Reason
@@ -30,14 +30,6 @@ def trouble_of(pool: WorkerPool, workers: Workers) -> Trouble | None:
     return next((trouble for trouble in troubles if trouble is not None), None)
 
 
-CAPABILITIES = {
-    "inflight": "keep what the worker holds under keys of its own, from which it is restored at once",
-    "drain": "drain the worker, so that none is removed while tasks run",
-    "exact": "tell exactly what runs",
-}
-"""What the agent of every supported Celery can do, in words."""
-
-
 def _trouble(pool: WorkerPool, worker: Worker) -> Trouble | None:
     if worker.unreadable:
         return Trouble(
@@ -64,20 +56,8 @@ def _trouble(pool: WorkerPool, worker: Worker) -> Trouble | None:
             " PID 1 and Celery ignores it, or signals Celery's children too; tasks would be killed with the worker:"
             " start Python with exec, or by an init like tini",
         )
-    if lacking := CAPABILITIES.keys() - worker.report.capabilities:
-        return Trouble(Reason.AGENT_DEGRADED, _degraded(worker.pod.name, worker.report, lacking))
     difference = _difference(pool, worker.report)
     return Trouble(Reason.WORKER_MISMATCH, f"worker {worker.pod.name} {difference}") if difference else None
-
-
-def _degraded(name: str, report: WorkerReport, lacking: Collection[str]) -> str:
-    """What an agent cannot do, and what is in its way."""
-    cannot = " and cannot ".join(words for capability, words in CAPABILITIES.items() if capability in lacking)
-    hooks = ", ".join(report.missing[:10]) or "not said"
-    return (
-        f"the agent in worker {name} cannot {cannot}: missing are {hooks}; a Celery other than 5.3 to 5.7, or the app's"
-        " own transport options or ACL, are in the way: its log says which, look for 'celeriac'"
-    )
 
 
 def _other_queues(found: Set[str], wanted: Set[str]) -> str:

@@ -12,6 +12,7 @@ from celeriac.brokers.agents import WorkerReport
 from celeriac.cluster.records import PodRecord
 from celeriac.scaling.workload import Pod
 
+CONSUMING = "consuming"
 DRAINED = "drained"
 
 
@@ -25,6 +26,7 @@ class Worker:
     reported  there was a report, which is gone: the agent deletes its report on a clean exit
     begun     it is ready or reports, or once did
     recent_costs  deletion costs that its Pod had lately, beside the present one: see observer.SETTLE_SECONDS
+    drains    the level of the agent that the pool asks for includes draining
     """
 
     pod: PodRecord
@@ -36,6 +38,7 @@ class Worker:
     reported: bool = False
     begun: bool = False
     recent_costs: frozenset[int] = frozenset()
+    drains: bool = True
 
     @property
     def is_replica(self) -> bool:
@@ -82,7 +85,18 @@ class Worker:
         """
         if self.report is not None and self.started:
             return "drain" in self.report.capabilities
-        return not self.started or (self.pod.ready and not self.missing)
+        return self.drains and (not self.started or (self.pod.ready and not self.missing))
+
+    @property
+    def quiet(self) -> bool | None:
+        """Whether it has just said that it holds nothing; it may take something the next moment.
+
+        None: it says nothing, or SIGTERM does not reach it, so that nobody could end what it takes until then.
+        """
+        report = self.report
+        if report is None or not self.fresh or report.signals is False:
+            return None
+        return report.state == CONSUMING and not (report.active or report.reserved or report.scheduled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +120,17 @@ class Workers:
     def scheduled(self) -> int:
         """Messages held for an ETA that has not come."""
         return sum(worker.report.scheduled for worker in self.all if worker.report)
+
+    @property
+    def in_shared_keys(self) -> int:
+        """What workers without keys of their own hold at most of what the application's keys hold."""
+        reports = (each.report for each in self.all if each.report and "inflight" not in each.report.capabilities)
+        return sum(report.active + report.reserved + report.scheduled for report in reports)
+
+    @property
+    def can_drain(self) -> bool:
+        """Whether all that have started can: only then is what they hold for an ETA given back for certain."""
+        return all(worker.drainable for worker in self.all if worker.is_replica and worker.started)
 
     @property
     def agent_errors(self) -> int:
@@ -148,6 +173,7 @@ class Workers:
             started=worker.started,
             running=worker.running,
             drainable=worker.drainable,
+            quiet=worker.quiet,
             created=pod.created,
             replica_set=pod.replica_set,
             unplaced=pod.unplaced,

@@ -33,7 +33,9 @@ REPORT: dict[str, Any] = {
     "slots": 4,
     "celery": "5.7.0",
     "kombu": "5.7.0",
+    "redis": "6.2.0",
     "python": "3.11.2",
+    "level": "inflight",
     "pool": "celery.concurrency.prefork:TaskPool",
     "broker": "redis://redis:6379/0",
     "prefix": "shop:",
@@ -54,13 +56,15 @@ REPORT: dict[str, Any] = {
 }
 
 FOR_PEOPLE = {
-    *("pod", "unacked", "celery", "kombu", "python", "broker", "prefix", "prefetch", "visibilityTimeout"),
+    *("pod", "unacked", "broker", "prefix", "prefetch", "visibilityTimeout"),
     *("givenBack", "restored", "dead"),
 }
 """What the operator does not read of a report, whoever wrote it."""
 
 IF_SAID = {"acksLate": "acks_late", "separator": "layout", "prioritySteps": "layout", "timeLimit": "time_limit"}
 """What is not known where a report does not say it, or says what it cannot be; the rest of it holds."""
+
+VERSIONS = {"celery": "Celery", "kombu": "kombu", "redis": "redis-py", "python": "Python"}
 
 REGISTRATION: dict[str, Any] = {
     "pod": "ml-1",
@@ -122,7 +126,9 @@ def test_fields_of_a_younger_agent_do_no_harm_and_its_protocol_is_not_guessed() 
     assert all(read({**REPORT, "state": state}) for state in STATES)
 
 
-@pytest.mark.parametrize("field", [name for name in REPORT if name not in FOR_PEOPLE | IF_SAID.keys()])
+@pytest.mark.parametrize(
+    "field", [name for name in REPORT if name not in FOR_PEOPLE | IF_SAID.keys() | VERSIONS.keys() | {"level"}]
+)
 def test_a_report_that_lacks_a_field_or_has_one_of_another_type_is_missing(field: str) -> None:
     assert read({name: value for name, value in REPORT.items() if name != field}) is None
     kind = type(REPORT[field])
@@ -131,6 +137,24 @@ def test_a_report_that_lacks_a_field_or_has_one_of_another_type_is_missing(field
         fits = isinstance(wrong, kind) or (wrong is None and nullable) or (field == "signals" and wrong is True)
         if not fits and not (kind is float and wrong == 1.5):
             assert read({**REPORT, field: wrong}) is None, (field, wrong)
+
+
+@pytest.mark.parametrize("field", VERSIONS)
+def test_versions_are_told_unless_they_look_like_something_else(field: str) -> None:
+    whole = read(REPORT)
+    assert whole is not None
+    assert whole.versions == (("Celery", "5.7.0"), ("kombu", "5.7.0"), ("redis-py", "6.2.0"), ("Python", "3.11.2"))
+    without = replace(whole, versions=tuple(each for each in whole.versions if each[0] != VERSIONS[field]))
+    for wrong in (None, 5, "", "latest", "5.7.0\n", "5" * 40, "5.7 <b>"):
+        assert read({**REPORT, field: wrong}) == without
+
+
+@pytest.mark.parametrize("wrong", [None, 5, {}, []])
+def test_an_agent_that_says_no_level_is_one_of_before_there_were_levels(wrong: Any) -> None:
+    whole, odd = read(REPORT), read({**REPORT, "level": wrong})
+    assert whole is not None
+    assert odd is not None
+    assert (whole.level, odd.level) == ("inflight", "drain")
 
 
 @pytest.mark.parametrize(("field", "attribute"), IF_SAID.items())

@@ -267,6 +267,45 @@ class TestUndrainable:
         assert held.drain == ("able",)
 
 
+def undrainable(name: str, running: int = 0) -> Pod:
+    return replace(working(name, running), drainable=False, quiet=not running)
+
+
+class TestAtRest:
+    """Workers that report and cannot drain: a level of the agent below drain, or a hook that is missing."""
+
+    def test_a_busy_pool_shrinks_by_those_that_hold_nothing(self) -> None:
+        pods = [undrainable("a"), undrainable("b"), undrainable("c", running=2)]
+        marking = planned(1, *pods)
+        assert (marking.replicas, marking.drain) == (None, ("a", "b"))
+        pods = [*map(marked, pods[:2]), pods[2]]
+        assert planned(1, *pods).replicas == 1
+
+    def test_one_that_has_taken_a_task_since_stays_until_it_is_at_rest_again(self) -> None:
+        busy = replace(marked(undrainable("a")), quiet=False, running=1)
+        held = planned(1, busy, undrainable("b", running=3))
+        assert (held.replicas, held.reason, held.drain, held.undrain) == (None, Reason.TASKS_IN_FLIGHT, (), ())
+        assert held.message.endswith("until ml-a (1 running) at rest for a moment, as they cannot drain")
+
+    def test_none_is_removed_before_kubernetes_knows_whom_to_stop(self) -> None:
+        fresh = replace(marked(undrainable("a")), recent_costs=frozenset({0}))
+        held = planned(1, fresh, undrainable("b", running=3))
+        assert (held.replicas, held.drain) == (None, ())
+
+    def test_demand_that_returns_takes_the_mark_away(self) -> None:
+        back = planned(2, marked(undrainable("a")), undrainable("b", running=3))
+        assert back.undrain == ("a",)
+
+    def test_whoever_can_drain_goes_first(self) -> None:
+        held = planned(1, undrainable("a"), working("able", 4))
+        assert held.drain == ("able",)
+
+    def test_a_silent_one_is_not_marked_and_waits_for_the_whole_pool(self) -> None:
+        silent = replace(undrainable("a"), quiet=None)
+        held = planned(0, silent, replicas=1)
+        assert (held.replicas, held.reason, held.drain) == (None, Reason.TASKS_IN_FLIGHT, ())
+
+
 def replica_set_removes(pods: list[Pod], number: int, chance: random.Random) -> list[Pod]:
     """The controller's choice, written down from its documentation, ties broken at random."""
     phases = ["Pending", "Unknown", "Running"]
@@ -295,6 +334,7 @@ pods_of_any_kind = st.builds(
     started=st.booleans(),
     running=st.integers(0, 4),
     drainable=st.sampled_from([True, True, True, False]),
+    quiet=st.sampled_from([None, False, True]),
     recent_costs=st.frozensets(st.sampled_from([0, MARKED_COST, RELEASED_COST]), max_size=2),
 )
 well_behaved_pods = st.one_of(
@@ -336,7 +376,7 @@ def test_whatever_kubernetes_chooses_only_safe_workers_are_stopped(
     by_uid = {pod.uid: pod for pod in pods}
     assert done.message
     assert all(by_uid[uid].marked for uid in (*done.undrain, *done.release))
-    assert all(by_uid[uid].drainable for uid in done.drain)
+    assert all(by_uid[uid].drainable or by_uid[uid].quiet is not None for uid in done.drain)
     assert not any(by_uid[uid].marked and by_uid[uid].cost <= MARKED_COST for uid in done.drain)
     assert not set(done.undrain) & set(done.release)
     if isinstance(demand, Doubt):
@@ -351,7 +391,8 @@ def test_whatever_kubernetes_chooses_only_safe_workers_are_stopped(
     chance = random.Random(seed)
     known = [as_kubernetes_may_know_it(pod, chance) for pod in pods]
     for pod in replica_set_removes(known, max(0, len(pods) - done.replicas), chance):
-        safe = pod.marked and (pod.drained or not pod.started)
+        at_rest = not pod.drainable and pod.quiet is True
+        safe = pod.marked and (pod.drained or not pod.started or at_rest)
         assert safe or (not pod.drainable and (idle or pin is not None))
 
 

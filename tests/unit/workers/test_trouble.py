@@ -22,31 +22,6 @@ def test_workers_whose_agents_can_do_all_are_no_trouble() -> None:
     assert trouble(report("a"), report("b")) is None
 
 
-def test_a_hook_that_only_older_versions_lack_is_no_trouble() -> None:
-    assert trouble(report("a", missing=("keep-running",)), report("b")) is None
-
-
-@pytest.mark.parametrize(
-    ("can", "words"),
-    [
-        ({"drain", "exact"}, "cannot keep what the worker holds under keys of its own"),
-        ({"inflight", "exact"}, "cannot drain the worker"),
-        ({"inflight", "drain"}, "cannot tell exactly what runs"),
-        (
-            set(),
-            "cannot keep what the worker holds under keys of its own, from which it is restored at once and cannot",
-        ),
-    ],
-)
-def test_what_an_agent_cannot_do_is_told_with_the_hooks_that_it_lacks(can: set[str], words: str) -> None:
-    found = trouble(report("a"), report("b", capabilities=frozenset(can), missing=("transport-options", "registry")))
-    assert found is not None
-    assert found.reason == Reason.AGENT_DEGRADED
-    assert words in found.message
-    assert "worker ml-b" in found.message
-    assert "transport-options, registry" in found.message
-
-
 def test_a_report_that_cannot_be_understood_is_told_before_it_looks_like_a_missing_agent() -> None:
     found = trouble(report("a"), unreadable=("b",))
     assert found is not None

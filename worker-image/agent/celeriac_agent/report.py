@@ -8,6 +8,7 @@ from typing import Any
 
 import celery
 import kombu
+import redis
 from celery.worker import state as worker_state
 
 from .celery_worker import CeleryWorker, eta_entries
@@ -59,6 +60,7 @@ class Report:
             "pod": self._identity.pod,
             "celery": celery.__version__,
             "kombu": kombu.__version__,
+            "redis": redis.__version__,
             "python": ".".join(map(str, sys.version_info[:3])),
             "pool": worker.pool_class(),
             "broker": without_credentials(channel.consumer.connection.as_uri()),

@@ -1,5 +1,6 @@
 """Reports of agents and drain marks, from the hashes of a pool to values. What is no report is as good as missing."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -10,6 +11,8 @@ from celeriac.pool.model import QueueLayout
 T = TypeVar("T")
 
 VERSION = 1
+SOFTWARE = {"celery": "Celery", "kombu": "kombu", "redis": "redis-py", "python": "Python"}
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,31}")
 STATES = frozenset({"starting", "consuming", "disconnected", "draining", "drained", "stopping"})
 
 
@@ -70,6 +73,8 @@ def _report(pod_uid: str, fields: JsonFields) -> WorkerReport:
         missing=fields.texts("missing"),
         signals=fields.flag_or_none("signals"),
         errors=fields.count("errors"),
+        level=_if_said(fields.text, "level") or "drain",
+        versions=_versions(fields),
         limited=fields.count_or("limited", 0),
         delivered=fields.count_or("delivered", 0),
         layout=_layout(fields),
@@ -82,6 +87,12 @@ def _layout(fields: JsonFields) -> QueueLayout | None:
     """What earlier releases do not say, and what is odd, is not said."""
     separator, steps = _if_said(fields.text, "separator"), _if_said(fields.counts, "prioritySteps")
     return None if separator is None or steps is None else QueueLayout(separator=separator, priority_steps=steps)
+
+
+def _versions(fields: JsonFields) -> tuple[tuple[str, str], ...]:
+    """Those that are said and look like one: they are shown to people."""
+    said = ((words, _if_said(fields.text, name)) for name, words in SOFTWARE.items())
+    return tuple((words, version) for words, version in said if version is not None and _VERSION.fullmatch(version))
 
 
 def _if_said(read: Callable[[str], T], name: str) -> T | None:
