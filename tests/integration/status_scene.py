@@ -14,6 +14,7 @@ from tests.cluster import tools
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
 from tests.cluster.process import wait_until
+from tests.integration.kstatus import verdict
 from tests.integration.kube import DEPLOYMENTS, POOLS, Body, Kube
 from tests.integration.kubelet import FakePod
 from tests.integration.operator_process import OperatorProcess
@@ -62,6 +63,7 @@ PODS: Final = {
 """Pods that the controllers then make of them."""
 ASKED: Final = ("asleep", "waking", "no-secret", "no-host", "rollout", "crash", "taken", "unseen", "changed")
 """Pools of which `kubectl wait` is asked: it takes its time for each."""
+WAITS: Final = ("Ready", "Stalled", "Reconciling=False")
 POLICY: Final = """
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -94,7 +96,10 @@ webhooks:
 
 
 class Scene:
-    """The pools, and what was seen of each: its body and whether `kubectl wait --for=condition=Ready` passes."""
+    """The pools, and what was seen of each: its body, and for which of WAITS `kubectl wait` passes.
+
+    rolling   what kstatus made of the pool `rollout` from the moment its spec was changed until it was seen to roll out
+    """
 
     def __init__(self, control_plane: ControlPlane, namespace: str, stack: ExitStack) -> None:
         self._control_plane = control_plane
@@ -103,7 +108,8 @@ class Scene:
         self._redis = stack.enter_context(RedisServer())
         self._lost_redis = stack.enter_context(RedisServer())
         self.seen: dict[Row, Body] = {}
-        self.waited: dict[Row, bool] = {}
+        self.waited: dict[tuple[Row, str], bool] = {}
+        self.rolling: list[str] = []
         stack.callback(self._clean_up)
         self._prepare()
         watched = [f"{namespace}-{word}" for word in ELSEWHERE.values() if word != "unseen"]
@@ -224,8 +230,13 @@ class Scene:
         """Two new images; of the one there is nothing."""
         for pool in ("rollout", "bad-rollout"):
             self.kube(pool).patch(POOLS, pool, {"spec": {"image": "app:2"}})
+        self.kube("rollout").wait_for_pool("rollout", self._is_rolling)
         new = next(pod for pod in self._pods("bad-rollout", 2) if pod.uid != old.uid)
         new.waits("ErrImagePull", 'failed to pull image "app:2": not found')
+
+    def _is_rolling(self, body: Body) -> bool:
+        self.rolling.append(verdict(body))
+        return conditions(body)["Reconciling"] == "True RollingOut"
 
     def _look(self, when: When) -> None:
         """Look at all pools until the rows of this time hold, or for long enough; then ask `kubectl wait`."""
@@ -240,14 +251,15 @@ class Scene:
             wait_until(all_hold, "all situations", seconds=SECONDS)
         for kube in (self._kubes[""], self._kubes["unseen"]):
             here = [row for row in rows if self.kube(row.pool) is kube and row.pool in ASKED]
-            if here:
-                met = self._kubectl_wait(kube, here)
-                self.waited |= {row: f"celeryworkerpool.celeriac.dev/{row.pool} condition met" in met for row in here}
+            for condition in WAITS if here else ():
+                met = self._kubectl_wait(kube, here, condition)
+                for row in here:
+                    self.waited[row, condition] = f"celeryworkerpool.celeriac.dev/{row.pool} condition met" in met
 
-    def _kubectl_wait(self, kube: Kube, rows: list[Row]) -> str:
+    def _kubectl_wait(self, kube: Kube, rows: list[Row], condition: str) -> str:
         """What `kubectl wait` says of several pools; it fails where it passes for not all of them."""
         names = [f"cwp/{row.pool}" for row in rows]
-        command = [str(tools.binary("kubectl")), "wait", "--for=condition=Ready", "--timeout=0", *names]
+        command = [str(tools.binary("kubectl")), "wait", f"--for=condition={condition}", "--timeout=0", *names]
         place = [f"--kubeconfig={self._control_plane.kubeconfig}", f"--namespace={kube.namespace}"]
         asked = subprocess.run([*command, *place], capture_output=True, text=True, check=False)
         return asked.stdout

@@ -43,7 +43,7 @@ def doctor(control_plane: ControlPlane, namespace: str) -> Doctor:
 
 @pytest.fixture
 def kube(control_plane: ControlPlane, namespace: str) -> Kube:
-    return Kube(control_plane.kubeconfig, namespace)
+    return Kube(control_plane.kubeconfig, namespace, patience=60)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.integration.crds import install_crds
 from tests.integration.kstatus import verdict
 from tests.integration.status_rows import ROWS, Row, When
-from tests.integration.status_scene import Scene, conditions, holds
+from tests.integration.status_scene import WAITS, Scene, conditions, holds
 
 pytestmark = pytest.mark.integration
 
@@ -32,9 +32,11 @@ def test_the_status_says_what_is_so(scene: Scene, row: Row) -> None:
     assert verdict(body) == verdict(body, looks_at_ready=False) == row.verdict
     message = {each["type"]: each["message"] for each in body["status"].get("conditions", ())}.get("Ready", "")
     assert row.words in message
-    generation = body["metadata"]["generation"]
-    passes = told.get("Ready", "").startswith("True") and body["status"]["observedGeneration"] == generation
-    assert scene.waited.get(row, passes) == passes
+    is_seen = body["status"]["observedGeneration"] == body["metadata"]["generation"]
+    for wait in WAITS:
+        type_, _, wanted = wait.partition("=")
+        passes = is_seen and told.get(type_, "").startswith(wanted or "True")
+        assert scene.waited.get((row, wait), passes) == passes, wait
 
 
 def test_each_condition_says_of_which_generation_it_speaks(scene: Scene) -> None:
@@ -44,3 +46,7 @@ def test_each_condition_says_of_which_generation_it_speaks(scene: Scene) -> None
         assert told <= {status["observedGeneration"]}, row
         lags = row.pool in ("unseen", "leaving") or row.when is When.ALONE
         assert lags == (status["observedGeneration"] != body["metadata"]["generation"]), row
+
+
+def test_from_the_change_of_a_spec_to_its_rollout_nobody_takes_the_pool_for_done(scene: Scene) -> None:
+    assert set(scene.rolling) == {"InProgress"}
