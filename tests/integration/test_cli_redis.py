@@ -146,6 +146,54 @@ def test_what_cannot_be_read_or_moved_is_said_and_keeps_nobody_elses_away(server
     assert "run it again" in done.output
 
 
+def test_a_worker_whose_entry_is_gone_is_found_by_its_keys_and_a_living_one_is_left_alone(server: RedisServer) -> None:
+    """Evicted are the entry, the list of pools, and the index of what is held; a stranger has a key of such a name."""
+    send(server, "1", "2", "3")
+    gone, alive = GoneWorker(server, "ml-gone"), GoneWorker(server, "ml.2-alive")
+    gone.take("mail", 2)
+    alive.take("mail")
+    with server.client() as client:
+        client.delete("celeriac:pools", gone.key("processes"), gone.index)
+        client.hdel(gone.key("reports"), gone.pod_uid)
+        client.set("unacked.of-somebody-else", "no hash, and no process")
+    with reporting(alive):
+        done = run(server, "evacuate", "--yes", *WATCH)
+    assert done.exit_code == 0, done.output
+    assert f"{alive.process}: refused, it lives" in done.output
+    assert "1 worker(s): 2 message(s) given back" in done.output
+    assert sorted(waiting(server)) == ["1", "2"]
+    with server.client() as client:
+        assert client.hlen(alive.unacked) == 1
+        assert not client.exists(gone.unacked)
+
+
+def test_the_layout_of_a_worker_that_nobody_knows_can_be_said(server: RedisServer) -> None:
+    producer(server).send_task("train", queue="mail", task_id="1", priority=0)
+    worker = GoneWorker(server, separator=":", steps=(0, 5))
+    worker.take("mail")
+    with server.client() as client:
+        (tag,) = client.hkeys(worker.unacked)
+        message, *rest = json.loads(client.hget(worker.unacked, tag) or "")
+        message["properties"]["priority"] = 7
+        client.hset(worker.unacked, tag, json.dumps([message, *rest]))
+        client.delete("celeriac:pools", worker.key("processes"))
+    done = run(server, "evacuate", "--yes", *WATCH, "--separator", ":", "--priority-step", "5")
+    assert done.exit_code == 0, done.output
+    assert waiting(server, "mail:5") == ["1"]
+
+
+def test_a_user_who_may_not_look_through_all_keys_evacuates_the_registered_ones(server: RedisServer) -> None:
+    send(server, "1")
+    GoneWorker(server).take("mail")
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "few", "on", ">s3cr3t", "~*", "+@all", "-scan")
+    url = server.celery_url.replace("redis://:", "redis://few:")
+    done = CliRunner().invoke(main, ["evacuate", "--yes", *WATCH], env={"CELERY_BROKER_URL": url})
+    assert done.exit_code == 0, done.output
+    assert "no registry knows are not looked for" in done.output
+    assert waiting(server) == ["1"]
+
+
 def test_another_key_prefix_is_another_world(server: RedisServer) -> None:
     GoneWorker(server, key_prefix="shop:")
     assert "no worker with the agent" in run(server, "evacuate").output

@@ -145,6 +145,20 @@ class RegisteredPool:
 
 
 @dataclass(frozen=True, slots=True)
+class Traces:
+    """What is there of workers without a registry's word for it.
+
+    pools      uids, of deleted ones too
+    processes  by the keys of what they hold; namespace, pool and start are not known, the layout is a guess
+    whole      whether all was looked through
+    """
+
+    pools: frozenset[str] = frozenset()
+    processes: tuple[Process, ...] = ()
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """What became of messages that nobody held any more.
 

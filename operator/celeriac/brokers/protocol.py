@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList, Restored
+from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList, Restored, Traces
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueSet
 from celeriac.pool.model import QueueLayout
@@ -42,6 +42,13 @@ class Salvage(Protocol):
 
     async def registered(self, entries: Collection[RegistryEntry]) -> Mapping[RegistryEntry, RegisteredPool]:
         """The processes of each of these pools; what is wrong with one pool spoils no other."""
+
+    async def traces(self, layout: QueueLayout) -> Traces:
+        """What is found of workers by looking through everything: slow, and never part of a loop.
+
+        `layout` is how the queues of those are laid out that no registry knows. Raises BrokerDoubt where the user may
+        not do that.
+        """
 
     async def held(self, processes: Sequence[Process]) -> Sequence[int | BrokerDoubt]:
         """How many messages each process holds, or why that cannot be read."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import click
@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.agents import NotAllRestored, Process, RegistryEntry, Restored
+from celeriac.brokers.agents import NotAllRestored, Process, RegistryEntry, Restored, Traces
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Salvage
 from celeriac.cli.broker_place import on_broker, printable
+from celeriac.pool.layouts import MAX_PRIORITY
 from celeriac.pool.model import QueueLayout
 
 WATCH_SECONDS = 3.0
@@ -58,13 +59,33 @@ class Registered:
     is_flag=True,
     help="With --yes: also what living workers hold. They go on with their tasks, so these RUN TWICE.",
 )
+@click.option("--separator", metavar="TEXT", help="Of workers that no registry knows: transport option `sep`.")
+@click.option(
+    "--priority-step",
+    "steps",
+    multiple=True,
+    type=click.IntRange(0, MAX_PRIORITY),
+    help="Of workers that no registry knows: transport option `priority_steps`, once for each step. Without these two"
+    " their queues are taken to be laid out as those of a registered worker, or as kombu does.",
+)
 @on_broker(lambda broker: broker.salvage)
-async def evacuate(salvage: Salvage, key_prefix: str, watch: float, yes: bool, even_living: bool) -> None:
+async def evacuate(
+    salvage: Salvage,
+    key_prefix: str,
+    watch: float,
+    yes: bool,
+    even_living: bool,
+    separator: str | None,
+    steps: tuple[int, ...],
+) -> None:
     """List the workers that are registered in a Redis, and give back what the gone ones among them hold.
 
     A worker with Celeriac's agent keeps its messages under keys of its own, which never expire: the operator gives
     them back to their queues when the pod is gone. This does the same by hand, without a cluster and without the
     operator: before Celeriac is removed for good, or where it cannot come back.
+
+    A worker whose entry in the registry is gone (evicted by a full Redis, deleted) is found too, by its own keys: all
+    keys of the database are looked through for that, which takes seconds where there are many.
 
     It looks twice: a worker whose report changed in between lives, and is left alone. Stop the workers first (scale
     their pools to zero): a message that is given back while it runs runs twice. It may be repeated, and may run beside
@@ -79,15 +100,17 @@ async def evacuate(salvage: Salvage, key_prefix: str, watch: float, yes: bool, e
     """
     if even_living and not yes:
         raise click.UsageError("--even-living does nothing without --yes")
-    registry = QueueLayout(key_prefix).registry
-    workers, doubts = await _watch(salvage, registry, watch)
+    workers, doubts = await _watch(salvage, Guess(key_prefix, separator, steps), watch)
     doubts = [*doubts, *(worker.holds for worker in workers if isinstance(worker.holds, BrokerDoubt))]
     for doubt in doubts:
         click.echo(f"{doubt.reason}: {printable(str(doubt))}", err=True)
     if workers:
         await _evacuate(salvage, workers, watch, yes=yes, even_living=even_living)
     elif not doubts:
-        click.echo(f"no worker with the agent is registered under the key prefix {key_prefix!r}", err=True)
+        message = (
+            f"no worker with the agent is registered under the key prefix {key_prefix!r}, nor are keys of one there"
+        )
+        click.echo(message, err=True)
     if doubts:
         raise click.ClickException("not all that is registered could be read, see above: it is left as it is")
 
@@ -109,37 +132,80 @@ async def _evacuate(
 
 
 @dataclass(frozen=True, slots=True)
+class Guess:
+    """How the queues are laid out of workers that no registry knows: what was said, else as a registered one has it."""
+
+    key_prefix: str
+    separator: str | None
+    steps: tuple[int, ...]
+
+    @property
+    def registry(self) -> str:
+        """See QueueLayout.registry."""
+        return QueueLayout(self.key_prefix).registry
+
+    def beside(self, registered: Sequence[Process]) -> QueueLayout:
+        """The layout of such a worker beside these."""
+        latest = max(registered, key=lambda each: each.started, default=None)
+        layout = latest.layout if latest is not None else QueueLayout(self.key_prefix)
+        return replace(
+            layout,
+            separator=self.separator or layout.separator,
+            priority_steps=tuple(sorted({0, *self.steps})) if self.steps else layout.priority_steps,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _Look:
-    """All registered processes; those of them whose reports can be read; what could not be read or understood."""
+    """All processes; those of them whose reports can be read; what could not be read or understood."""
 
     processes: Sequence[Process]
     audible: Set[str]
     doubts: Sequence[BrokerDoubt]
 
 
-async def _look(salvage: Salvage, registry: str) -> _Look:
+async def _look(salvage: Salvage, guess: Guess) -> _Look:
+    registry = guess.registry
     listed = (await salvage.listed([registry]))[registry]
-    pools = (await salvage.registered([RegistryEntry(registry, uid) for uid in listed.pools])).values()
+    found = await _traces(salvage, guess.beside(()))
+    uids = dict.fromkeys([*listed.pools, *sorted(found.pools)])
+    pools = (await salvage.registered([RegistryEntry(registry, uid) for uid in uids])).values()
+    known = [process for pool in pools for process in pool.processes]
+    names, layout = {process.process for process in known}, guess.beside(known)
+    strays = [replace(process, layout=layout) for process in found.processes if process.process not in names]
+    audible = {process.process for pool in pools if pool.audible for process in pool.processes}
     return _Look(
-        [process for pool in pools for process in pool.processes],
-        {process.process for pool in pools if pool.audible for process in pool.processes},
+        [*known, *strays],
+        audible | {process.process for process in strays},
         [*listed.doubts, *(doubt for pool in pools for doubt in pool.doubts)],
     )
 
 
-async def _watch(salvage: Salvage, registry: str, seconds: float) -> tuple[list[Registered], Sequence[BrokerDoubt]]:
-    """All registered workers, by two looks that lie `seconds` apart.
+async def _traces(salvage: Salvage, layout: QueueLayout) -> Traces:
+    """What is there without a registry's word; a user who may not look for it evacuates the others all the same."""
+    try:
+        found = await salvage.traces(layout)
+    except BrokerDoubt as doubt:
+        click.echo(f"workers that no registry knows are not looked for: {printable(str(doubt))}", err=True)
+        return Traces(whole=False)
+    if not found.whole:
+        click.echo("not all keys could be looked through for workers that no registry knows", err=True)
+    return found
+
+
+async def _watch(salvage: Salvage, guess: Guess, seconds: float) -> tuple[list[Registered], Sequence[BrokerDoubt]]:
+    """All workers, by two looks that lie `seconds` apart.
 
     One that has registered in between lives, and one whose reports cannot be read may.
     """
-    look = await _look(salvage, registry)
+    look = await _look(salvage, guess)
     if not look.processes:
         return [], look.doubts
     before = {process.process: process.reported for process in look.processes if process.process in look.audible}
     number = len(look.processes)
-    click.echo(f"{number} worker(s) registered; watching for {seconds:g} s which of them report ...", err=True)
+    click.echo(f"{number} worker(s) found; watching for {seconds:g} s which of them report ...", err=True)
     await asyncio.sleep(seconds)
-    look = await _look(salvage, registry)
+    look = await _look(salvage, guess)
     silent = {
         process.process
         for process in look.processes

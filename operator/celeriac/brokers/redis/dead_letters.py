@@ -12,6 +12,7 @@ from celeriac.brokers.redis.errors import write_doubt
 from celeriac.brokers.redis.keys import dead_key, list_key
 from celeriac.brokers.redis.letters import dead_reason_of, message_of, revived, step_of
 from celeriac.brokers.redis.moves import MessageList, Move, ask_one, move
+from celeriac.brokers.redis.traces import escaped
 from celeriac.pool.model import QueueLayout
 
 PAGE: Final = 100
@@ -55,7 +56,7 @@ async def count_all(redis: Redis, key_prefix: str) -> dict[str, int]:
     """Dead letters by queue, in the order of the names. Looks through all keys of the database."""
     start = dead_key(key_prefix, "")
     keys: set[str] = set()
-    async for key in redis.scan_iter(match=f"{_escaped(start)}*", count=1000):
+    async for key in redis.scan_iter(match=f"{escaped(start)}*", count=1000):
         keys.add(key.decode(errors="replace"))
     names = sorted(key.removeprefix(start) for key in keys)
     return {name: await count(redis, key_prefix, name) for name in names}
@@ -111,8 +112,3 @@ def _shown(text: bytes) -> DeadLetter:
     headers = message.get("headers")
     named = headers if isinstance(headers, dict) else {}
     return DeadLetter(str(named.get("task", "?")), str(named.get("id", "?")), dead_reason_of(message))
-
-
-def _escaped(text: str) -> str:
-    """The text as a pattern of SCAN that means itself."""
-    return "".join(f"\\{char}" if char in "*?[]\\^" else char for char in text)

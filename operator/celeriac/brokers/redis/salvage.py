@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList, Restored
+from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList, Restored, Traces
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis import registry
 from celeriac.brokers.redis.calls import calling
 from celeriac.brokers.redis.client import RedisClient
 from celeriac.brokers.redis.restore import restore
 from celeriac.brokers.redis.takeover import TakeOver
+from celeriac.brokers.redis.traces import traces
 from celeriac.pool.model import QueueLayout
 
 
@@ -28,6 +29,10 @@ class RedisSalvage:
     async def registered(self, entries: Collection[RegistryEntry]) -> Mapping[RegistryEntry, RegisteredPool]:
         """See Salvage.registered. A registry's name is its key prefix."""
         return await calling(registry.registered(self._redis, entries, self._where), self._client)
+
+    async def traces(self, layout: QueueLayout) -> Traces:
+        """See Salvage.traces."""
+        return await calling(traces(self._redis, layout), self._client)
 
     async def held(self, processes: Sequence[Process]) -> Sequence[int | BrokerDoubt]:
         """See Salvage.held."""
