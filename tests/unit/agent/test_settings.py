@@ -2,7 +2,6 @@
 
 import json
 import math
-import socket
 from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
@@ -261,29 +260,6 @@ def test_a_channel_that_keeps_nothing_in_flight_has_no_keys() -> None:
     channel = connected(connection, virtual.QoS)
     chosen.settle(channel)
     assert not chosen.lay_over(channel)
-
-
-@pytest.mark.parametrize(
-    ("options", "on", "chosen"),
-    [
-        ({}, True, True),
-        ({"socket_keepalive": True}, True, True),
-        ({"socket_keepalive": None, "socket_keepalive_options": None}, True, True),
-        ({"socket_keepalive": False}, False, False),
-        ({"socket_keepalive_options": {socket.TCP_KEEPIDLE: 300}}, True, False),
-    ],
-)
-def test_connections_notice_silence_unless_the_application_has_its_own_way(
-    options: dict[str, Any], on: bool, chosen: bool
-) -> None:
-    connection = connection_with(**options)
-    settings().prepare(connection)
-    made = connection.transport_options
-    assert bool(made.get("socket_keepalive")) is on
-    if chosen:
-        assert made["socket_keepalive_options"][socket.TCP_USER_TIMEOUT] == 30_000
-    else:
-        assert made.get("socket_keepalive_options") == options.get("socket_keepalive_options")
 
 
 def worker(**parts: Any) -> CeleryWorker:

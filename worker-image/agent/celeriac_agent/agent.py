@@ -28,6 +28,7 @@ from .registry import Registry
 from .report import Report
 from .sampler import Sampler
 from .settings import ProcessKeys, TransportSettings
+from .silence import OverdueReplies, limit_silence
 from .slots import Slots
 from .started import StartedMarks
 from .times import TICK_SECONDS
@@ -57,6 +58,7 @@ class Agent:
         self.heartbeat = Heartbeat(
             *(self.worker, hooks, self.registry, self.drain, self.report, self.sampler, self.counters)
         )
+        self.overdue = OverdueReplies()
         self.channel: TaskChannel | None = None  # of the latest connection
         self._timer: Any = None
         self._inherited = False  # messages of earlier starts in this pod were restored
@@ -84,13 +86,13 @@ class Agent:
             self.counters.failed("install the gate", error)
 
     def prepare_connections(self, consumer: Any) -> None:
-        """See each connection of the consumer's before it is made."""
-        if not self.hooks.inflight:
-            return
+        """See each connection of the consumer's before it is made; none of the process's waits for a reply for ever."""
         try:
-            prepare_connections(consumer, self.own_keys.prepare)
+            if self.hooks.inflight:
+                limit_silence()
+                prepare_connections(consumer, self.own_keys.prepare)
         except Exception as error:
-            self.counters.failed("see connections before they are made", error)
+            self.counters.failed("prepare for connections", error)
 
     def connected(self, consumer: Any) -> None:
         """A connection was made and nothing consumed yet: register, take over, restore, and only then consume.
@@ -128,6 +130,7 @@ class Agent:
             self.deliveries.take_over(channel)
             if self.hooks.level == DRAIN_LEVEL:
                 self.reconnect.take_over(channel)
+            self.overdue.watch(channel)
         if self.hooks.drain:
             if self.hooks.have("idle-connection"):
                 mind_idle_connection(channel)
@@ -193,6 +196,8 @@ class Agent:
         try:
             self.drain.held |= self.slots.prune()
             self.started.collect()
+            if self.channel is not None:
+                self.overdue.step(self.channel)
             if self.channel is not None and self.worker.phase == "consuming" and self.hooks.drain:
                 self.drain.step(self.channel)
                 self.leftover.step(self.channel)

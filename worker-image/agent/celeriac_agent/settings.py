@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,6 @@ SEPARATOR = "\x06\x16"  # kombu's
 VISIBILITY_SECONDS = 10 * 365 * 86400  # the operator restores, not the clock
 LAYOUT = ("global_keyprefix", "sep", "priority_steps")
 KEYS = ("unacked_key", "unacked_index_key", "unacked_mutex_key", "visibility_timeout")
-KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
-"""Seconds and probes; the last is milliseconds, for what was sent and is not confirmed. Linux has all of them."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class TransportSettings:
         self.can_be_told = as_steps(options.get("priority_steps")) is not None
 
     def prepare(self, connection: Any) -> None:
-        """Before a connection is made: let it notice silence, and put back nothing by the clock.
+        """Before a connection is made: let kombu put back nothing by the clock while it connects.
 
         Its keys are the application's at first. kombu writes to them while it connects, and an ACL may allow no others.
         """
@@ -100,7 +97,7 @@ class TransportSettings:
         if not self._before:
             own = getattr(connection.get_transport_cls(), "Channel", None)
             self._before = {name: given.get(name, getattr(own, name, None)) for name in self._over}
-        connection.transport_options = {**given, **keepalive(given), **self._over}
+        connection.transport_options = {**given, **self._over}
 
     def settle(self, channel: TaskChannel) -> None:
         """Read what the channel really uses; once for a process."""
@@ -120,29 +117,3 @@ class TransportSettings:
         """Return to the application's own keys; only before anything was consumed."""
         self._over = {}
         channel.set_options({name: self._before[name] for name in KEYS if name in self._before})
-
-
-def keepalive(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Transport options by which a connection that was dropped silently fails, unless the application has its own.
-
-    The kernel asks for a sign of life where nothing was sent, and gives up where what was sent is not confirmed.
-    """
-    if options.get("socket_keepalive") is not None and not options["socket_keepalive"]:
-        return {}
-    return {
-        "socket_keepalive": True,
-        "socket_keepalive_options": options.get("socket_keepalive_options") or _keepalive_options(),
-    }
-
-
-def _keepalive_options() -> dict[int, int]:
-    """What the kernel takes: an option that it refuses would fail every connection."""
-    taken = {}
-    with socket.socket() as probe:
-        for name, value in KEEPALIVE.items():
-            try:
-                probe.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-                taken[getattr(socket, name)] = value
-            except (AttributeError, OSError):
-                continue
-    return taken
