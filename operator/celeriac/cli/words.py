@@ -1,6 +1,6 @@
 """A CeleryWorkerPool in words, from its own spec and status; pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,8 +10,10 @@ from rich.text import Text
 UNKNOWN = "-"
 UNSEEN = "the operator has not looked at it yet: is it running, and does it watch this namespace?"
 
-# Conditions that ought to hold, and one that ought not; the others only inform.
+# Conditions that ought to hold, and some that ought not; the others only inform.
 WANTED = ("Ready", "BrokerReachable", "BrokerDurable", "WorkersResponding", "ScalingActive", "DrainLongEnough")
+ASIDE = ("BrokerDurable", "WorkersResponding", "DrainLongEnough")
+"""Those of them that are no part of Ready and hold no decision."""
 ABNORMAL = ("Stalled", "AgentDegraded")
 UNDER_WAY = ("Creating", "PodsStarting", "RollingOut")
 """Reasons of a pool that is not Ready and calls for nobody: its last decision says more."""
@@ -53,10 +55,19 @@ def why(pool: Mapping[str, Any]) -> str:
     if limited is not None and limited["reason"] in NO_ROOM:
         return f"{limited['reason']}: {limited['message']}"
     if decision:
-        poor = any(item["type"] == "AgentDegraded" and item["status"] == "True" for item in conditions)
-        more = f" (AgentDegraded: kubectl celery explain {pool['metadata']['name']})" if poor else ""
+        aside = ", ".join(_aside(conditions))
+        more = f" ({aside}: kubectl celery explain {pool['metadata']['name']})" if aside else ""
         return f"{decision['message']}{more}"
     return str(ready["message"]) if ready else UNSEEN
+
+
+def _aside(conditions: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What is wrong with a pool that works all the same, in one word each."""
+    for item in conditions:
+        if item["type"] in ASIDE and item["status"] == "False":
+            yield item["reason"]
+        elif item["type"] == "AgentDegraded" and item["status"] == "True":
+            yield "AgentDegraded"
 
 
 def explanation(pool: Mapping[str, Any], now: datetime) -> Iterator[str]:

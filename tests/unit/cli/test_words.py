@@ -128,3 +128,15 @@ def test_a_pin_a_mode_and_a_change_not_yet_seen_are_told_with_the_way_out() -> N
 )
 def test_ages_are_rounded_as_kubectl_rounds_them(moment: str | None, words: str) -> None:
     assert ago(moment, NOW) == words
+
+
+def test_what_is_wrong_beside_a_pool_that_works_is_named_behind_its_decision() -> None:
+    pool = a_pool(
+        condition("Ready", "True", "Ready", "3 of 4 replicas are ready"),
+        condition("BrokerDurable", "False", "KeysMayBeEvicted", "..."),
+        condition("WorkersResponding", "False", "WorkerSilent", "ml-1 (for over 30 s) of 2 ready workers"),
+        condition("DrainLongEnough", "Unknown", "NoTimeLimit", "..."),
+        decision={"reason": "Backlog", "message": "30 wait", "time": "2026-03-01T11:58:00Z"},
+    )
+    assert why(pool) == "30 wait (KeysMayBeEvicted, WorkerSilent: kubectl celery explain ml)"
+    assert "! WorkersResponding False, WorkerSilent" in text_of(pool)
