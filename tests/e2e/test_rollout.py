@@ -58,3 +58,23 @@ def test_a_rollout_that_cannot_go_on_leaves_the_old_workers_their_tasks_and_the_
     story.tasks.send("ml_service", 1, seconds=0.1)
     story.tasks.wait_until_done(seconds=PATIENCE)
     assert story.tasks.problems() == []
+
+
+@pytest.mark.full
+def test_workers_are_replaced_when_the_secret_of_their_broker_changes_and_no_task_is_lost(story: Story) -> None:
+    """Another name of the same Redis: what waits is found by the old workers and by the new ones."""
+    story.kube.create_secret("broker", url=story.broker_url)
+    source = {"urlFrom": {"secretKeyRef": {"name": "broker", "key": "url"}}}
+    story.pool("ml", ["ml_service"], broker=source, scaling={"minReplicas": 2, "maxReplicas": 2})
+    story.kube.wait_for(DEPLOYMENTS, "ml", lambda found: found.get("status", {}).get("readyReplicas") == 2)
+    old = {pod.name for pod in story.witness.pods("ml")}
+    story.tasks.send("ml_service", 60, seconds=3)
+    story.tasks.wait_until_running("ml_service", 2, PATIENCE)
+    story.kube.replace_secret("broker", url=story.broker_url.replace(":6379", ".svc:6379"))
+    done = story.tasks.wait_until_done(seconds=180)["ml_service"]
+
+    assert set(done.pods) & old
+    assert set(done.pods) - old, "new workers took over while there was work"
+    assert story.tasks.problems() == []
+    inside = "import os; print(os.environ['CELERY_BROKER_URL'])"
+    assert ".svc:6379" in story.kubectl("exec", "deployment/ml", "--", "python", "-c", inside)

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 READ_SECONDS = 2.0
 """The ReplicaSets of a rollout are read this often, at most."""
+LISTS = 4
+"""Lists of ReplicaSets at a time, at most."""
 FAILED_SECONDS = 15.0
 """After a failure: a permission that is missing is seldom given a moment later."""
 
@@ -51,9 +53,14 @@ class RolloutReader:
         self._clock = clock
         self._read: dict[PoolKey, _Read] = {}
         self._reading: dict[PoolKey, asyncio.Task[None]] = {}
+        self._lists = asyncio.Semaphore(LISTS)
 
-    def of(self, deployment: DeploymentRecord, pods: Sequence[PodRecord]) -> ReplicaSets | None:
-        """The ReplicaSets of a rollout, by uid; None where there is no rollout, or they are not read yet."""
+    def of(self, deployment: DeploymentRecord, pods: Sequence[PodRecord], *, shrinks: bool) -> ReplicaSets | None:
+        """The ReplicaSets of a rollout, by uid; None where there is no rollout, or they are not read yet.
+
+        They are read only where something is to be done: `shrinks` tells that fewer replicas are wanted. Most rollouts
+        go on by themselves.
+        """
         key = deployment.key
         if not is_rolling(deployment, pods):
             self._read.pop(key, None)
@@ -61,7 +68,8 @@ class RolloutReader:
         read = self._read.get(key)
         if read is None or read.deployment != deployment.uid:
             read = self._read[key] = _Read(deployment.uid)
-        if key not in self._reading and self._clock() >= read.again_at:
+        helps = shrinks or deployment.full_quota or any(pod.unplaced for pod in pods)
+        if helps and key not in self._reading and self._clock() >= read.again_at:
             self._reading[key] = asyncio.get_running_loop().create_task(self._update(key, read))
         return read.sets
 
@@ -76,7 +84,8 @@ class RolloutReader:
     async def _update(self, key: PoolKey, read: _Read) -> None:
         pause = READ_SECONDS
         try:
-            read.sets = await list_replica_sets(self._api, key, read.deployment)
+            async with self._lists:
+                read.sets = await list_replica_sets(self._api, key, read.deployment)
         except ApiError as error:
             read.sets, pause = None, FAILED_SECONDS
             log.warning("pool %s: its rollout cannot be helped on, its ReplicaSets cannot be read: %s", key, error)

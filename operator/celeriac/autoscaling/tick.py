@@ -196,7 +196,10 @@ class Autoscaler:
             self._queue.add(pool.key)
         deployment = self._store.deployments.get(pool.key)
         pods = self._store.pods(pool.key)
-        sets = self._rollouts.of(deployment, pods) if deployment is not None else None
+        sets = None
+        if deployment is not None:
+            shrinks = scaler.outcome is not None and scaler.outcome.decision.replicas < deployment.spec_replicas
+            sets = self._rollouts.of(deployment, pods, shrinks=shrinks)
         step = scaler.step(Sight(pool, reading, deployment, pods, pool.uid in self._custody.unresolved, sets), now)
         for notice in step.notices:
             self._teller.tell(notice)

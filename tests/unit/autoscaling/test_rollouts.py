@@ -139,20 +139,21 @@ async def test_a_change_in_between_or_another_leader_is_left_to_the_next_tick() 
     assert not await retire(Server(OLD), follower, KEY, "ml-1", PLANNED)
 
 
-async def test_replica_sets_are_read_only_in_a_rollout_and_now_and_then() -> None:
+async def test_replica_sets_are_read_only_where_a_rollout_needs_help_and_now_and_then() -> None:
     now = 0.0
     server = Server(OLD)
     reader = RolloutReader(server, lambda: now)
     settled = replace(DEPLOYMENT, replicas=2, updated=2)
-    assert reader.of(settled, RECORDS[:2]) is None
+    assert reader.of(settled, RECORDS[:2], shrinks=True) is None
+    assert reader.of(DEPLOYMENT, RECORDS[:2], shrinks=False) is None, "it goes on by itself"
     await asyncio.sleep(0)
     assert server.lists == 0
-    assert reader.of(DEPLOYMENT, RECORDS) is None
+    assert reader.of(DEPLOYMENT, RECORDS, shrinks=False) is None
     await reader.settle()
-    assert reader.of(DEPLOYMENT, RECORDS) == {"rs-1": OLD}
+    assert reader.of(DEPLOYMENT, RECORDS, shrinks=False) == {"rs-1": OLD}
     assert server.lists == 1
     now = READ_SECONDS
-    reader.of(DEPLOYMENT, RECORDS)
+    reader.of(DEPLOYMENT, RECORDS, shrinks=False)
     await reader.settle()
     assert server.lists == 2
 
@@ -162,7 +163,7 @@ async def test_a_missing_permission_leaves_the_rollout_to_kubernetes(caplog: pyt
     server = Server(OLD, Forbidden(403, "Forbidden", "cannot list replicasets"))
     reader = RolloutReader(server, lambda: clock[0])
     for clock[0] in (0.0, READ_SECONDS, FAILED_SECONDS):
-        assert reader.of(DEPLOYMENT, RECORDS) is None
+        assert reader.of(DEPLOYMENT, RECORDS, shrinks=False) is None
         await reader.settle()
     assert server.lists == 2
     assert "its rollout cannot be helped on" in caplog.text

@@ -84,6 +84,8 @@ class RolloutSimulation:
     stopped: list[tuple[str, str]] = field(default_factory=list)
     plans: list[Plan] = field(default_factory=list)
     fewest_at_work: int = 10_000
+    _refused: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _known: dict[str, int] = field(default_factory=dict)
     _annotated: dict[str, tuple[int, int]] = field(default_factory=dict)
     _view: RolloutView = field(default_factory=RolloutView)
     _uids: "count[int]" = field(default_factory=count)
@@ -240,12 +242,22 @@ class RolloutSimulation:
     def _replica_sets(self, who: str) -> None:
         for each, size in self.sizes.items():
             mine = [worker for worker in self.workers if worker.replica_set == each and not worker.ending]
-            for _ in range(size - len(mine)):
-                if len(self.workers) < self.quota:
-                    uid = f"{each}-{next(self._uids)}"
-                    self.workers.append(Worker(uid, each, self.now, self.start_seconds, drainable=self.agent))
+            changed, self._known[each] = self._known.get(each) != size, size
+            if changed or self.now >= self._refused.get(each, (0.0, 0.0))[1]:
+                self._create(each, size - len(mine))
             order = sorted(mine, key=lambda worker: (rank(worker.pod(self.now), worker.cost), self._chance.random()))
             for worker in order[: max(0, len(mine) - size)]:
                 worker.ending = True
                 if worker.busy_until > self.now:
                     self.stopped.append((worker.uid, who))
+
+    def _create(self, replica_set: str, number: int) -> None:
+        """What a quota refuses is tried again ever more rarely: the work queue doubles its pauses."""
+        for _ in range(number):
+            if len(self.workers) >= self.quota:
+                since = self._refused.get(replica_set, (self.now, 0.0))[0]
+                self._refused[replica_set] = since, self.now + max(TICK, self.now - since)
+                return
+            uid = f"{replica_set}-{next(self._uids)}"
+            self.workers.append(Worker(uid, replica_set, self.now, self.start_seconds, drainable=self.agent))
+        self._refused.pop(replica_set, None)

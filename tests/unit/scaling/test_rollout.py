@@ -40,6 +40,12 @@ def test_a_full_quota_is_no_other_story() -> None:
     assert story.stopped == []
 
 
+def test_a_quota_that_has_room_is_tried_at_once_not_when_kubernetes_comes_back_to_it() -> None:
+    story = RolloutSimulation(POLICY, 6, quota=6).busy(15.0)
+    assert story.until_done(60) < 30
+    assert story.stopped == []
+
+
 def test_a_pool_of_one_busy_worker_waits_for_its_task_however_long() -> None:
     story = full(1).busy(600.0)
     story.run(595)
