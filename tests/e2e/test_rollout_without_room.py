@@ -47,7 +47,6 @@ def ends_in_time(story: Story, value: str) -> None:
     change(story, value)
     story.kube.wait_for(DEPLOYMENTS, "ml", lambda found: rolled_out(found, value), ENDS_WITHIN)
     print(f"the rollout took {time.monotonic() - begun:.1f} s")
-    print(story.kubectl("get", "events", "-ojson") if __import__("os").environ.get("DUMP") else "")
 
 
 def account_is_settled(story: Story) -> None:

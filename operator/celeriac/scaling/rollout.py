@@ -20,7 +20,7 @@ from celeriac.scaling.removal_order import certain
 from celeriac.scaling.victims import Marks, is_safe, marks_of, reluctance
 from celeriac.scaling.workload import Pod, Rollout, Workload
 
-LACKING_SECONDS = 5.0
+LACKING_SECONDS = 3.0
 """New pods that have had no room for so long get some: the scheduler may just not have come to them."""
 MORE_SECONDS = 30.0
 """Where room was made and is too small for a new pod, one more old pod goes after so long."""
