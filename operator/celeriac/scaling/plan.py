@@ -111,7 +111,7 @@ def _fewer_in_rollout(
     obstacles = in_the_way(sides, cuts, tolerable(anyone=anyone))
     if not obstacles and not workload.unseen:
         return scaled
-    if any(not pod.drainable for pod in obstacles) and not anyone:
+    if any(not (pod.drainable or pod.is_stopped_at_rest) for pod in obstacles) and not anyone:
         return None
     marks = sides.marks(to_go(sides, cuts))
     wait = f"until drained: {_names(obstacles)}" if obstacles else "until all its pods are known"
