@@ -75,6 +75,7 @@ ROWS = (
     unreadable("no-key", "at zero, the Secret lacks the key", "SecretKeyNotFound"),
     unreadable("wrong-password", "at zero, Redis refuses user or password", "AuthenticationFailed"),
     unreadable("no-host", "at zero, the broker's host does not resolve", "ConnectionFailed"),
+    unreadable("misled", "at zero, the broker was changed to one that does not resolve", "ConnectionFailed"),
     unreadable("refuses", "at zero, nobody listens at the broker's port", "ConnectionFailed"),
     over("refuses", "the same, for 600 s", "ConnectionFailed", broker="False ConnectionFailed"),
     unreadable("no-ca", "no Deployment yet: broker.tls names a Secret that is missing", "SecretNotFound"),

@@ -98,7 +98,8 @@ webhooks:
 class Scene:
     """The pools, and what was seen of each: its body, and for which of WAITS `kubectl wait` passes.
 
-    rolling   what kstatus made of the pool `rollout` from the moment its spec was changed until it was seen to roll out
+    changing   what kstatus made of a pool from the moment its spec was changed until the status told what follows, and
+               what a wait for Ready would have
     """
 
     def __init__(self, control_plane: ControlPlane, namespace: str, stack: ExitStack) -> None:
@@ -109,7 +110,7 @@ class Scene:
         self._lost_redis = stack.enter_context(RedisServer())
         self.seen: dict[Row, Body] = {}
         self.waited: dict[tuple[Row, str], bool] = {}
-        self.rolling: list[str] = []
+        self.changing: dict[str, list[tuple[str, bool]]] = {}
         stack.callback(self._clean_up)
         self._prepare()
         watched = [f"{namespace}-{word}" for word in ELSEWHERE.values() if word != "unseen"]
@@ -171,7 +172,7 @@ class Scene:
             url, spec = self._spec(pool)
             self.kube(pool).create_pool(pool, url, **{"agent": "disabled", "queues": [pool]} | spec)
         wait_until(self._policy_holds, "the policy is in force", seconds=SECONDS)
-        for pool in (*TASKS, "asleep", "scaled-away", "changed", "leaving"):
+        for pool in (*TASKS, "asleep", "scaled-away", "changed", "leaving", "misled"):
             self.kube(pool).wait_for_condition(pool, "Ready", "True", "ScaledToZero")
         for pool, count in TASKS.items():
             push(self._redis, pool, count)
@@ -219,6 +220,8 @@ class Scene:
         for pool in ("lost", "rollout", "bad-rollout", "halted", "hands-off", "broker-lost"):
             self.kube(pool).wait_for_condition(pool, "Ready", "True", "Ready")
         pods["lost"][0].is_not_ready()
+        self.kube("misled").patch(POOLS, "misled", {"spec": {"broker": {"url": "redis://nobody.invalid:6379/0"}}})
+        self._watch("misled", "Ready", "False ConnectionFailed")
         self._roll_out(pods["bad-rollout"][0])
         self.kube("halted").patch(DEPLOYMENTS, "halted", {"spec": {"paused": True}})  # as kubectl rollout pause
         self._lost_redis.stop()
@@ -230,13 +233,20 @@ class Scene:
         """Two new images; of the one there is nothing."""
         for pool in ("rollout", "bad-rollout"):
             self.kube(pool).patch(POOLS, pool, {"spec": {"image": "app:2"}})
-        self.kube("rollout").wait_for_pool("rollout", self._is_rolling)
+        self._watch("rollout", "Reconciling", "True RollingOut")
         new = next(pod for pod in self._pods("bad-rollout", 2) if pod.uid != old.uid)
         new.waits("ErrImagePull", 'failed to pull image "app:2": not found')
 
-    def _is_rolling(self, body: Body) -> bool:
-        self.rolling.append(verdict(body))
-        return conditions(body)["Reconciling"] == "True RollingOut"
+    def _watch(self, pool: str, type_: str, text: str) -> None:
+        """Note all verdicts about a pool until a condition of its present generation says so."""
+        verdicts = self.changing[pool] = []
+
+        def is_told(body: Body) -> bool:
+            is_seen = bool(body["status"]["observedGeneration"] == body["metadata"]["generation"])
+            verdicts.append((verdict(body), is_seen and conditions(body)["Ready"].startswith("True")))
+            return is_seen and conditions(body)[type_] == text
+
+        self.kube(pool).wait_for_pool(pool, is_told)
 
     def _look(self, when: When) -> None:
         """Look at all pools until the rows of this time hold, or for long enough; then ask `kubectl wait`."""

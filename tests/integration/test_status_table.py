@@ -48,5 +48,9 @@ def test_each_condition_says_of_which_generation_it_speaks(scene: Scene) -> None
         assert lags == (status["observedGeneration"] != body["metadata"]["generation"]), row
 
 
-def test_from_the_change_of_a_spec_to_its_rollout_nobody_takes_the_pool_for_done(scene: Scene) -> None:
-    assert set(scene.rolling) == {"InProgress"}
+@pytest.mark.parametrize("pool", ["rollout", "misled"])
+def test_from_the_change_of_a_spec_to_what_follows_of_it_nobody_takes_the_pool_for_done(
+    scene: Scene, pool: str
+) -> None:
+    assert {judged for judged, _ in scene.changing[pool]} == {"InProgress"}
+    assert any(ready for _, ready in scene.changing[pool]) == (pool == "rollout")  # its old pods work

@@ -99,6 +99,8 @@ class PoolScaler:
     def __init__(self, key: PoolKey, uid: str, seed: Seed, now: float) -> None:
         self.key = key
         self.uid = uid
+        self.generation: int | None = None
+        """Of the spec that the last step heeded."""
         self.layout = seed.layout
         self.outcome: Outcome | None = None
         self.doubt: BrokerDoubt | None = None
@@ -115,6 +117,7 @@ class PoolScaler:
 
     def step(self, sight: Sight, now: float) -> Step:
         """Decide once. Every tick is one call, also where nothing can be read."""
+        self.generation = sight.pool.generation
         outcome_before, doubt_before, layout_before = self.outcome, self.doubt, self.layout
         self._note_doubt(sight.reading, now)
         other_doubt = _reason(doubt_before) != _reason(self.doubt)

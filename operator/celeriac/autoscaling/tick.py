@@ -76,9 +76,11 @@ class Autoscaler:
         self.last_tick = clock()
 
     def outlook(self, known: KnownPool) -> Outlook | None:
-        """What the last tick found and decided; None until this very pool's broker has been tried."""
+        """What the last tick found and decided; None until the broker of this pool, as its spec is now, was tried."""
         scaler = self._scaler(known)
-        return Outlook(scaler.outcome, scaler.doubt) if scaler else None
+        if scaler is None or scaler.generation != known.generation:
+            return None
+        return Outlook(scaler.outcome, scaler.doubt)
 
     async def run(self, seconds: float) -> None:
         """Tick for ever, every `seconds`; a tick that takes longer is followed at once by the next."""
@@ -193,7 +195,8 @@ class Autoscaler:
         if scaler is None:
             seed = Seed.of(known.status, datetime.now(UTC))
             scaler = self._scalers[pool.key] = PoolScaler(pool.key, pool.uid, seed, now)
-            self._queue.add(pool.key)
+        if scaler.generation != known.generation:
+            self._queue.add(pool.key)  # its status waits for the first step that heeds this spec
         deployment = self._store.deployments.get(pool.key)
         pods = self._store.pods(pool.key)
         sets = None

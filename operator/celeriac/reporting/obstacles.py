@@ -132,11 +132,10 @@ def _missing(view: View, deployment: DeploymentRecord) -> int:
 
 
 def _decided(view: View) -> int:
-    """Replicas that were decided on, where decisions are acted upon."""
-    policy = view.policy
-    if policy is None or view.outcome is None or policy.mode is not Mode.AUTO:
+    """Replicas that the spec asks for or that were decided on, where decisions are acted upon."""
+    if view.policy is None or view.policy.mode is not Mode.AUTO:
         return 0
-    return view.outcome.decision.replicas
+    return max(view.floor, view.outcome.decision.replicas if view.outcome else 0)
 
 
 def _asleep(view: View) -> bool:

@@ -150,6 +150,8 @@ def test_a_pool_that_loses_its_only_pod_is_not_waking() -> None:
 def test_a_pool_that_has_a_floor_is_not_ready_until_its_first_pod_is() -> None:
     clock = Clock()
     for spec in ({"scaling": {"minReplicas": 2}}, {"replicas": 2}):
+        undecided = view(0, 0, spec=spec, outcome=None)
+        assert clock.sees(undecided)[0] == "False PodsStarting", "the Deployment was made, and no tick has come yet"
         begins = view(0, 0, spec=spec, outcome=outcome(waiting=2))
         assert clock.sees(begins)[0] == "False PodsStarting"
         assert clock.sees(view(2, 0, spec=spec), 10)[0] == "False PodsStarting"
