@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from celeriac_agent.hooks import DRAIN
@@ -17,6 +18,7 @@ from tests.agent.flow import Flow
 from tests.agent.rig import Rig
 from tests.agent.shapes import once, param, workers
 from tests.agent.worker import POOLS, Spec
+from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.agent
 
@@ -100,6 +102,24 @@ def test_what_a_task_consumes_by_itself_is_not_put_back(rig: Rig, spec: Spec, ag
 @pytest.mark.parametrize("spec", workers(quick=["prefork"], slots=1))
 @pytest.mark.parametrize("marked", [True, False], ids=["marked", "full"])
 def test_an_idle_connection_that_is_closed_disturbs_nothing(rig: Rig, spec: Spec, marked: bool) -> None:
+    _is_not_disturbed(rig, spec, marked)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("spec", once(slots=1, acks_late=True))
+@pytest.mark.parametrize("kind", ["tls", "unix socket"])
+def test_an_idle_connection_of_another_kind(spec: Spec, kind: str, tmp_path: Path) -> None:
+    with RedisServer(tls=kind == "tls", unix_socket=kind != "tls") as server:
+        broker = (
+            f"{server.celery_url}?ssl_cert_reqs=required&ssl_ca_certs={quote(str(server.tls.ca))}"
+            if server.tls
+            else None
+        )
+        with Rig(server, tmp_path, broker=broker) as rig:
+            _is_not_disturbed(rig, spec, marked=True)
+
+
+def _is_not_disturbed(rig: Rig, spec: Spec, marked: bool) -> None:
     [worker] = rig.start(spec)
     rig.send("long", args=[6])
     rig.running("long")

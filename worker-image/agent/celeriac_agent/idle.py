@@ -26,33 +26,49 @@ def mind_idle_connection(channel: TaskChannel) -> None:
     start, on_readable = raw._brpop_start, cycle.on_readable
 
     def _brpop_start(*args: Any, **kwargs: Any) -> Any:
-        if is_closed(raw.client.connection, otherwise=False):
+        if is_closed(raw.client.connection):
             _drop(raw, hub)
             cycle._register(raw, raw.client, BRPOP)  # connects
         return start(*args, **kwargs)
 
     def on_readable_or_closed(fileno: int) -> Any:
-        fetches = cycle._fd_to_chan.get(fileno) == (raw, BRPOP)
-        # No reply is due, so what can be read is the end. A TLS session ticket is not: the state of TCP is asked.
-        if fetches and not raw._in_poll and is_closed(raw.client.connection, otherwise=True):
-            return _drop(raw, hub)
-        return on_readable(fileno)
+        if cycle._fd_to_chan.get(fileno) != (raw, BRPOP) or raw._in_poll:
+            return on_readable(fileno)
+        if has_ended(raw.client.connection):  # what else can be read where no reply is due
+            _drop(raw, hub)
+        return None
 
     raw._brpop_start, cycle.on_readable = _brpop_start, on_readable_or_closed
 
 
-def is_closed(connection: Any, *, otherwise: bool) -> bool:
-    """Whether the other end has closed a connection of redis-py's; `otherwise` where that cannot be told.
+def is_closed(connection: Any) -> bool:
+    """Whether the other end has closed a connection of redis-py's, as far as can be told without reading.
 
-    It can for TCP on Linux, without reading, whatever gevent or eventlet have made of the socket.
+    It can for TCP on Linux, whatever gevent or eventlet have made of the socket.
     """
-    sock = getattr(connection, "_sock", None)
-    if sock is None:
-        return False
     try:
-        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED)
+        return bool(connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED)
     except (AttributeError, OSError):
-        return otherwise
+        return False
+
+
+def has_ended(connection: Any) -> bool:
+    """Whether a readable connection on which no reply is due is of no use any more; at most a byte of it is read.
+
+    TLS has a farewell that comes before the end of TCP, and session tickets that say nothing and are read here.
+    """
+    sock = connection._sock
+    if sock is None:
+        return True
+    timeout = sock.gettimeout()
+    try:
+        sock.settimeout(0)
+        sock.recv(1)
+        return True  # the end, or what nobody has asked for
+    except OSError as error:
+        return type(error).__name__ not in ("BlockingIOError", "SSLWantReadError", "SSLWantWriteError")
+    finally:
+        sock.settimeout(timeout)
 
 
 def _drop(raw: Any, hub: Any) -> None:
