@@ -79,3 +79,17 @@ def test_a_spec_that_says_a_part_learns_the_rest(
         kube.create_pool("ml", broker=broker, pool="threads", concurrency=1, replicas=1)
         found = kube.wait_for_pool("ml", lambda pool: "learnedLayout" in pool.get("status", {}))
         assert found["status"]["learnedLayout"] == {"separator": ":", "prioritySteps": [0, 5]}
+
+
+@pytest.mark.full
+def test_a_worker_with_another_key_prefix_is_missing_and_the_field_is_named(
+    kube: Kube, redis: RedisServer, operator: OperatorProcess, tmp_path: Path
+) -> None:
+    """It consumes and reports where nobody looks: all that can be told is where its reports are looked for."""
+    config = {"broker_transport_options": {"global_keyprefix": "other:"}}
+    with LiveNode(kube, tmp_path, redis, config=config):
+        kube.create_pool("ml", redis.celery_url, pool="threads", concurrency=1, replicas=1)
+        found = kube.wait_for_condition("ml", "Ready", "False", "AgentMissing")
+        assert 'with key prefix "": spec.broker.keyPrefix must equal global_keyprefix' in found["message"]
+        with redis.client() as client:
+            assert client.exists("other:celeriac:pools")
