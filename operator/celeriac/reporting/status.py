@@ -13,7 +13,7 @@ from celeriac.cluster.times import parse_timestamp, timestamp
 from celeriac.pool.layouts import layout_fields
 from celeriac.reporting.conditions import conditions
 from celeriac.reporting.obstacles import Obstacle
-from celeriac.reporting.view import DRAINING, SCALING_LIMITED, Condition, View
+from celeriac.reporting.view import DRAINING, SCALING_LIMITED, WORKERS_RESPONDING, Condition, View
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.workload import Demand
 
@@ -98,11 +98,14 @@ def noteworthy(status: Mapping[str, Any]) -> tuple[Any, ...]:
     """The part whose change can wait some seconds.
 
     While a scale-down is held the desired count may be another with every tick, and a hundred pods that start are two
-    hundred changes of the counts. The end of both is a change of a condition, and that is urgent.
+    hundred changes of the counts. The end of both is a change of a condition, and that is urgent. Workers that fall
+    silent one after the other change the sentence of one that is there already, which names them.
     """
     decision = status.get("decision") or {}
     counts = status.get("replicas"), status.get("readyReplicas"), status.get("desiredReplicas")
-    return counts, decision.get("reason"), _reasons(status, lambda type_: type_ in PATIENT)
+    conditions = status.get("conditions") or ()
+    lapses = [c["message"] for c in conditions if c["type"] == WORKERS_RESPONDING and c["status"] == "False"]
+    return counts, decision.get("reason"), lapses, _reasons(status, lambda type_: type_ in PATIENT)
 
 
 def _reasons(status: Mapping[str, Any], wanted: Callable[[str], bool]) -> tuple[tuple[str, str, str], ...]:

@@ -6,7 +6,7 @@ import pytest
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.reporting.status_book import Budget, StatusBook
+from celeriac.reporting.status_book import NOTEWORTHY_SECONDS, Budget, StatusBook
 from celeriac.reporting.view import View
 from celeriac.reporting.workers_responding import workers_responding
 from celeriac.workers.responses import Lapse, Responses
@@ -87,3 +87,19 @@ def test_it_is_written_at_once_and_an_event_says_when_it_begins_and_ends() -> No
         ("Warning", Reason.WORKER_SILENT, "ReadReports"),
         ("Normal", Reason.RESPONDING, "ReadReports"),
     ]
+
+
+def test_a_second_worker_that_falls_silent_is_named_within_ten_seconds_and_all_is_well_costs_nothing() -> None:
+    book = StatusBook(Budget(10), 60.0)
+
+    def writes(shown: View, at: float) -> bool:
+        step = book.step(shown, NOW, at)
+        if step.write:
+            book.written(shown, step.status, at)
+        return step.write
+
+    assert writes(silent(31.0), 0.0)
+    assert not writes(silent(40.0, 31.0), 9.0)
+    assert writes(silent(41.0, 32.0), NOTEWORTHY_SECONDS)
+    assert writes(seen(Responses(2, limited=1)), 11.0)
+    assert not writes(seen(Responses(2, limited=7)), 40.0)
