@@ -126,9 +126,10 @@ def make_images() -> None:
 
 
 def make_bases() -> None:
-    """All at once, so that no test waits for one."""
-    for name in images.PUBLIC:
-        images.base(name)
+    """Those of `make test` at once, so that no test waits for one."""
+    for name, public in images.PUBLIC.items():
+        if public.suite == images.SUITE:
+            images.base(name)
 
 
 @main.command()

@@ -34,10 +34,14 @@ class Base:
 
     folder: str  # of bases/: its Dockerfile
     packages: tuple[str, ...]
+    suite: str = SUITE
 
 
+PYTHON = ("python3", "python3-pip", "python3-venv", "ca-certificates")
 PUBLIC = {
-    "docker.io/library/python:3.11-slim": Base("python", ("python3", "python3-pip", "python3-venv", "ca-certificates")),
+    "docker.io/library/python:3.9-slim": Base("python", PYTHON, "bullseye"),
+    "docker.io/library/python:3.11-slim": Base("python", PYTHON),
+    "docker.io/library/python:3.13-slim": Base("python", PYTHON, "trixie"),
     "docker.io/library/redis:7": Base("redis", ("redis-server", "redis-tools")),
 }
 PAUSE = "localhost/celeriac-pause:1"
@@ -108,14 +112,14 @@ def base(name: str) -> ImageArchive:
         known = ", ".join(sorted(PUBLIC))
         raise ClusterError(f"without a registry there is no image {name}; start from one of {known}")
     folder = BASES / public.folder
-    archive = _archive(name, context_hash(folder, folder / "Dockerfile", [name, SUITE, *public.packages]))
+    archive = _archive(name, context_hash(folder, folder / "Dockerfile", [name, public.suite, *public.packages]))
     with locked(_directory()):
         if not archive.path.exists():
-            with step(f"make image {name} from Debian {SUITE}"), paths.scratch(_directory()) as scratch:
+            with step(f"make image {name} from Debian {public.suite}"), paths.scratch(_directory()) as scratch:
                 context = scratch / "context"
                 shutil.copytree(folder, context)
                 packages = f"--include={','.join(public.packages)}"
-                run(["mmdebstrap", "--quiet", "--variant=minbase", packages, SUITE, context / "rootfs.tar"])
+                run(["mmdebstrap", "--quiet", "--variant=minbase", packages, public.suite, context / "rootfs.tar"])
                 _buildah_build(context / "Dockerfile", context, archive, {}, scratch)
     return archive
 

@@ -19,7 +19,7 @@ from tests.cluster.choose import target
 from tests.cluster.errors import ClusterError
 from tests.e2e.system import System, installed
 from tests.ledger.book import read
-from tests.ledger.cells import ALL, Cell, select
+from tests.ledger.cells import ALL, TODAY, TODAY_TASKS, Cell, select
 from tests.ledger.checker import Demand, judge
 from tests.ledger.load import Load
 from tests.ledger.run import Settled, run
@@ -30,28 +30,30 @@ CELL_SECONDS = 190
 console = Console(highlight=False, soft_wrap=True, width=120)
 
 
-def chosen(_context: click.Context, _option: click.Parameter, value: str) -> list[Cell]:
-    """The cells that the words of `value` select."""
+def chosen(words: str, among: Sequence[Cell]) -> list[Cell]:
+    """The cells that the words select."""
     try:
-        return select(value.split())
+        return select(words.split(), among)
     except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+        raise click.BadParameter(str(error), param_hint="--cells") from error
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--cells", default="", callback=chosen, help="Parts of names, e.g. 'prefork 5.3-solo'; default: all.")
+@click.option("--cells", "words", default="", help="Parts of names, e.g. 'prefork 5.3-solo'; default: all.")
+@click.option("--today", is_flag=True, help="Images of what pip resolves now, on each Python; a short run.")
 @click.option("--parallel", default=4, show_default=True, type=click.IntRange(1, 20), help="Cells side by side.")
 @click.option("--seed", default="1", show_default=True, help="Of the tasks' lengths.")
-@click.option("--tasks", default=300, show_default=True, type=click.IntRange(1), help="Per cell.")
+@click.option("--tasks", type=click.IntRange(1), help=f"Per cell; default: {Load.tasks}, {TODAY_TASKS} with --today.")
 @click.option("--cluster", "name", help="A cluster that runs already, or shall be called so; default: a new one.")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder for books and evidence.")
 @click.pass_context
 def main(
     context: click.Context,
-    cells: list[Cell],
+    words: str,
+    today: bool,
     parallel: int,
     seed: str,
-    tasks: int,
+    tasks: int | None,
     name: str | None,
     output: Path | None,
 ) -> None:
@@ -69,6 +71,8 @@ def main(
     """
     if context.invoked_subcommand:
         return
+    cells = chosen(words, TODAY if today else ALL)
+    load = Load(tasks or (TODAY_TASKS if today else Load.tasks))
     output = output or Path(tempfile.mkdtemp(prefix="celeriac-ledger-"))
     rounds = -(-len(cells) // parallel)
     console.print(
@@ -77,7 +81,7 @@ def main(
     console.print(f"books and evidence: {output}")
     try:
         with target(name or f"ledger-{os.getpid()}") as cluster, installed(cluster) as system:
-            settled = run_all(system, cells, Load(tasks), parallel, seed, output)
+            settled = run_all(system, cells, load, parallel, seed, output)
             (output / "operator.log").write_text(system.log())
     except ClusterError as error:
         raise click.ClickException(str(error)) from error
@@ -88,7 +92,7 @@ def main(
 @click.argument("books", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def judge_books(books: tuple[Path, ...]) -> None:
     """Judge books again, as a run has left them."""
-    demands = {cell.name: cell.demand for cell in ALL}
+    demands = {cell.name: cell.demand for cell in (*ALL, *TODAY)}
     failed = 0
     for book in books:
         verdict = judge(read(book), demands.get(book.stem, Demand()))
@@ -100,7 +104,7 @@ def judge_books(books: tuple[Path, ...]) -> None:
 def run_all(system: System, cells: Sequence[Cell], load: Load, parallel: int, seed: str, output: Path) -> list[Settled]:
     """All cells, `parallel` at a time, in one cluster; each is told as soon as it is settled."""
     cluster = system.cluster
-    for image in {cell.celery: cell.image for cell in cells}.values():
+    for image in {cell.image.tag: cell.image for cell in cells}.values():
         cluster.provide(image)
     began = time.monotonic()
 
@@ -122,7 +126,7 @@ def run_all(system: System, cells: Sequence[Cell], load: Load, parallel: int, se
 
 def conclude(settled: Sequence[Settled], wanted: int, output: Path) -> int:
     """Show the table, write it as lines of JSON, return the exit code."""
-    ordered = sorted(settled, key=lambda each: ALL.index(each.cell))
+    ordered = sorted(settled, key=lambda each: (*ALL, *TODAY).index(each.cell))
     console.print(table(ordered))
     with (output / "verdicts.jsonl").open("w") as file:
         for each in ordered:

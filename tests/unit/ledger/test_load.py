@@ -1,9 +1,12 @@
 """What the ledger sends, and through which cells."""
 
+from itertools import product
+
 import pytest
 
 from celeriac.pool.parse import parse_pool
-from tests.ledger.cells import ALL, Cell, select
+from tests.cluster.images import PUBLIC
+from tests.ledger.cells import ALL, DJANGO_IMAGE, PYTHONS, TODAY, TODAY_VERSIONS, Cell, select
 from tests.ledger.load import LONGEST, SHORTEST, Load, Then
 
 pytestmark = pytest.mark.unit
@@ -30,10 +33,18 @@ def test_half_of_the_waves_come_while_the_pool_still_shrinks_and_the_last_one_en
 
 def test_there_is_a_cell_for_every_version_pool_and_acknowledgement_and_some_that_hold_nothing_ahead() -> None:
     assert len({cell.name for cell in ALL if cell.prefetch}) == 2 * 5 * 2
-    assert len({cell.name for cell in ALL if not cell.prefetch}) == 2 * 5
+    assert len({cell.name for cell in ALL if not cell.prefetch and not cell.django}) == 2 * 5
 
 
-@pytest.mark.parametrize("cell", ALL, ids=lambda cell: cell.name)
+def test_a_django_project_is_told_of_in_each_minor_version_and_what_pip_resolves_now_on_each_python() -> None:
+    told = {cell.celery for cell in ALL if cell.django}
+    assert told == {file.stem.removeprefix("celery-") for file in DJANGO_IMAGE.glob("*.txt")}
+    assert {(cell.celery, cell.python) for cell in TODAY} == {*product(TODAY_VERSIONS, PYTHONS)} - {("5.7", "3.9")}
+    assert len({cell.image.tag for cell in TODAY}) == len({cell.name for cell in TODAY}) == len(TODAY)
+    assert {f"docker.io/library/python:{python}-slim" for python in PYTHONS} <= set(PUBLIC)
+
+
+@pytest.mark.parametrize("cell", [*ALL, *TODAY], ids=lambda cell: cell.name)
 def test_every_cell_is_a_valid_pool(cell: Cell) -> None:
     spec = {"image": cell.image.tag, "app": "ledger_app", "broker": {"url": "redis://redis:6379/0"}, **cell.spec()}
     metadata = {"name": "ledger", "namespace": "here", "uid": "1", "generation": 1}

@@ -5,7 +5,7 @@ import os
 import time
 from typing import Any
 
-from celery import shared_task
+from celery import shared_task, signals
 from django.conf import settings  # type: ignore[import-not-found]  # in the image alone
 
 
@@ -17,6 +17,12 @@ def write(event: str, task: str) -> None:
         os.write(file, json.dumps(line).encode() + b"\n")
     finally:
         os.close(file)
+
+
+@signals.task_received.connect  # type: ignore[untyped-decorator]
+def received(request: Any, **_: Any) -> None:
+    """In the worker's main process, before the task waits for a slot."""
+    write("received", request.id)
 
 
 @shared_task(bind=True, name="ledger.work")  # type: ignore[untyped-decorator]  # celery has no types
