@@ -46,9 +46,12 @@ def started(rig: Rig, process: str, number: int) -> None:
 
 OF_KOMBU = {
     *("consumer.connect", "consumer.ensure_connected"),
-    *("transport._deliver", "channel._do_restore_message", "qos.restore_unacked"),
+    *("transport._deliver", "channel._do_restore_message", "channel._brpop_start", "qos.restore_unacked"),
 }
-"""What the level inflight replaces: own keys for each connection, messages are stamped, and go back by their stamp."""
+"""What the level inflight replaces.
+
+Own keys for each connection, messages are stamped and go back by their stamp, a request has a time for its reply.
+"""
 
 
 @pytest.mark.parametrize("spec", once(("prefork", "gevent")))

@@ -46,7 +46,7 @@ def _cells() -> list[Any]:
             marks=() if (way, version, pool) in QUICK else full,
         )
         for way in WAYS
-        for version in MADE
+        for version in (MADE if "django" in way else VERSIONS)
         for pool in ("prefork", "threads")
     ]
 
