@@ -35,7 +35,7 @@ def test_get_wide_adds_queues_broker_and_the_decision_in_words(ml: Story) -> Non
 
 def test_describe_tells_the_story_of_the_pool(ml: Story) -> None:
     text = ml.kubectl("describe", "cwp", "ml")
-    for part in ("Ready", "Progressing", "BrokerReachable", "ScalingActive", "ScalingLimited"):
+    for part in ("Ready", "Reconciling", "Stalled", "BrokerReachable", "ScalingActive", "ScalingLimited"):
         assert f"Type:                  {part}\n" in text
     events = text[text.index("\nEvents:") :]
     assert "ScaledUp" in events

@@ -142,7 +142,7 @@ def test_counts_alone_are_no_urgent_news_but_replicas_and_conditions_are() -> No
     assert urgent(counts) == urgent(before)
     fewer = build_status(view(outcome=outcome(7, 0, 20), deployment=deployment(20, 19)), before, NOW, "s")
     assert noteworthy(fewer) != noteworthy(before)
-    assert urgent(fewer) != urgent(before)  # a pod that is missing makes it Progressing
+    assert urgent(fewer) != urgent(before)  # a pod that is missing makes it Reconciling
 
 
 def test_a_reason_that_swings_with_every_tick_is_worth_noting_but_not_urgent() -> None:
