@@ -49,7 +49,7 @@ def idle(spec: Spec) -> Idle:
         # INFO itself is one of them.
         return Idle(
             100 * (_cpu_seconds(worker) - cpu) / seconds,
-            sum(_resident_mib(pid) for pid in _processes(worker)),
+            resident_mib(worker),
             (_commands(rig) - commands - 1) / seconds,
         )
 
@@ -119,6 +119,11 @@ def _cpu_seconds(worker: Worker) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / TICKS
+
+
+def resident_mib(worker: Worker) -> float:
+    """Of all its processes."""
+    return sum(_resident_mib(pid) for pid in _processes(worker))
 
 
 def _resident_mib(pid: int) -> float:

@@ -76,7 +76,7 @@ def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 @task()
-def work(self: Any, seconds: float = 0.0) -> float:
+def work(self: Any, seconds: float = 0.0, padding: str = "") -> float:
     """Wait, as for a database or a service."""
     time.sleep(seconds)
     return seconds

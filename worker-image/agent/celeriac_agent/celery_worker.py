@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ from celery import bootsteps
 from celery.worker import state as worker_state
 
 from .odd_values import as_count, as_seconds, as_text
+
+LOOKS_APART = 500  # times as long as a look takes
 
 
 class CeleryWorker:
@@ -127,6 +130,25 @@ def eta_entries(timer: Any) -> list[tuple[Any, Any]]:
         if name in ("apply_eta_task", "_limit_post_eta") and entry.args and not entry.canceled:
             found.append((item, entry))
     return found
+
+
+class EtaCount:
+    """How many requests wait for their time, by looks at the timer that take next to none of the time.
+
+    Between two looks it follows the length of the timer's queue.
+    """
+
+    def __init__(self) -> None:
+        self._others = 0  # entries of the queue that hold no request
+        self._next = 0.0  # monotonic seconds
+
+    def of(self, timer: Any) -> int:
+        """Count them, or estimate."""
+        begun = time.monotonic()
+        if begun >= self._next:
+            self._others = len(timer._queue) - len(eta_entries(timer))
+            self._next = begun + LOOKS_APART * (time.monotonic() - begun)
+        return max(len(timer._queue) - self._others, 0)
 
 
 def prepare_connections(consumer: Any, prepare: Callable[[Any], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -12,8 +13,11 @@ from kombu.utils.json import dumps
 from .celery_worker import CeleryWorker, eta_entries, forget_request, reserved_requests, send_pending
 from .channel import TaskChannel
 from .counters import Counters
+from .inflight import Moved
 from .registry import Registry
 from .slots import Slots
+
+LOOP_SECONDS = 1.0  # the worker's loop does nothing else for so long, its reports included
 
 
 class Drain:
@@ -30,7 +34,7 @@ class Drain:
         self.token: str | None = None
         self.seen: str | None = None
         self.at_gate: set[str] = set()  # tags whose greenlets wait for a slot
-        self._sent: set[str] = set()  # tags that may have been moved: no answer came
+        self._unsure: set[str] = set()  # tags that may have been moved: no answer came
         self.held: set[str] = set()  # tags that were taken from Celery: nothing here starts them, and they go back
 
     def is_closed(self) -> bool:
@@ -98,29 +102,33 @@ class Drain:
         delivered = {tag: message for tag, message in list(qos._delivered.items()) if tag not in busy}
         self.held &= set(delivered)
         wanted = {tag for tag in delivered if only is None or tag in only or tag in self.held}
+        if not wanted:
+            return
         self.held |= self._withdraw(channel.consumer, {id(delivered[tag]) for tag in wanted})
         going = [tag for tag in delivered if tag in self.held]
         if not going:
             return
-        gone = self._move(going[::-1], delivered)
-        for tag in gone:
-            qos._quick_ack(tag)
-        self.held -= gone
+        moved = Moved()
+        try:
+            self._registry.own.give_back(going[::-1], moved, until=time.monotonic() + LOOP_SECONDS)
+        finally:
+            self._settle(qos, moved, delivered)
 
-    def _move(self, tags: list[str], delivered: Mapping[str, Any]) -> set[str]:
-        """Move messages back; returns the tags of those that this worker holds no longer.
-
-        What Redis has lost is pushed again: in plain Celery it would run. Where an earlier move was sent and its answer
-        did not arrive, it was moved.
-        """
-        sent, self._sent = self._sent, self._sent | set(tags)
-        moved = self._registry.own.give_back(tags)
+    def _settle(self, qos: Any, moved: Moved, delivered: Mapping[str, Any]) -> None:
+        """Let go what was moved. What Redis has lost is put back from memory: in plain Celery it would run."""
         self._counters.count_given_back(moved)
+        lost = moved.absent - self._unsure
+        self._unsure = (self._unsure | moved.sent) - moved.gone - moved.kept - moved.absent
+        self._let_go(qos, moved.gone | moved.absent - lost)
+        for tag in lost:
+            self._counters.count_given_back(self._registry.own.push_again(entry_of(delivered[tag])))
+            self._let_go(qos, {tag})
+
+    def _let_go(self, qos: Any, tags: set[str]) -> None:
         for tag in tags:
-            if tag in moved.absent and tag not in sent:
-                self._counters.count_given_back(self._registry.own.push_again([entry_of(delivered[tag])]))
-        self._sent = self._sent - set(tags)
-        return set(tags) - moved.changed
+            qos._quick_ack(tag)
+        qos._flush()  # else they stay in memory until the next message comes
+        self.held -= tags
 
     def _withdraw(self, consumer: Any, messages: set[int]) -> set[str]:
         """Remove messages, by id, from wherever Celery might start them; returns the tags of those that were there."""

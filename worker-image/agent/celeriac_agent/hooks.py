@@ -35,7 +35,7 @@ def _qos_is_known() -> bool:
 
     channel = type("Channel", (), {"do_restore": False})()
     qos = QoS(channel)
-    return all(hasattr(qos, name) for name in ("_delivered", "_dirty", "_quick_ack", "_quick_append"))
+    return all(hasattr(qos, name) for name in ("_delivered", "_dirty", "_quick_ack", "_quick_append", "_flush"))
 
 
 def _has_timer_queue() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -25,13 +26,15 @@ return 1
 
 @dataclass
 class Moved:
-    """How many messages went where, and the tags of those that Redis did not have (any more)."""
+    """How many messages went where, and what became of the tags; right up to where an error ended the moves."""
 
     queued: int = 0
     dead: int = 0
     dropped: int = 0
-    absent: set[str] = field(default_factory=set)
-    changed: set[str] = field(default_factory=set)  # between the look and the move, which was not made
+    sent: set[str] = field(default_factory=set)  # a move was sent; without an answer it may have been made or not
+    gone: set[str] = field(default_factory=set)  # a move was made
+    kept: set[str] = field(default_factory=set)  # the entry changed between the look and the move
+    absent: set[str] = field(default_factory=set)  # Redis does not have it (any more)
 
 
 class Going(NamedTuple):
@@ -59,42 +62,45 @@ class InFlight:
         tags = [text(tag) for tag in self._client.hkeys(self._unacked)]
         started = {tag for tag, score in scores.items() if score >= STARTED_SCORE} if died else set()
         wanted = [tag for tag in tags if tag not in skip and (only is None or tag in only)]
-        return self._move(newest_first(scores, wanted), started=started, redelivered=True)
-
-    def give_back(self, tags: list[str]) -> Moved:
-        """Put messages that were not started back to where they came from, as they were; the newest comes first."""
-        return self._move(tags, started=(), redelivered=False)
-
-    def push_again(self, entries: Collection[str]) -> Moved:
-        """Put messages of which Redis knows nothing any more, as kombu would keep them, to where they came from."""
         moved = Moved()
-        for entry in entries:
-            place = self._place_of(entry, died=False, redelivered=False)
-            if place.key is not None:
-                key = self._keys.prefix + place.key
-                (self._client.lpush if place.dead else self._client.rpush)(key, place.payload)
-                moved.dead += place.dead
-                moved.queued += not place.dead
+        for batch in self._batches(newest_first(scores, wanted)):
+            self._move(batch, moved, started=started, redelivered=True)
         return moved
+
+    def give_back(self, tags: list[str], moved: Moved, until: float) -> None:
+        """Put messages that were not started back to where they came from, as they were; the newest comes first.
+
+        No batch is begun after the moment `until` (monotonic seconds).
+        """
+        for batch in self._batches(tags):
+            self._move(batch, moved, started=(), redelivered=False)
+            if time.monotonic() > until:
+                break
+
+    def push_again(self, entry: str) -> Moved:
+        """Put a message of which Redis knows nothing any more, as kombu would keep it, to where it came from."""
+        place = self._place_of(entry, died=False, redelivered=False)
+        if place.key is None:
+            return Moved(dropped=1)
+        key = self._keys.prefix + place.key
+        (self._client.lpush if place.dead else self._client.rpush)(key, place.payload)
+        return Moved(dead=int(place.dead), queued=int(not place.dead))
 
     def delivered_before(self, tags: Collection[str], moment: float) -> set[str]:
         """Those of the tags that were delivered before a moment, in Unix seconds."""
         scores = self._client.zrange(self._index, 0, -1, withscores=True)
         return {text(tag) for tag, score in scores if score % STARTED_SCORE < moment} & set(tags)
 
-    def _move(self, tags: list[str], *, started: Collection[str], redelivered: bool) -> Moved:
-        moved = Moved()
-        for batch in self._batches(tags):
-            entries = dict(zip(batch, self._client.hmget(self._unacked, batch)))
-            going = [
-                Going(tag, entry, self._place_of(entry, died=tag in started, redelivered=redelivered))
-                for tag, entry in entries.items()
-                if entry is not None
-            ]
-            moved.absent |= {tag for tag, entry in entries.items() if entry is None}
-            if going:
-                self._move_batch(going, moved)
-        return moved
+    def _move(self, batch: list[str], moved: Moved, *, started: Collection[str], redelivered: bool) -> None:
+        entries = dict(zip(batch, self._client.hmget(self._unacked, batch)))
+        going = [
+            Going(tag, entry, self._place_of(entry, died=tag in started, redelivered=redelivered))
+            for tag, entry in entries.items()
+            if entry is not None
+        ]
+        moved.absent |= {tag for tag, entry in entries.items() if entry is None}
+        if going:
+            self._move_batch(going, moved)
 
     def _batches(self, tags: list[str]) -> Iterator[list[str]]:
         """Split them so that neither a round trip nor the messages in memory are large."""
@@ -137,10 +143,10 @@ class InFlight:
                 else:
                     push, key = "LPUSH" if place.dead else "RPUSH", self._keys.prefix + place.key
                     pipe.eval(MOVE, 3, self._unacked, self._index, key, tag, entry, place.payload, push)
+            moved.sent |= {each.tag for each in ordered}
             done = pipe.execute()
         for (tag, _, place), count in zip(ordered, done):
-            if not count:
-                moved.changed.add(tag)
+            (moved.gone if count else moved.kept).add(tag)
             moved.dropped += count * (place.key is None)
             moved.dead += count * place.dead
             moved.queued += count * (place.key is not None and not place.dead)

@@ -11,7 +11,7 @@ import kombu
 import redis
 from celery.worker import state as worker_state
 
-from .celery_worker import CeleryWorker, eta_entries
+from .celery_worker import CeleryWorker, EtaCount
 from .channel import TaskChannel
 from .counters import Counters
 from .drain import Drain
@@ -46,6 +46,7 @@ class Report:
         self.counter = 0
         self.held: int | None = None  # HLEN of the own hash, by the last beat
         self.was_quiet = False
+        self._waiting_for_eta = EtaCount()
         self._fixed: dict[str, Any] = {}
         self._group = OwnGroup()
 
@@ -105,7 +106,7 @@ class Report:
             "active": active,
             "reserved": max(reserved - active, 0) + limited,
             "limited": limited,
-            "scheduled": len(eta_entries(channel.consumer.timer)) if channel else 0,
+            "scheduled": self._waiting_for_eta.of(channel.consumer.timer) if channel else 0,
             "unacked": self.held if self._hooks.inflight else None,
             "processed": max(sum(worker_state.total_count.values()) - active, 0),
             "busy": round(self._slots.busy_seconds(), 3),
