@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from tests.agent.rig import Rig
 from tests.agent.shapes import once
 from tests.agent.worker import Spec, eventually
 from tests.integration.redis_server import HOST, RedisServer, free_port
+from tests.integration.sentinel_server import sentinel_server
 
 pytestmark = pytest.mark.agent
 
@@ -44,6 +46,28 @@ def test_sentinel(spec: Spec, tmp_path: Path) -> None:
         options = {"broker_transport_options": {"master_name": "main"}}
         with Rig(server, tmp_path, broker=f"sentinel://{HOST}:{port}", config=options) as rig:
             assert f"{HOST}:{port}" in _short_ledger(rig, spec)["broker"]
+
+
+@pytest.mark.parametrize("spec", once(quick=["threads"], prefetch=2))
+@pytest.mark.parametrize(
+    "tls", [pytest.param(False, id="password"), pytest.param(True, id="tls", marks=pytest.mark.full)]
+)
+def test_sentinels_with_a_password_and_tls_of_their_own(spec: Spec, tls: bool, tmp_path: Path) -> None:
+    """The application knows nothing of them: the agent gives its worker what spec.broker.sentinel says."""
+    variables = {"CELERIAC_SENTINEL_PASSWORD": SECRET}
+    with (
+        RedisServer() as server,
+        sentinel_server(server, tmp_path, name="main", tls=tls, config=[f"requirepass {SECRET}"]) as sentinel,
+    ):
+        asking: dict[str, Any] = {"password": SECRET}
+        if sentinel.tls is not None:
+            variables["CELERIAC_SENTINEL_TLS"] = str(tmp_path)
+            asking |= {"ssl": True, "ssl_ca_certs": str(sentinel.tls.ca)}
+        options = {"broker_transport_options": {"master_name": "main"}}
+        with Rig(server, tmp_path, broker=sentinel.url, config=options) as rig:
+            rig.sender.conf.broker_transport_options |= {"sentinel_kwargs": asking}
+            assert f"{HOST}:{sentinel.port}" in _short_ledger(rig, replace(spec, variables=variables))["broker"]
+            assert [each.pod for each in rig.workers if SECRET in each.log_file.read_text()] == []
 
 
 @pytest.mark.full

@@ -32,6 +32,10 @@ def argument(text: str) -> Body:
     return {"worker": {"extraArgs": ["--disable-prefetch", text]}}
 
 
+def sentinel(fields: Body) -> Body:
+    return broker(url="sentinel://a:26379", sentinelMaster="m", sentinel=fields)
+
+
 SECRET = {"secretKeyRef": {"name": "broker", "key": "url"}}
 CERTIFICATE_ALONE = {"certificateFrom": SECRET}
 POLICY = {"type": "Pods", "value": 4, "periodSeconds": 60}
@@ -78,6 +82,14 @@ BAD: list[tuple[Body, str]] = [
     (broker(url="redis://a", tls={"caFrom": SECRET}), "begin broker.url with rediss://, or drop tls"),
     (broker(url="rediss://a", tls={}), "broker.tls is empty"),
     (broker(url="rediss://a", tls=CERTIFICATE_ALONE), "certificateFrom and privateKeyFrom together"),
+    (broker(url="redis://a", sentinel={"passwordFrom": SECRET}), "broker.sentinel goes with sentinelMaster"),
+    (broker(url="redis://redis?db=3"), "broker.url takes behind ? only"),
+    (broker(url="rediss://redis?ssl_cert_reqs=none&credential_provider=a.B"), "broker.url takes behind ? only"),
+    (broker(url="redis+socket:///run/redis.sock?db=3"), "broker.url of a socket takes behind ? only"),
+    (sentinel({}), "broker.sentinel is empty"),
+    (sentinel({"usernameFrom": SECRET, "tls": {"caFrom": SECRET}}), "usernameFrom needs passwordFrom beside it"),
+    (sentinel({"tls": {}}), "broker.sentinel.tls is empty"),
+    (sentinel({"tls": CERTIFICATE_ALONE}), "broker.sentinel.tls needs certificateFrom and privateKeyFrom together"),
     (broker(url="redis://a", prioritySteps=[3, 6]), "broker.prioritySteps must ascend from 0"),
     (broker(url="redis://a", prioritySteps=[0, 6, 3]), "broker.prioritySteps must ascend from 0"),
     (broker(url="redis://a", prioritySteps=[0, 3, 3]), "broker.prioritySteps must ascend from 0"),

@@ -13,9 +13,19 @@ class TlsMaterial:
 
 
 @dataclass(frozen=True, slots=True)
+class SentinelAccess:
+    """What the Sentinels themselves ask for. `tls` None: they speak none."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: TlsMaterial | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerAddress:
     """All that a connection needs; equal addresses share one. The URL may hold a password: never print it."""
 
     url: str = field(repr=False)
     tls: TlsMaterial | None = field(default=None, repr=False)
     sentinel_master: str | None = None
+    sentinel: SentinelAccess | None = field(default=None, repr=False)

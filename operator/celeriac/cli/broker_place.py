@@ -9,12 +9,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from celeriac.brokers.address import BrokerAddress, TlsMaterial
+from celeriac.brokers.address import BrokerAddress, SentinelAccess, TlsMaterial
 from celeriac.brokers.connect import connect
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
 
 URL_VARIABLE = "CELERY_BROKER_URL"
+SENTINEL_VARIABLE = "CELERIAC_SENTINEL"
 
 P = ParamSpec("P")
 Part = TypeVar("Part")
@@ -39,7 +40,8 @@ def on_broker(
             async def act() -> None:
                 tls = TlsMaterial(_text(tls_ca), _text(tls_cert), _text(tls_key))
                 url = _url(broker_url_env)
-                broker = connect(BrokerAddress(url, tls if tls != TlsMaterial() else None, sentinel_master))
+                own = tls if tls != TlsMaterial() else None
+                broker = connect(BrokerAddress(url, own, sentinel_master, _sentinel_access()))
                 try:
                     await command(_needed(part(broker)), *args, **kwargs)
                 finally:
@@ -82,7 +84,12 @@ _OPTIONS = (
         help="Environment variable that holds the broker URL. The URL itself is never an argument: it may hold a"
         " password, and everybody on the machine sees arguments (ps).",
     ),
-    click.option("--sentinel-master", metavar="NAME", help="Name of the master, for a sentinel:// URL."),
+    click.option(
+        "--sentinel-master",
+        metavar="NAME",
+        help="Name of the master, for a sentinel:// URL. A"
+        f" password of the Sentinels themselves is read from {SENTINEL_VARIABLE}_PASSWORD (and _USERNAME).",
+    ),
     click.option("--tls-ca", type=_FILE, help="CA of a rediss:// broker, PEM; default: the system's authorities."),
     click.option("--tls-cert", type=_FILE, help="Client certificate, PEM."),
     click.option("--tls-key", type=_FILE, help="Its private key, PEM."),
@@ -97,6 +104,13 @@ def _url(variable: str) -> str:
             " (redis://HOST:6379/0), or name another one with --broker-url-env"
         )
     return url
+
+
+def _sentinel_access() -> SentinelAccess:
+    """What the Sentinels themselves ask for, from the variables that the operator gives to workers."""
+    return SentinelAccess(
+        os.environ.get(f"{SENTINEL_VARIABLE}_USERNAME"), os.environ.get(f"{SENTINEL_VARIABLE}_PASSWORD")
+    )
 
 
 def _text(file: Path | None) -> str | None:

@@ -109,11 +109,13 @@ def _fields_of_spec() -> frozenset[str]:
 
 @cache
 def _places() -> Mapping[str, str]:
-    """Each field of spec that is in one object only, by its name: the path of that object."""
-    found: dict[str, set[str]] = defaultdict(set)
+    """Each field of spec by its name: the path of the object that has it, of several the one that lies highest."""
+    found: dict[str, list[str]] = defaultdict(list)
     for path, name in _fields_below("spec", pool_schema()["properties"]["spec"]):
-        found[name].add(path)
-    return {name: next(iter(paths)) for name, paths in found.items() if len(paths) == 1}
+        found[name].append(path)
+    highest = {name: min(path.count(".") for path in paths) for name, paths in found.items()}
+    ours = {name: [path for path in paths if path.count(".") == highest[name]] for name, paths in found.items()}
+    return {name: paths[0] for name, paths in ours.items() if len(paths) == 1}
 
 
 def _fields_below(path: str, schema: Schema) -> Iterator[tuple[str, str]]:

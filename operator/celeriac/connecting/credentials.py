@@ -10,14 +10,14 @@ from typing import Final, NamedTuple, Protocol, Self
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
-from celeriac.brokers.address import BrokerAddress, TlsMaterial
+from celeriac.brokers.address import BrokerAddress, SentinelAccess, TlsMaterial
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.client import SecretText
 from celeriac.cluster.errors import ApiError, Forbidden, SecretKeyMissing
 from celeriac.cluster.text import bounded
 from celeriac.connecting.secret_digest import secret_digest
 from celeriac.pool.broker_url import scheme_of
-from celeriac.pool.model import BrokerSpec, QueueLayout, SecretKey, WorkerPool
+from celeriac.pool.model import BrokerSpec, QueueLayout, SecretKey, TlsSecrets, WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -183,17 +183,30 @@ class Credentials:
         """
         namespace, broker = source
         url = broker.url if broker.url_from is None else await self._secret(namespace, broker.url_from, read)
-        tls = None
-        if broker.tls is not None:
-            parts = (broker.tls.ca, broker.tls.certificate, broker.tls.private_key)
-            tls = TlsMaterial(*[None if part is None else await self._secret(namespace, part, read) for part in parts])
+        tls = await self._tls(namespace, broker.tls, read)
         url = (url or "").strip()
         if tls is not None and scheme_of(url) != "rediss":
             raise BrokerDoubt(
                 Reason.BROKER_URL_INVALID,
                 "spec.broker.tls goes with a rediss:// URL only: write one in the Secret, or remove spec.broker.tls",
             )
-        return BrokerAddress(url=url, tls=tls, sentinel_master=broker.sentinel_master)
+        sentinel = None
+        if broker.sentinel is not None:
+            sentinel = SentinelAccess(
+                await self._optional(namespace, broker.sentinel.username, read),
+                await self._optional(namespace, broker.sentinel.password, read),
+                await self._tls(namespace, broker.sentinel.tls, read),
+            )
+        return BrokerAddress(url, tls, broker.sentinel_master, sentinel)
+
+    async def _tls(self, namespace: str, tls: TlsSecrets | None, read: list[SecretText]) -> TlsMaterial | None:
+        if tls is None:
+            return None
+        parts = (tls.ca, tls.certificate, tls.private_key)
+        return TlsMaterial(*[await self._optional(namespace, part, read) for part in parts])
+
+    async def _optional(self, namespace: str, wanted: SecretKey | None, read: list[SecretText]) -> str | None:
+        return None if wanted is None else await self._secret(namespace, wanted, read)
 
     async def _secret(self, namespace: str, wanted: SecretKey, read: list[SecretText]) -> str:
         try:

@@ -7,7 +7,7 @@ from celeriac.api.names import BROKER_ANNOTATION
 from celeriac.pool.broker_url import SENTINEL, broker_url_names_credentials, broker_url_problem, scheme_of
 from celeriac.pool.fields import Fields
 from celeriac.pool.layouts import MAX_PRIORITY
-from celeriac.pool.model import BrokerSpec, InvalidPool, QueueLayout, SecretKey, TlsSecrets
+from celeriac.pool.model import BrokerSpec, InvalidPool, QueueLayout, SecretKey, SentinelSecrets, TlsSecrets
 
 
 def parse_broker(broker: Fields) -> BrokerSpec:
@@ -24,6 +24,7 @@ def parse_broker(broker: Fields) -> BrokerSpec:
         layout=_layout(broker),
         tls=_tls(broker.child("tls")) if broker.has("tls") else None,
         sentinel_master=master,
+        sentinel=_sentinel(broker) if broker.has("sentinel") else None,
     )
 
 
@@ -71,10 +72,23 @@ def _tls(tls: Fields) -> TlsSecrets:
     )
 
 
+def _sentinel(broker: Fields) -> SentinelSecrets:
+    sentinel = broker.child("sentinel")
+    if not broker.has("sentinelMaster"):
+        raise broker.invalid("sentinel", "goes with sentinelMaster and a sentinel:// url only: set both or drop it")
+    if sentinel.has("usernameFrom") and not sentinel.has("passwordFrom"):
+        raise sentinel.invalid("usernameFrom", "needs passwordFrom beside it: give both, or passwordFrom alone")
+    if not (sentinel.has("passwordFrom") or sentinel.has("tls")):
+        raise InvalidPool(sentinel.path, "is empty: give passwordFrom or tls, or drop sentinel")
+    return SentinelSecrets(
+        username=_secret_key(sentinel, "usernameFrom"),
+        password=_secret_key(sentinel, "passwordFrom"),
+        tls=_tls(sentinel.child("tls")) if sentinel.has("tls") else None,
+    )
+
+
 def broker_reference(broker: BrokerSpec) -> str:
     """The broker as JSON, in the words of spec.broker, all defaults told. Secrets are named; none is in it."""
-    tls = broker.tls or TlsSecrets()
-    secrets = {"caFrom": tls.ca, "certificateFrom": tls.certificate, "privateKeyFrom": tls.private_key}
     fields: dict[str, Any] = {
         "url": broker.url,
         "urlFrom": _reference(broker.url_from),
@@ -82,7 +96,8 @@ def broker_reference(broker: BrokerSpec) -> str:
         "separator": broker.layout.separator,
         "prioritySteps": list(broker.layout.priority_steps),
         "sentinelMaster": broker.sentinel_master,
-        "tls": {name: _reference(secret) for name, secret in secrets.items() if secret} or None,
+        "tls": _tls_reference(broker.tls),
+        "sentinel": _sentinel_reference(broker.sentinel),
     }
     told = {name: value for name, value in fields.items() if value is not None}
     return json.dumps(told, sort_keys=True, separators=(",", ":"))
@@ -95,6 +110,24 @@ def parse_broker_reference(text: str) -> BrokerSpec:
     except ValueError:
         raise InvalidPool(BROKER_ANNOTATION, "is no JSON: the operator writes it, leave it alone") from None
     return parse_broker(Fields.of(BROKER_ANNOTATION, value))
+
+
+def _sentinel_reference(sentinel: SentinelSecrets | None) -> dict[str, Any] | None:
+    if sentinel is None:
+        return None
+    fields = {
+        "usernameFrom": _reference(sentinel.username),
+        "passwordFrom": _reference(sentinel.password),
+        "tls": _tls_reference(sentinel.tls),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _tls_reference(tls: TlsSecrets | None) -> dict[str, Any] | None:
+    if tls is None:
+        return None
+    secrets = {"caFrom": tls.ca, "certificateFrom": tls.certificate, "privateKeyFrom": tls.private_key}
+    return {name: _reference(secret) for name, secret in secrets.items() if secret}
 
 
 def _reference(secret: SecretKey | None) -> dict[str, Any] | None:

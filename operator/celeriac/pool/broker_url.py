@@ -4,6 +4,8 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from celeriac.pool.url_options import option_problem
+
 SCHEMES: Final = ("redis", "rediss", "sentinel", "redis+socket")
 SENTINEL: Final = "sentinel"
 MAX_LENGTH: Final = 1024
@@ -65,7 +67,7 @@ def _redis_problem(url: str, example: str) -> str | None:
         )
     if not parts.hostname:
         return f"names no host: write {example}"
-    return _database_problem(parts.path.removeprefix("/"), example)
+    return _database_problem(parts.path.removeprefix("/"), example) or option_problem(scheme_of(url), parts.query)
 
 
 def _socket_problem(url: str) -> str | None:
@@ -73,7 +75,8 @@ def _socket_problem(url: str) -> str | None:
     parts = _split(url)
     if parts is None or parts.hostname or len(parts.path) < 2:
         return f"must name the socket by its absolute path: write {example}"
-    return _database_problem(parse_qs(parts.query).get("virtual_host", [""])[-1], example)
+    database = parse_qs(parts.query).get("virtual_host", [""])[-1]
+    return _database_problem(database, example) or option_problem(scheme_of(url), parts.query)
 
 
 def _database_problem(text: str, example: str) -> str | None:

@@ -93,6 +93,15 @@ class TlsSecrets:
 
 
 @dataclass(frozen=True, slots=True)
+class SentinelSecrets:
+    """What the Sentinels themselves ask for; the master's own user and password are in the URL."""
+
+    username: SecretKey | None = None
+    password: SecretKey | None = None
+    tls: TlsSecrets | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerSpec:
     """Where the queues are. Exactly one of `url` (without a password) and `url_from` is set."""
 
@@ -101,6 +110,7 @@ class BrokerSpec:
     layout: QueueLayout = QueueLayout()
     tls: TlsSecrets | None = None
     sentinel_master: str | None = None
+    sentinel: SentinelSecrets | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from celeriac.pool.model import BrokerSpec, SecretKey, TlsSecrets, WorkerPool
+from celeriac.pool.model import BrokerSpec, SecretKey, SentinelSecrets, TlsSecrets, WorkerPool
 from celeriac.resources.bootstrap import RUN_DIR, RUN_DIR_VARIABLE
 from celeriac.resources.command import CUSTOM_POOL_VARIABLE
 
@@ -13,6 +13,9 @@ PLAIN_BROKER_VARIABLE = "CELERIAC_BROKER_URL"
 
 TLS_VOLUME = "celeriac-broker-tls"
 TLS_DIR = "/etc/celeriac/broker-tls"
+SENTINEL_VARIABLE = "CELERIAC_SENTINEL"
+SENTINEL_TLS_VOLUME = "celeriac-sentinel-tls"
+SENTINEL_TLS_DIR = "/etc/celeriac/sentinel-tls"
 CA_FILE, CERTIFICATE_FILE, KEY_FILE = "ca.crt", "tls.crt", "tls.key"
 READ_ONLY_MODE = 0o444
 
@@ -20,25 +23,51 @@ READ_ONLY_MODE = 0o444
 def environment(pool: WorkerPool, *, url_has_query: bool = False) -> list[dict[str, Any]]:
     """The worker's variables. The user's follow ours, so that they may refer to them: $(CELERY_BROKER_URL)."""
     variables = [{"name": RUN_DIR_VARIABLE, "value": RUN_DIR}, *_broker_variables(pool.broker, url_has_query)]
+    variables += _sentinel_variables(pool.broker.sentinel)
     if pool.custom_pool is not None:
         variables.append({"name": CUSTOM_POOL_VARIABLE, "value": pool.custom_pool})
     return variables
 
 
-def tls_volumes(tls: TlsSecrets | None) -> list[dict[str, Any]]:
-    """One volume with the broker's CA and the client's certificate, each from its own Secret."""
-    if tls is None:
+def tls_volumes(broker: BrokerSpec) -> list[dict[str, Any]]:
+    """A volume with CA and client certificate, each from its own Secret: for the broker, and for its Sentinels."""
+    volumes = []
+    for name, _, tls in _tls_places(broker):
+        sources = [
+            {"secret": {"name": secret.name, "items": [{"key": secret.key, "path": file}]}}
+            for secret, file in _tls_files(tls)
+        ]
+        volumes.append({"name": name, "projected": {"defaultMode": READ_ONLY_MODE, "sources": sources}})
+    return volumes
+
+
+def tls_mounts(broker: BrokerSpec) -> list[dict[str, Any]]:
+    """Where `tls_volumes` are seen."""
+    return [{"name": name, "mountPath": folder, "readOnly": True} for name, folder, _ in _tls_places(broker)]
+
+
+def _tls_places(broker: BrokerSpec) -> Sequence[tuple[str, str, TlsSecrets]]:
+    """Volume, folder, and what is in them."""
+    every = (
+        (TLS_VOLUME, TLS_DIR, broker.tls),
+        (SENTINEL_TLS_VOLUME, SENTINEL_TLS_DIR, broker.sentinel.tls if broker.sentinel else None),
+    )
+    return [(name, folder, tls) for name, folder, tls in every if tls is not None]
+
+
+def _sentinel_variables(sentinel: SentinelSecrets | None) -> list[dict[str, Any]]:
+    """What the Sentinels ask for, where the agent finds it: kombu takes it from no URL."""
+    if sentinel is None:
         return []
-    sources = [
-        {"secret": {"name": secret.name, "items": [{"key": secret.key, "path": file}]}}
-        for secret, file in _tls_files(tls)
+    secrets = (("USERNAME", sentinel.username), ("PASSWORD", sentinel.password))
+    variables: list[dict[str, Any]] = [
+        {"name": f"{SENTINEL_VARIABLE}_{name}", "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}}
+        for name, secret in secrets
+        if secret is not None
     ]
-    return [{"name": TLS_VOLUME, "projected": {"defaultMode": READ_ONLY_MODE, "sources": sources}}]
-
-
-def tls_mounts(tls: TlsSecrets | None) -> list[dict[str, Any]]:
-    """Where `tls_volumes` is seen."""
-    return [] if tls is None else [{"name": TLS_VOLUME, "mountPath": TLS_DIR, "readOnly": True}]
+    if sentinel.tls is not None:
+        variables.append({"name": f"{SENTINEL_VARIABLE}_TLS", "value": SENTINEL_TLS_DIR})
+    return variables
 
 
 def _broker_variables(broker: BrokerSpec, url_has_query: bool) -> list[dict[str, Any]]:

@@ -87,13 +87,13 @@ def _volumes(pool: WorkerPool, users: Mapping[str, Any], agent_config: str | Non
     run = {"name": RUN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
     agent = [] if agent_config is None else [agent_volume(agent_config)]
     tmp = [{"name": TMP_VOLUME, "emptyDir": {}}] if _needs_tmp(pool, users) else []
-    return [run, *agent, *tls_volumes(pool.broker.tls), *tmp]
+    return [run, *agent, *tls_volumes(pool.broker), *tmp]
 
 
 def _mounts(pool: WorkerPool, users: Mapping[str, Any], agent: bool) -> list[dict[str, Any]]:
     tmp = [{"name": TMP_VOLUME, "mountPath": TMP_DIR}] if _needs_tmp(pool, users) else []
     agents = [agent_mount()] if agent else []
-    return [{"name": RUN_VOLUME, "mountPath": RUN_DIR}, *agents, *tls_mounts(pool.broker.tls), *tmp]
+    return [{"name": RUN_VOLUME, "mountPath": RUN_DIR}, *agents, *tls_mounts(pool.broker), *tmp]
 
 
 def _needs_tmp(pool: WorkerPool, users: Mapping[str, Any]) -> bool:

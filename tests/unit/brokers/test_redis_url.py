@@ -102,6 +102,8 @@ def test_certificates_from_secrets_make_a_plain_url_speak_tls_as_broker_use_ssl_
         (f"redis://:{SECRET}@h1/0;redis://h2/0", Reason.BROKER_UNSUPPORTED, "sentinel://"),
         (f"sentinel://:{SECRET}@s1/0", Reason.BROKER_URL_INVALID, "spec.broker.sentinelMaster"),
         (f"redis+socket://host{SECRET}", Reason.BROKER_URL_INVALID, "redis+socket:///path"),
+        (f"redis://:{SECRET}@host?db=3", Reason.BROKER_URL_INVALID, "must not have the option db"),
+        (f"redis://:{SECRET}@host/0?credential_provider=a.B", Reason.BROKER_URL_INVALID, "a user whose password stays"),
         (f"redis+cluster://:{SECRET}@host/0", Reason.BROKER_UNSUPPORTED, "Redis Cluster"),
         (f"amqp://guest:{SECRET}@host//", Reason.BROKER_UNSUPPORTED, "redis://"),
         (f"unix://:{SECRET}@/run/redis.sock", Reason.BROKER_UNSUPPORTED, "redis+socket://"),
@@ -141,7 +143,7 @@ def test_a_certificate_that_is_no_certificate_is_told_before_any_connection(tls:
     ("first", "second", "same"),
     [
         ("redis://:old@redis:6379/1", "redis://:new@redis/1", True),
-        ("redis://redis/1", "redis://user:password@redis/1?socket_timeout=5", True),
+        ("redis://redis/1", "redis://user:password@redis/1?connect_timeout=5", True),
         ("redis://redis/1", "redis://redis/2", False),
         ("redis://redis/1", "redis://another/1", False),
         ("redis+socket:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0", True),

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from celeriac.api.keys import PoolKey
-from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.address import BrokerAddress, SentinelAccess, TlsMaterial
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.client import SecretText
 from celeriac.cluster.errors import SecretKeyMissing, Unavailable
 from celeriac.connecting.credentials import RETRY_SECONDS, SECRET_SECONDS, BrokerSource, Credentials
-from celeriac.pool.model import BrokerSpec, QueueLayout, SecretKey, TlsSecrets, WorkerPool
+from celeriac.pool.model import BrokerSpec, QueueLayout, SecretKey, SentinelSecrets, TlsSecrets, WorkerPool
 from tests.unit.builders.pools import pool as a_pool
 
 pytestmark = pytest.mark.unit
@@ -91,6 +91,31 @@ async def test_a_good_address_stays_in_use_while_the_api_server_is_away() -> Non
     bench.secrets.down = True
     bench.clock.now += SECRET_SECONDS
     assert await bench.address(pool("one")) == before
+
+
+async def test_what_the_sentinels_ask_for_is_read_and_a_change_of_it_is_one_of_the_broker() -> None:
+    bench = Bench()
+    bench.secrets["team", "broker", "url"] = "sentinel://:master@sentinel:26379/0"
+    access = SentinelSecrets(
+        SecretKey("sentinel", "user"), SecretKey("sentinel", "password"), TlsSecrets(SecretKey("ca", "ca.crt"))
+    )
+    broker = BrokerSpec(url_from=SecretKey("broker", "url"), sentinel_master="shop", sentinel=access)
+    wanted = a_pool(key=PoolKey("team", "one"), uid="one", broker=broker)
+    bench.secrets |= {("team", "sentinel", "user"): "operator", ("team", "ca", "ca.crt"): "PEM"}
+    doubt = await bench.address(wanted)
+    assert isinstance(doubt, BrokerDoubt)
+    assert "password" in str(doubt)
+    bench.secrets["team", "sentinel", "password"] = "old"
+    bench.clock.now += RETRY_SECONDS
+    address = await bench.address(wanted)
+    assert isinstance(address, BrokerAddress)
+    assert address.sentinel == SentinelAccess("operator", "old", TlsMaterial("PEM"))
+    assert "old" not in repr(address)
+    before = bench.credentials.digest_of_pool(wanted)
+    bench.secrets["team", "sentinel", "password"] = "new"
+    bench.clock.now += SECRET_SECONDS
+    await bench.address(wanted)
+    assert bench.credentials.digest_of_pool(wanted) != before
 
 
 async def test_a_secret_that_may_not_be_read_is_told() -> None:

@@ -100,7 +100,16 @@ def full() -> Body:
 
 def variants() -> list[Body]:
     """Bodies that together hold every field of the spec."""
-    sentinel = {"url": "sentinel://a:26379/1;sentinel://b:26379/1", "sentinelMaster": "mymaster"}
+    secret = {"secretKeyRef": {"name": "sentinel", "key": "password"}}
+    sentinel = {
+        "url": "sentinel://a:26379/1;sentinel://b:26379/1",
+        "sentinelMaster": "mymaster",
+        "sentinel": {
+            "usernameFrom": secret,
+            "passwordFrom": secret,
+            "tls": {"caFrom": secret, "certificateFrom": secret, "privateKeyFrom": secret},
+        },
+    }
     return [
         full(),
         minimal(

@@ -9,6 +9,7 @@ from celeriac.pool.model import (
     PodTemplate,
     PoolType,
     SecretKey,
+    SentinelSecrets,
     TlsSecrets,
     WorkerOptions,
     WorkerPool,
@@ -104,6 +105,18 @@ RESTRICTED_TEMPLATE = replace(
     ),
 )
 TLS = replace(PREFORK, broker=TLS_BROKER)
+SENTINEL = replace(
+    PREFORK,
+    broker=BrokerSpec(
+        url_from=SecretKey("broker", "url"),
+        sentinel_master="mymaster",
+        sentinel=SentinelSecrets(
+            SecretKey("sentinel", "user"),
+            SecretKey("sentinel", "password"),
+            TlsSecrets(SecretKey("authority", "ca.pem")),
+        ),
+    ),
+)
 
 POOLS = {
     "solo": SOLO,
@@ -116,5 +129,6 @@ POOLS = {
     "restricted": RESTRICTED,
     "restricted-template": RESTRICTED_TEMPLATE,
     "tls": TLS,
+    "sentinel": SENTINEL,
 }
 WITH_AGENT = {"prefork": PREFORK, "tls": replace(TLS, worker=WorkerOptions(), max_attempts=3)}

@@ -27,6 +27,7 @@ from .reconnect import Reconnect
 from .registry import Registry
 from .report import Report
 from .sampler import Sampler
+from .sentinels import know_sentinels
 from .settings import ProcessKeys, TransportSettings
 from .silence import OverdueReplies, limit_silence
 from .slots import Slots
@@ -66,6 +67,7 @@ class Agent:
     @classmethod
     def of(cls, worker: Any, environ: Mapping[str, str]) -> Agent:
         """The agent of a worker that begins to start."""
+        know_sentinels(environ)
         without = [name.strip() for name in environ.get("CELERIAC_AGENT_WITHOUT", "").split(",")]
         level = level_of(environ.get("CELERIAC_AGENT_LEVEL") or DRAIN_LEVEL)
         limits_prefetch = environ.get("CELERIAC_DISABLE_PREFETCH") == "1"

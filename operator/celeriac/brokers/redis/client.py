@@ -9,19 +9,20 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from redis.asyncio import ConnectionPool, Redis, Sentinel, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.address import TlsMaterial
+from celeriac.brokers.address import SentinelAccess, TlsMaterial
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.errors import denied, doubt_of, says_nothing
 from celeriac.brokers.redis.greeting import doubt_by_greeting, heard, needs_tls, speaks_tls
 from celeriac.brokers.redis.rights import Rights
 from celeriac.brokers.redis.rights_check import lacks
+from celeriac.brokers.redis.sentinels import Sentinels
 from celeriac.brokers.redis.url import RedisTarget
 
 log = logging.getLogger(__name__)
@@ -59,12 +60,10 @@ class RedisClient:
         self._context = context = tls_context(target, tls or TlsMaterial()) if target.tls else None
         if context is not None:
             options |= {"context": context}
-        self._sentinel: Sentinel | None = None
+        self._sentinel: Sentinels | None = None
         if target.sentinel_master:
             options["connection_class"] = _SentinelTlsConnection if context else SentinelManagedConnection
-            self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
-                list(target.nodes), sentinel_kwargs=_timeouts(), **options
-            )
+            self._sentinel = Sentinels(list(target.nodes), _asking(target), **options)
             self.redis: Redis = self._sentinel.master_for(target.sentinel_master)
             return
         if target.path:
@@ -156,14 +155,27 @@ def _timeouts() -> dict[str, Any]:
     }
 
 
+def _asking(target: RedisTarget) -> dict[str, Any]:
+    """How a Sentinel itself is connected to."""
+    access = target.sentinel or SentinelAccess()
+    options = _timeouts() | {"username": access.username, "password": access.password}
+    if access.tls is None:
+        return options
+    return options | {
+        "connection_class": _TlsConnection,
+        "context": tls_context(RedisTarget(), access.tls, "sentinel.tls"),
+    }
+
+
 def _options(target: RedisTarget) -> dict[str, Any]:
     return _timeouts() | {"db": target.database, "username": target.username, "password": target.password}
 
 
-def tls_context(target: RedisTarget, tls: TlsMaterial) -> ssl.SSLContext:
+def tls_context(target: RedisTarget, tls: TlsMaterial, field: str = "tls") -> ssl.SSLContext:
     """Build what TLS needs: the system's authorities and the given one, and the client certificate.
 
-    Raises BrokerDoubt (TlsFailed) naming the text that is no PEM, or a certificate and key that do not match.
+    Raises BrokerDoubt (TlsFailed) naming the text that is no PEM, or a certificate and key that do not match; `field`
+    is where they are in spec.broker.
     """
     context = ssl.create_default_context()
     context.check_hostname = target.check_hostname and target.verify is not ssl.CERT_NONE
@@ -174,14 +186,14 @@ def tls_context(target: RedisTarget, tls: TlsMaterial) -> ssl.SSLContext:
         except ssl.SSLError as error:
             raise BrokerDoubt(
                 Reason.BROKER_TLS_FAILED,
-                "the CA of the broker is no certificate in PEM form: mend spec.broker.tls.caFrom",
+                f"the CA of the broker is no certificate in PEM form: mend spec.broker.{field}.caFrom",
             ) from error
     if tls.certificate or tls.private_key:
-        _load_client_certificate(context, f"{tls.certificate or ''}\n{tls.private_key or ''}\n")
+        _load_client_certificate(context, f"{tls.certificate or ''}\n{tls.private_key or ''}\n", field)
     return context
 
 
-def _load_client_certificate(context: ssl.SSLContext, pem: str) -> None:
+def _load_client_certificate(context: ssl.SSLContext, pem: str, field: str) -> None:
     """Give OpenSSL the certificate and its key; it wants a file, so it gets one that exists in memory only."""
     descriptor = os.memfd_create("client-certificate")
     try:
@@ -191,7 +203,7 @@ def _load_client_certificate(context: ssl.SSLContext, pem: str) -> None:
     except (ssl.SSLError, ValueError) as error:
         raise BrokerDoubt(
             Reason.BROKER_TLS_FAILED,
-            "the client certificate of the broker cannot be used: spec.broker.tls needs certificateFrom and"
+            f"the client certificate of the broker cannot be used: spec.broker.{field} needs certificateFrom and"
             " privateKeyFrom, both in PEM form, without a passphrase, and belonging together",
         ) from error
     finally:

@@ -5,12 +5,12 @@ import ssl
 from collections.abc import Iterator, Sequence
 
 from redis import exceptions as redis_errors
-from redis.asyncio.sentinel import MasterNotFoundError
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.answers import answer_to
 from celeriac.brokers.redis.network_failures import network_doubt, timeout_doubt
+from celeriac.brokers.redis.sentinels import NoMaster, in_words_of_sentinel, no_master_doubt
 from celeriac.brokers.redis.tls_failures import tls_doubt
 
 LONGEST_ANSWER = 200
@@ -23,6 +23,9 @@ def doubt_of(error: BaseException, where: str, *, secret: str | None = None) -> 
 
     Where nobody foresaw the server's words they are repeated, escaped and cut, and without the `secret`.
     """
+    if isinstance(error, NoMaster):
+        found = no_master_doubt(error, where)
+        return found or in_words_of_sentinel(doubt_of(error.errors[0], where, secret=secret))
     causes = list(_chain(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
@@ -175,11 +178,5 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Reaso
         redis_errors.InvalidResponse,
         Reason.BROKER_UNSUPPORTED,
         "{where} is no Redis, by what it answers: correct host and port in the broker URL",
-    ),
-    (
-        MasterNotFoundError,
-        Reason.BROKER_CONNECTION_FAILED,
-        "{where}: no Sentinel answered with a master of that name that is up: check spec.broker.sentinelMaster, the"
-        " Sentinel addresses and the master",
     ),
 )

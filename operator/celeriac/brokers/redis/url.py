@@ -7,8 +7,9 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.address import BrokerAddress, SentinelAccess
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.pool.url_options import option_problem
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
@@ -39,6 +40,7 @@ class RedisTarget:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     sentinel_master: str | None = None
+    sentinel: SentinelAccess | None = field(default=None, repr=False)
     tls: bool = False
     verify: ssl.VerifyMode = ssl.CERT_REQUIRED
     check_hostname: bool = True
@@ -107,6 +109,7 @@ def _sentinel(address: BrokerAddress, first: SplitResult, others: list[SplitResu
         nodes=tuple(_node(parts, SENTINEL_PORT) for parts in [first, *others]),
         database=_database(first.path),
         sentinel_master=address.sentinel_master,
+        sentinel=address.sentinel,
     )
 
 
@@ -138,6 +141,9 @@ def _access(address: BrokerAddress, parts: SplitResult) -> RedisTarget:
     File names in the URL (ssl_ca_certs, ssl_certfile, ssl_keyfile) belong to the worker's image: address.tls stands
     for them here. Unlike kombu, rediss:// without ssl_cert_reqs verifies the server.
     """
+    problem = option_problem(parts.scheme, parts.query)
+    if problem is not None:
+        raise BrokerDoubt(Reason.BROKER_URL_INVALID, f"the broker URL {problem}")
     query = dict(parse_qsl(parts.query))
     wanted = query.get("ssl_cert_reqs", "required")
     if wanted not in _VERIFY:
