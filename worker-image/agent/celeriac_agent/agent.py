@@ -70,9 +70,10 @@ class Agent:
         know_sentinels(environ)
         without = [name.strip() for name in environ.get("CELERIAC_AGENT_WITHOUT", "").split(",")]
         level = level_of(environ.get("CELERIAC_AGENT_LEVEL") or DRAIN_LEVEL)
-        limits_prefetch = environ.get("CELERIAC_DISABLE_PREFETCH") == "1"
         identity = Identity.from_environment(environ, time.time())
-        return cls(worker, identity, Hooks(without, level), limits_prefetch=limits_prefetch)
+        return cls(
+            worker, identity, Hooks(without, level), limits_prefetch=environ.get("CELERIAC_DISABLE_PREFETCH") == "1"
+        )
 
     # -- start
 
