@@ -16,7 +16,7 @@ from .drain import Drain
 from .fetching import fetch_by_need
 from .gate import Gate
 from .heartbeat import Heartbeat
-from .hooks import DRAIN, DRAIN_LEVEL, Hooks, level_of
+from .hooks import DRAIN, DRAIN_LEVEL, Hooks, level_of, words_of
 from .identity import Identity
 from .idle import mind_idle_connection
 from .inflight import InFlight
@@ -68,12 +68,10 @@ class Agent:
     def of(cls, worker: Any, environ: Mapping[str, str]) -> Agent:
         """The agent of a worker that begins to start."""
         know_sentinels(environ)
-        without = [name.strip() for name in environ.get("CELERIAC_AGENT_WITHOUT", "").split(",")]
-        level = level_of(environ.get("CELERIAC_AGENT_LEVEL") or DRAIN_LEVEL)
+        hooks = Hooks(words_of(environ, "CELERIAC_AGENT_WITHOUT"), level_of(environ.get("CELERIAC_AGENT_LEVEL")))
+        limits_prefetch = environ.get("CELERIAC_DISABLE_PREFETCH") == "1"
         identity = Identity.from_environment(environ, time.time())
-        return cls(
-            worker, identity, Hooks(without, level), limits_prefetch=environ.get("CELERIAC_DISABLE_PREFETCH") == "1"
-        )
+        return cls(worker, identity, hooks, limits_prefetch=limits_prefetch)
 
     # -- start
 

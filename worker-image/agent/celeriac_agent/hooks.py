@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import celery
@@ -125,11 +125,18 @@ USED_FOR_REPORTS = frozenset({"connection-pool", "worker-state", "timer-queue"})
 USED_FOR_KEYS = USED_FOR_REPORTS | INFLIGHT | FOUND_LATER | {"started-mark"}
 
 
-def level_of(word: str) -> str:
+def words_of(environ: Mapping[str, str], name: str) -> list[str]:
+    """The words of a variable that a comma parts."""
+    return [word.strip() for word in environ.get(name, "").split(",")]
+
+
+def level_of(word: str | None) -> str:
     """The level that the operator asks for: an operator before there were levels says nothing and means all.
 
     A word that is not known asks for the least: what was not asked for is not touched.
     """
+    if not word:
+        return DRAIN_LEVEL
     return word if word in (REPORT_LEVEL, INFLIGHT_LEVEL, DRAIN_LEVEL) else REPORT_LEVEL
 
 
