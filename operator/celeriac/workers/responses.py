@@ -16,10 +16,10 @@ NOT_FETCHING_SECONDS: Final = 45.0
 """Redis hands a waiting message to a worker with room within milliseconds; celery-batches flushes after 30 s."""
 NOT_STARTING_SECONDS: Final = 300.0
 """What a worker holds for a free slot may wait for children that load a model when they start."""
-RECONNECT_SECONDS: Final = 30.0
-"""Celery tries to connect at least that often. After a broker was away its workers are given so much more time."""
 GAP_SECONDS: Final = 5.0
-"""Without a look for so long, nobody knows what stood still."""
+"""Without a look for so long nobody knows what stood still: the broker was away, or the operator."""
+RECONNECT_SECONDS: Final = 30.0
+"""Celery tries to connect at least that often; its pauses grow by 2 s, so that none is longer than what went before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +67,18 @@ class ResponseWatch:
         self._reports: dict[str, _Still] = {}
         self._standstills: dict[str, _Still] = {}
         self._last_look: float | None = None
-        self._counts_from = float("-inf")
 
     def look(self, workers: Workers, waiting: Mapping[str, int], now: float) -> Responses:
         """Judge the workers of one reading. `waiting`: messages in the lists of each queue, those not due left out."""
-        if self._last_look is not None and now - self._last_look > GAP_SECONDS:
-            self._counts_from = now + RECONNECT_SECONDS
-            self._standstills.clear()
+        if self._last_look is not None and (gap := now - self._last_look) > GAP_SECONDS:
+            grace = gap + min(gap, RECONNECT_SECONDS)
+            self._reports, self._standstills = _later(self._reports, grace), _later(self._standstills, grace)
         self._last_look = now
         judged = {worker.pod.uid: worker for worker in workers.all if _is_judged(worker)}
         self._reports = _kept(self._reports, {uid: _said(worker) for uid, worker in judged.items()}, now)
         idle = {uid: worker for uid, worker in judged.items() if _leaves_work(worker, workers.marks, waiting)}
         self._standstills = _kept(self._standstills, {uid: _progress(worker) for uid, worker in idle.items()}, now)
-        silent = [Lapse(each.pod.name, self._silence(uid, now)) for uid, each in judged.items()]
+        silent = [Lapse(each.pod.name, now - self._reports[uid].since) for uid, each in judged.items()]
         return Responses(
             judged=len(judged),
             silent=_longest_first(lapse for lapse in silent if lapse.seconds >= SILENT_SECONDS),
@@ -88,9 +87,6 @@ class ResponseWatch:
             ),
             limited=sum(worker.report.limited for worker in judged.values() if worker.report),
         )
-
-    def _silence(self, uid: str, now: float) -> float:
-        return now - max(self._reports[uid].since, self._counts_from)
 
     def _standstill(self, uid: str, worker: Worker, now: float) -> Lapse | None:
         seconds, report = now - self._standstills[uid].since, worker.report
@@ -129,6 +125,11 @@ def _progress(worker: Worker) -> tuple[object, ...]:
         return ()
     counts = report.delivered, report.active, report.reserved, report.scheduled, report.processed
     return report.process, report.slots, *counts
+
+
+def _later(stills: Mapping[str, _Still], seconds: float) -> dict[str, _Still]:
+    """Do not count the time of a gap, and as long after it as workers may need to come back."""
+    return {uid: _Still(each.what, each.since + seconds) for uid, each in stills.items()}
 
 
 def _kept(before: Mapping[str, _Still], seen: Mapping[str, tuple[object, ...]], now: float) -> dict[str, _Still]:

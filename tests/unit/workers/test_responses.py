@@ -120,6 +120,19 @@ def test_after_a_broker_was_away_its_workers_are_given_time_to_connect() -> None
     assert shift.pass_(1).silent != ()
 
 
+def test_a_gap_in_which_nobody_looked_is_not_counted_and_ends_no_silence() -> None:
+    """The operator itself was late, or the broker away for a moment: what stood still before and after goes on."""
+    shift = Shift()
+    shift.stopped = {"a"}
+    shift.pass_(20)
+    shift.now += 8
+    assert shift.pass_(8 + SILENT_SECONDS - 20 - 1).silent == ()
+    assert shift.pass_(1).silent != ()
+    shift.now += 600
+    assert shift.look().silent == (), "nor is one told that may have been mended meanwhile"
+    assert shift.pass_(RECONNECT_SECONDS).silent != ()
+
+
 def test_a_look_that_came_late_is_no_gap() -> None:
     shift = Shift()
     shift.stopped = {"a"}
