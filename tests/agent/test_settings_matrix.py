@@ -70,6 +70,23 @@ def test_whatever_names_the_broker(rig: Rig, how: str, version: str, pool: str) 
     _everything_holds(rig, spec)
 
 
+@pytest.mark.parametrize("version", [pytest.param(each, marks=() if each == "5.6" else full) for each in VERSIONS])
+def test_a_worker_keeps_to_the_options_of_its_start_over_a_reconnect(rig: Rig, version: str) -> None:
+    variables = {"SETTINGS_WAY": "changed_while_it_runs"}
+    [worker] = rig.start(Spec(version, "threads", slots=1, app="settings_ways", variables=variables, config=SHORT))
+    rig.send("before")
+    rig.settle()
+    process = (worker.report() or {})["process"]
+    rig.client.client_kill_filter(_type="normal", skipme=True)
+    rig.send("after")
+    rig.settle()
+    rig.send("later", countdown=3600)
+    rig.wait_for(lambda: rig.held(worker) == ["later"], "it holds it in its own keys")
+    report = worker.fresh()
+    assert (report["process"], report["visibilityTimeout"], report["prefix"]) == (process, 5, rig.prefix)
+    assert [key for key in rig.client.scan_iter("mall:*") if "unacked" in str(key)] == []
+
+
 def _everything_holds(rig: Rig, spec: Spec) -> None:
     """Own keys, drain and prefetch in one start of a worker: a running task, one for later, and two that wait."""
     rig.send("later", countdown=3600)

@@ -309,6 +309,19 @@ def consumer_bootstep() -> Celery:
     return app
 
 
+@way
+def changed_while_it_runs() -> Celery:
+    """Options that are others once the worker is ready."""
+    app = plain()
+    app.conf.update(CONFIG)
+
+    def change(**_: Any) -> None:
+        app.conf.broker_transport_options = {"global_keyprefix": "mall:", "visibility_timeout": 9}
+
+    signals.worker_ready.connect(change, weak=False)
+    return app
+
+
 class Configured(Connection):
     """A connection that brings its options itself."""
 
