@@ -16,6 +16,7 @@ import kubernetes.watch
 
 POOLS = {"group": "celeriac.dev", "version": "v1alpha1", "plural": "celeryworkerpools"}
 DEPLOYMENTS = {"group": "apps", "version": "v1", "plural": "deployments"}
+AUTOSCALERS = {"group": "autoscaling", "version": "v2", "plural": "horizontalpodautoscalers"}
 EVENTS = {"group": "events.k8s.io", "version": "v1", "plural": "events"}
 LEASES = {"group": "coordination.k8s.io", "version": "v1", "plural": "leases"}
 MERGE_PATCH = "application/merge-patch+json"

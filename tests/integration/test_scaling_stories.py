@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.process import wait_until
 from tests.integration.crds import install_crds
-from tests.integration.kube import DEPLOYMENTS, EVENTS, POOLS, Body, Kube
+from tests.integration.kube import AUTOSCALERS, DEPLOYMENTS, EVENTS, POOLS, Body, Kube
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
 from tests.integration.tasks import push
@@ -96,6 +96,20 @@ def test_two_pools_on_one_queue_both_see_its_tasks_and_its_end(kube: Kube, redis
     redis.client().delete("shared", "own")
     kube.wait_for_replicas("cheap", 0)
     kube.wait_for_replicas("fast", 0)
+
+
+def test_an_autoscaler_on_the_deployment_is_named(kube: Kube, redis: RedisServer) -> None:
+    """A real one: without any metric it still brings a Deployment to its own least number, every 15 s."""
+    kube.patience = 60
+    kube.create_pool("ml", redis.celery_url)
+    push(redis, "ml", 1)
+    kube.wait_for_replicas("ml", 1)
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "ml"}
+    hpa = {"metadata": {"name": "ml"}, "spec": {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 5}}
+    kube.create(AUTOSCALERS, hpa)
+    named = kube.wait_for_condition("ml", "ScalingActive", "False", "AnotherWriter")
+    assert "a HorizontalPodAutoscaler, perhaps made by KEDA: delete it" in named["message"]
+    kube.wait_for_event("ml", "AnotherWriter")
 
 
 def test_a_wrong_secret_is_named_and_its_mending_needs_no_restart(kube: Kube, redis: RedisServer) -> None:

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     PAUSED = "Paused"
     DRY_RUN = "DryRun"
     FAILED_UPDATE_SCALE = "FailedUpdateScale"
+    ANOTHER_WRITER = "AnotherWriter"
     FALLBACK = "Fallback"
     HOLDING = "BrokerUnreadable"
 

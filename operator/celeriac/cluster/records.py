@@ -21,6 +21,7 @@ from celeriac.api.names import (
     WORKER_CONTAINER,
 )
 from celeriac.cluster.body import Body
+from celeriac.cluster.client import MANAGER, SCALE_MANAGER
 from celeriac.cluster.problems import Problem, problem_of
 from celeriac.cluster.room import is_full_quota, lacks_room
 from celeriac.cluster.text import bounded
@@ -43,6 +44,7 @@ class DeploymentRecord:
     secret_digest    of the broker's Secrets for which its template was made, None without
     agent            name of the ConfigMap with the agent that its Pods mount, None without
     paused           whether somebody has stopped its rollouts (kubectl rollout pause)
+    scaled_by        who else than the operator wrote the replicas last, and when (Unix seconds); None if nobody did
     fingerprint      changes with whatever an apply of the manifest could put right; not with the replicas
     """
 
@@ -61,6 +63,7 @@ class DeploymentRecord:
     secret_digest: str | None = None
     agent: str | None = None
     paused: bool = False
+    scaled_by: tuple[str, float] | None = None
     fingerprint: str = ""
 
     @classmethod
@@ -87,6 +90,7 @@ class DeploymentRecord:
             secret_digest=(template.get("metadata", {}).get("annotations") or {}).get(SECRET_ANNOTATION),
             agent=_agent(template.get("spec") or {}),
             paused=bool(body["spec"].get("paused")),
+            scaled_by=_scaled_by(metadata),
             fingerprint=_fingerprint(body),
         )
 
@@ -98,6 +102,15 @@ class DeploymentRecord:
         those that the ReplicaSets last told of; `PodRecord.replica_set` shows what they have not told yet.
         """
         return self.observed_generation < self.generation or self.updated != self.replicas
+
+
+def _scaled_by(metadata: Body) -> tuple[str, float] | None:
+    """The manager of spec.replicas that is not the operator, where there is one."""
+    for entry in metadata.get("managedFields") or ():
+        owned = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        if "f:replicas" in owned and entry.get("manager") not in (MANAGER, SCALE_MANAGER):
+            return entry.get("manager", ""), _unix_time(entry.get("time")) or 0.0
+    return None
 
 
 def _fingerprint(body: Body) -> str:

@@ -107,6 +107,7 @@ class Reconciler:
             broker=outlook.doubt if outlook else None,
             refusal=refusal,
             scale_refusal=self._refusals.message(known.key),
+            rival=self._store.rivals.of(known.key),
         )
         self._queue.add_after(known.key, await self._statuses.write(view))
 

@@ -1,5 +1,6 @@
 """The conditions of a pool, in the order in which a person reads them; pure."""
 
+from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.pool.model import InvalidPool
 from celeriac.reporting.agent_degraded import agent_degraded
@@ -10,6 +11,7 @@ from celeriac.reporting.standing import standing
 from celeriac.reporting.view import BROKER_REACHABLE, DRAINING, SCALING_ACTIVE, SCALING_LIMITED, Condition, View
 from celeriac.reporting.workers_responding import workers_responding
 from celeriac.scaling.policy import Mode
+from celeriac.watching.rivals import AUTOSCALER
 
 
 def conditions(view: View, overdue: Obstacle | None = None) -> list[Condition]:
@@ -41,6 +43,8 @@ def _scaling_active(view: View) -> Condition:
     if view.scale_refusal is not None:
         message = f"the replicas cannot be written: {view.scale_refusal}; mend what forbids it"
         return Condition.of(SCALING_ACTIVE, False, Reason.FAILED_UPDATE_SCALE, message)
+    if view.rival is not None:
+        return Condition.of(SCALING_ACTIVE, False, Reason.ANOTHER_WRITER, _rival(view.known.key, view.rival))
     if view.outcome is None:
         return Condition(SCALING_ACTIVE, "Unknown", Reason.CREATING, "there is no Deployment to be scaled yet")
     if view.known.spec.policy.mode is Mode.DRY_RUN:
@@ -49,6 +53,17 @@ def _scaling_active(view: View) -> Condition:
     reason = Reason.SCALING if decision.active else decision.reason
     message = "replicas follow the queues" if decision.active else decision.message
     return Condition.of(SCALING_ACTIVE, decision.active, reason, message)
+
+
+def _rival(key: PoolKey, manager: str) -> str:
+    """Who writes the replicas of the pool's Deployment beside the operator, and what to do about it."""
+    what = f"the replicas of Deployment {key.name} are also written by field manager {manager[:128]!r}"
+    if manager == AUTOSCALER:
+        return (
+            f"{what}, a HorizontalPodAutoscaler, perhaps made by KEDA: delete it (kubectl get hpa -n {key.namespace}),"
+            " as the operator scales by the queues"
+        )
+    return f"{what}, again and again: leave them to the operator (an HPA, GitOps or a script sets them)"
 
 
 def _scaling_limited(view: View) -> Condition:

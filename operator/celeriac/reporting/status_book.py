@@ -222,7 +222,7 @@ def _is_trouble(condition: Mapping[str, Any] | None) -> bool:
     if type_ == AGENT_DEGRADED:
         return bool(status == "True")
     if type_ == SCALING_ACTIVE:
-        return bool(status == "False" and reason == Reason.FAILED_UPDATE_SCALE)
+        return bool(status == "False" and reason in (Reason.FAILED_UPDATE_SCALE, Reason.ANOTHER_WRITER))
     return bool(status == "False" and reason not in UNDER_WAY)
 
 

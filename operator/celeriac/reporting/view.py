@@ -51,6 +51,7 @@ class View:
     broker          None: readable; otherwise why not
     refusal         why the Deployment could not be applied
     scale_refusal   why the replicas could not be written
+    rival           the field manager that writes the replicas, too
     slept           whether it was at zero, or on its way back from there, when its status was last written
     """
 
@@ -61,6 +62,7 @@ class View:
     broker: BrokerDoubt | None = None
     refusal: Condition | None = None
     scale_refusal: str | None = None
+    rival: str | None = None
     slept: bool = False
 
     @property

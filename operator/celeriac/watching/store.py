@@ -13,6 +13,7 @@ from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.pool.parse import parse_pool
 from celeriac.watching.edge import Edge
+from celeriac.watching.rivals import Rivals
 
 I = TypeVar("I", bound=Hashable)  # noqa: E741 - an identity
 R = TypeVar("R")
@@ -123,6 +124,7 @@ class Store:
         self._changed = changed
         self.pools: Cache[PoolKey, KnownPool] = Cache()
         self.deployments: Cache[PoolKey, DeploymentRecord] = Cache()
+        self.rivals = Rivals()
         self._pods: Cache[str, PodRecord] = Cache()
         self._pool_edge = Edge("CeleryWorkerPool", KnownPool.from_body)
         self._deployment_edge = Edge("Deployment", DeploymentRecord.from_body)
@@ -155,6 +157,12 @@ class Store:
     def deployment_event(self, body: Body, *, deleted: bool) -> None:
         """Take over an event of a Deployment."""
         self._take(self._deployment_edge, self.deployments, body, deleted=deleted)
+        self._note_writers(PoolKey(body["metadata"]["namespace"], body["metadata"]["name"]))
+
+    def _note_writers(self, *keys: PoolKey) -> None:
+        for key in keys:
+            record = self.deployments.get(key)
+            self.rivals.forget(key) if record is None else self.rivals.note(record)
 
     def _take(self, edge: Edge[K], cache: Cache[PoolKey, K], body: Body, *, deleted: bool) -> None:
         """Take over an event of something that has a pool's namespace and name."""
@@ -246,6 +254,7 @@ class Store:
     def replace_deployments(self, bodies: Sequence[Body], since: int) -> None:
         """Take over a full list of Deployments."""
         self._replace(self._deployment_edge, self.deployments, bodies, since)
+        self._note_writers(*(record.key for record in self.deployments.values()))
 
     def _replace(self, edge: Edge[K], cache: Cache[PoolKey, K], bodies: Sequence[Body], since: int) -> None:
         edge.keep(bodies)

@@ -206,3 +206,11 @@ def test_a_worker_that_is_not_what_the_spec_says_is_trouble_but_not_in_a_rollout
     assert conditions(steady)[0].reason == Reason.WORKER_MISMATCH
     rolling = View(known=known(), deployment=deployment(1, 1, updated=0), outcome=wrong)
     assert conditions(rolling)[0].reason == Reason.READY
+
+
+def test_another_writer_of_the_replicas_is_named_with_the_cure() -> None:
+    for rival, cure in (("kube-controller-manager", "delete it (kubectl get hpa -n"), ("argocd", "GitOps")):
+        found = next(c for c in conditions(view(deployment=deployment(2, 2), rival=rival)) if c.type == "ScalingActive")
+        assert (found.status, found.reason) == ("False", Reason.ANOTHER_WRITER)
+        assert rival in found.message
+        assert cure in found.message
