@@ -62,6 +62,7 @@ def _children_can_be_heard() -> bool:
     from celery.concurrency import asynpool
 
     known = _has(asynpool.ResultHandler, "_make_process_result", "hub") and hasattr(ApplyResult, "_write_to")
+    known = known and _has(asynpool.AsynPool, "_flush_writer", "proc", "writer")
     return known and hasattr(ResultHandler, "_make_methods") and READY is not None
 
 

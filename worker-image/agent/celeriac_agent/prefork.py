@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from multiprocessing.connection import wait
 from typing import Any
@@ -91,11 +92,21 @@ def hear_of_starts(pool: Any, slots: Slots) -> None:
     """
     if not _awaits_a_start(slots):
         return
+    _finish_writing(pool, slots)
     ears, begun = _Ears(pool), time.monotonic()
     while time.monotonic() - begun < HANDED_SECONDS and _awaits_a_start(slots):
         ears.hear()
     while ears.amid_a_message() and time.monotonic() - begun < MESSAGE_SECONDS:
         ears.hear()
+
+
+def _finish_writing(pool: Any, slots: Slots) -> None:
+    """Hand over the rest of tasks that are larger than a pipe; Celery does it too late, when they were put back."""
+    for slot in list(slots.passed.values()):
+        job = slot.result
+        writer = job._writer() if slot.is_handed_over() and hasattr(job, "_writer") else None  # a weak reference
+        if writer is not None and inspect.getgeneratorstate(writer) == inspect.GEN_SUSPENDED:
+            pool._flush_writer(job._write_to, writer)
 
 
 def _awaits_a_start(slots: Slots) -> bool:
