@@ -23,7 +23,10 @@ from tests.integration.redis_server import RedisServer
 pytestmark = pytest.mark.agent
 
 
-@pytest.mark.parametrize("rounds", [pytest.param(5), pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    ("rounds", "weight"),
+    [(5, 0), *(pytest.param(*case, marks=pytest.mark.full) for case in ((20, 0), (12, 400_000)))],
+)
 @pytest.mark.parametrize(
     "spec",
     [
@@ -32,12 +35,12 @@ pytestmark = pytest.mark.agent
         for pool in POOLS
     ],
 )
-def test_a_connection_lost_just_after_a_task_was_handed_over(rig: Rig, spec: Spec, rounds: int) -> None:
+def test_a_connection_lost_just_after_a_task_was_handed_over(rig: Rig, spec: Spec, rounds: int, weight: int) -> None:
     [worker], sent = rig.start(spec), list[str]()
     for number in range(rounds):
         handed = [f"handed-{number}-{one}" for one in range(spec.slots)]
         sent += handed
-        rig.send(*handed, args=[0.2])
+        rig.send(*handed, args=[0.2, "x" * weight])
         time.sleep(random.uniform(0.001, 0.008))
         rig.cut()
         # What kombu had taken off the list and not yet written down is nobody's; this one comes after.
@@ -159,7 +162,15 @@ def _cpu_seconds(pid: int) -> float:
         pytest.param(
             hook, one.values[0], id=f"{hook}-{one.id}", marks=one.marks if hook == "children" else pytest.mark.full
         )
-        for hook in ("restore-once", "keep-running", "children", "idle-connection", "pending-operations", "qos")
+        for hook in (
+            "append",
+            "restore-once",
+            "keep-running",
+            "children",
+            "idle-connection",
+            "pending-operations",
+            "qos",
+        )
         for one in once(quick=["-", "prefork"], slots=2, variables={"CELERIAC_AGENT_WITHOUT": hook})
     ],
 )

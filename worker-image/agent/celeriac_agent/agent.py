@@ -128,13 +128,12 @@ class Agent:
     def _take_over(self, channel: TaskChannel) -> None:
         """Install the overrides of the channel, each only where its hook is there."""
         if self.hooks.inflight:
-            self.deliveries.take_over(channel)
+            self.deliveries.take_over(channel, keeps_in_hand=self.hooks.have("append"))
             if self.hooks.level == DRAIN_LEVEL:
                 self.reconnect.take_over(channel)
             self.overdue.watch(channel)
         if self.hooks.drain:
-            if self.hooks.have("idle-connection"):
-                mind_idle_connection(channel)
+            mind_idle_connection(channel, self.hooks)
             fetch_by_need(channel, self.drain, self.prefetch)
 
     def _restore(self, channel: TaskChannel, first: bool) -> None:
@@ -145,6 +144,7 @@ class Agent:
         self.leftover.connected()
         if not first:
             kept = self.reconnect.adopt(channel)
+            self._attempt("write down what was in hand", self.deliveries.write_down, self.registry.client)
             self._attempt("restore", lambda: self._put_back(self.registry.own, died=False, skip=kept))
         if not self._inherited:
             self._attempt("look for earlier starts", self._inherit)

@@ -62,7 +62,6 @@ def _children_can_be_heard() -> bool:
     from celery.concurrency import asynpool
 
     known = _has(asynpool.ResultHandler, "_make_process_result", "hub") and hasattr(ApplyResult, "_write_to")
-    known = known and _has(asynpool.AsynPool, "_flush_writer", "proc", "writer")
     return known and hasattr(ResultHandler, "_make_methods") and READY is not None
 
 
@@ -107,6 +106,7 @@ HOOKS: dict[str, Callable[[], bool]] = {
     "apply-async": lambda: _has(_base_pool(), "apply_async", "target", "args", "kwargs"),
     # extras
     "started-mark": lambda: hasattr(redis.Connection, "send_packed_command"),
+    "append": lambda: _has(_channel().QoS, "append", "message", "delivery_tag"),
     "restore-once": lambda: _has(_channel().QoS, "restore_unacked_once"),
     "keep-running": _keeps_running_tasks,
     "children": _children_can_be_heard,

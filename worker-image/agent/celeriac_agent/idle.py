@@ -11,16 +11,19 @@ import socket
 from typing import Any
 
 from .channel import TaskChannel
+from .hooks import Hooks
 
 BRPOP = "BRPOP"  # as kombu's poller calls the connection by which a channel fetches
 ESTABLISHED = 1  # the first byte of Linux' tcp_info
 
 
-def mind_idle_connection(channel: TaskChannel) -> None:
+def mind_idle_connection(channel: TaskChannel, hooks: Hooks) -> None:
     """Drop the connection by which the channel fetches when it is closed while no reply is due, and renew it by need.
 
     The worker's other connections, and what it runs, are not touched.
     """
+    if not hooks.have("idle-connection"):
+        return
     raw, hub = channel.raw, channel.consumer.hub
     cycle = raw.connection.cycle
     start, on_readable = raw._brpop_start, cycle.on_readable

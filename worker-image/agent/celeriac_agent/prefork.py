@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import select
 import time
 from multiprocessing.connection import wait
 from typing import Any
@@ -92,7 +93,7 @@ def hear_of_starts(pool: Any, slots: Slots) -> None:
     """
     if not _awaits_a_start(slots):
         return
-    _finish_writing(pool, slots)
+    _finish_writing(slots)
     ears, begun = _Ears(pool), time.monotonic()
     while time.monotonic() - begun < HANDED_SECONDS and _awaits_a_start(slots):
         ears.hear()
@@ -100,13 +101,25 @@ def hear_of_starts(pool: Any, slots: Slots) -> None:
         ears.hear()
 
 
-def _finish_writing(pool: Any, slots: Slots) -> None:
-    """Hand over the rest of tasks that are larger than a pipe; Celery does it too late, when they were put back."""
+def _finish_writing(slots: Slots) -> None:
+    """Hand over the rest of tasks that are larger than a pipe.
+
+    Celery does it later, when their messages have been put back, and 5.3 waits there for ever.
+    """
+    deadline = time.monotonic() + MESSAGE_SECONDS
     for slot in list(slots.passed.values()):
         job = slot.result
         writer = job._writer() if slot.is_handed_over() and hasattr(job, "_writer") else None  # a weak reference
-        if writer is not None and inspect.getgeneratorstate(writer) == inspect.GEN_SUSPENDED:
-            pool._flush_writer(job._write_to, writer)
+        if writer is None or inspect.getgeneratorstate(writer) != inspect.GEN_SUSPENDED:
+            continue
+        poller = select.poll()
+        poller.register(job._write_to.inqW_fd, select.POLLOUT)
+        while time.monotonic() < deadline and job._write_to._is_alive():
+            try:
+                if poller.poll(TICK_SECONDS * 1000):
+                    next(writer)
+            except (StopIteration, OSError, EOFError):
+                break
 
 
 def _awaits_a_start(slots: Slots) -> bool:
