@@ -20,7 +20,8 @@ class TaskChannel:
 
     def siblings(self) -> list[Any]:
         """All kombu channels of the connection: this one, and those of an application's own consumers."""
-        return list(self.raw.connection.channels)
+        transport = self.raw.connection  # None once the connection is lost: green pools' timers go on meanwhile
+        return [] if transport is None else list(transport.channels)
 
     def options(self, names: Iterable[str]) -> dict[str, Any]:
         """Transport options as the channel has them, from wherever they came."""
