@@ -15,7 +15,16 @@ from tests.integration.helm import chart_cluster, helm, install  # noqa: F401 (f
 from tests.integration.live_pool import api, pool, pools  # noqa: F401 (fixtures)
 from tests.integration.one_redis import one_server, server  # noqa: F401 (fixtures)
 
-LONGEST = ("operator_process", "scaling_stories", "worker_command", "demo_app", "operator_life", "chart", "missing_crd")
+LONGEST = (
+    "operator_process",
+    "status_table",
+    "scaling_stories",
+    "worker_command",
+    "demo_app",
+    "operator_life",
+    "chart",
+    "missing_crd",
+)
 _numbers = itertools.count(1)
 
 
