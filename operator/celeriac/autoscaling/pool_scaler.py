@@ -25,7 +25,7 @@ from celeriac.scaling.decision import History, Plan, Retirement
 from celeriac.scaling.history import fresh_history, record_change
 from celeriac.scaling.learning import Learned, learn
 from celeriac.scaling.plan import plan
-from celeriac.scaling.workload import Demand, Doubt
+from celeriac.scaling.workload import Demand, Doubt, Rollout
 from celeriac.workers.degraded import degradation_of
 from celeriac.workers.layout import learned_layout
 from celeriac.workers.observer import Observer
@@ -147,8 +147,7 @@ class PoolScaler:
         demand = self._demand(sight, deployment.spec_replicas)
         decision = decide(pool.policy, demand, self._history, now)
         self._history, self._idle_since = decision.history, decision.history.idle_since
-        pods = self._workers.pods() if self._workers is not None else unreported(sight.pods)
-        rollout = self._rollout.look(deployment, sight.replica_sets, sight.pods, pods, now)
+        rollout = self._look_at_rollout(sight, deployment, now)
         workload = workload_of(deployment, self._workers, agent=bool(pool.agent), pods=sight.pods, rollout=rollout)
         readable = isinstance(reading, PoolReading)
         return Outcome(
@@ -166,6 +165,12 @@ class PoolScaler:
             layout=self.layout,
             durability=reading.durability if isinstance(reading, PoolReading) else None,
         )
+
+    def _look_at_rollout(self, sight: Sight, deployment: DeploymentRecord, now: float) -> Rollout | None:
+        if sight.replica_sets is None:
+            return None
+        pods = self._workers.pods() if self._workers is not None else unreported(sight.pods)
+        return self._rollout.look(deployment, sight.replica_sets, sight.pods, pods, now)
 
     def _observe(self, sight: Sight, now: float) -> None:
         """Join Pods and reports, and learn from them; a doubt leaves what was seen last."""
