@@ -52,7 +52,7 @@ def test_a_rollout_that_cannot_go_on_leaves_the_old_workers_their_tasks_and_the_
     assert story.kube.replicas("ml") == 2
     story.tasks.wait_until_done(seconds=PATIENCE)
     story.wait_for_zero("ml")
-    assert story.witness.pool("ml").scaled_down_in_rollout == [(2, 0)]
+    assert story.witness.pool("ml").scaled_down_in_rollout[-1][1] == 0
 
     story.kube.patch(POOLS, "ml", {"spec": {"image": NEXT_WORKER.tag}})
     story.tasks.send("ml_service", 1, seconds=0.1)
