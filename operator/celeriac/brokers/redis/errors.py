@@ -132,7 +132,8 @@ def write_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
     if _is_refused(error, answer) and not _REFUSED_COMMAND.search(answer):
         return BrokerDoubt(
             Reason.BROKER_PERMISSION_DENIED,
-            f"{where} does not let this user move messages: grant the ACL user what `celeriac acl` prints",
+            f"{where} does not let this user write to key {quoted(key)}, as moving a message takes: grant the ACL user"
+            " what `celeriac acl` prints",
         )
     return doubt_of(error, where)
 
