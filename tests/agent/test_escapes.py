@@ -70,3 +70,25 @@ def test_what_escaped_keeps_no_slot_and_runs_again_after_the_visibility_timeout(
     rig.send("escape", name="ledger_app.escape", args=["exit"], runs=2)
     rig.send("next")
     rig.settle(seconds=15)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    once(
+        quick=["gevent"], pools=["gevent", "prefork"], acks_late=True, config={"task_acks_on_failure_or_timeout": False}
+    ),
+)
+def test_what_a_time_limit_leaves_unanswered_is_back_after_a_drain(rig: Rig, spec: Spec) -> None:
+    """Only gevent before 5.7 leaves it so; from 5.6 on prefork puts it back at once, and runs it again and again."""
+    [worker] = rig.start(spec)
+    rig.send("limit", name="ledger_app.too_long")
+    rig.send("fails", name="ledger_app.fails")
+    rig.send("reject", name="ledger_app.rejects", args=[False])
+    rig.send("ignore", name="ledger_app.ignores")
+    rig.send("handler", name="ledger_app.bad_handler")
+    rig.wait_for(lambda: len(set(rig.ledger.ended()) - {"limit"}) == 4, "the others end")
+    rig.wait_for(lambda: "limit" not in rig.ledger.running() or spec.pool == "prefork", "it was ended")
+    if spec.pool == "prefork":  # its child is killed, and writes no end
+        worker.wait_for(lambda report: report["processed"] >= 5, "it was ended")
+    rig.drain(worker)
+    assert rig.queue() == ([] if spec.pool == "prefork" and spec.version < "5.6" else ["limit"])

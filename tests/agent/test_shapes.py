@@ -39,8 +39,10 @@ def test_a_topic_message_goes_back_to_each_of_its_queues_and_a_broadcast_to_none
 
 
 @pytest.mark.parametrize("spec", once(quick=["eventlet"], variables=EXCHANGES, queues=ALL_QUEUES))
-def test_a_broadcast_reaches_every_worker_once(rig: Rig, spec: Spec) -> None:
-    rig.start(spec, spec)
+def test_a_broadcast_reaches_every_worker_once_and_is_reported_by_the_name_of_its_pool(rig: Rig, spec: Spec) -> None:
+    workers = rig.start(spec, spec)
+    for worker in workers:
+        assert sorted(worker.fresh()["queues"]) == sorted(ALL_QUEUES.split(","))
     rig.wait_for(lambda: _subscriptions(rig) >= 4, "both hear broadcasts and remote control")
     rig.send("all-of-you", exchange=EVERYONE, declare=[EVERYONE], routing_key="celery", runs=2)
     rig.settle()

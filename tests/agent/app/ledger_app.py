@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from celery import Celery, Task
-from celery.exceptions import Retry, WorkerShutdown
+from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown
 from celery.worker.request import Request
 from kombu.common import Broadcast
 from kombu.entity import Exchange, Queue
@@ -147,6 +147,37 @@ class ExitsOnFailure(Task):  # type: ignore[misc]
 def fail_and_exit(self: Any) -> None:
     """Fail, and exit in the handler of the failure."""
     raise ValueError("as intended")
+
+
+@task()
+def fails(self: Any) -> None:
+    """Fail, as tasks do."""
+    raise ValueError("as intended")
+
+
+@task()
+def rejects(self: Any, requeue: bool) -> None:
+    """Reject the message."""
+    raise Reject("as intended", requeue=requeue)
+
+
+@task()
+def ignores(self: Any) -> None:
+    """Ask Celery to forget the task."""
+    raise Ignore
+
+
+class RaisesAfterwards(Task):  # type: ignore[misc]
+    """A task whose handler of its end fails."""
+
+    def after_return(self, *args: Any) -> None:
+        """Called by Celery when the task has ended."""
+        raise RuntimeError("as intended")
+
+
+@task(base=RaisesAfterwards)
+def bad_handler(self: Any) -> None:
+    """End, and fail in the handler of the end."""
 
 
 class SlowlyAcknowledged(Request):  # type: ignore[misc]

@@ -15,6 +15,7 @@ from .deliveries import Deliveries
 from .drain import Drain
 from .fetching import fetch_by_need
 from .gate import Gate
+from .green import look_at_the_pool
 from .heartbeat import Heartbeat
 from .hooks import DRAIN, DRAIN_LEVEL, Hooks, level_of, words_of
 from .identity import Identity
@@ -81,7 +82,7 @@ class Agent:
             return
         try:
             gate = Gate(self.worker, self.slots, self.drain, self.started, self.prefetch)
-            gate.install(watch=self.hooks.have("apply-async"))
+            gate.install(watch=self.hooks.have("apply-async"), futures=self.hooks.have("futures"))
         except Exception as error:
             self.hooks.lose("process-task")
             self.counters.failed("install the gate", error)
@@ -156,8 +157,7 @@ class Agent:
 
     def _bury(self, process: str, entry: Mapping[str, Any]) -> None:
         keys = ProcessKeys.of_entry(self.settings.keys.prefix, entry)
-        held = InFlight(self.registry.client, keys, self.identity.max_attempts)
-        self._put_back(held, died=True)
+        self._put_back(held := InFlight(self.registry.client, keys, self.identity.max_attempts), died=True)
         if held.is_empty():
             self.registry.forget(process, keys.mutex)
 
@@ -175,9 +175,10 @@ class Agent:
 
     def _start_reporting(self, consumer: Any) -> None:
         if self._timer is not None:
-            # The timer of a green pool returns the greenlet of the first call; its entry is what repeats.
+            # A green pool's timer returns the greenlet of the first call; its entry is what repeats.
             getattr(self._timer, "entry", self._timer).cancel()
         self._timer = consumer.timer.call_repeatedly(TICK_SECONDS, self.tick)
+        look_at_the_pool(self.worker, self.hooks, consumer.timer)
         if not self.worker.is_prefork() and not self.worker.is_green():
             self.heartbeat.start_thread()
 

@@ -21,10 +21,15 @@ class CeleryWorker:
         self.raw, self.app = worker, worker.app
         self.phase = "starting"
         self.stopping = False
+        self.waits_for_slots = True  # of a green pool, before a task is handed to it
 
     def queues(self) -> list[str]:
-        """The queues that this worker consumes from."""
-        return [as_text(queue.name) for queue in self.app.amqp.queues.consume_from.values()]
+        """The queues that this worker consumes from, each by the name by which a pool has to name it.
+
+        That is the name of its list in Redis. A Broadcast has none, and a name of its own that is new at each start:
+        its alias is what -Q takes.
+        """
+        return [told_name(queue) for queue in self.app.amqp.queues.consume_from.values()]
 
     def is_prefork(self) -> bool:
         """Whether tasks run in children of this process."""
@@ -93,6 +98,13 @@ class CeleryWorker:
 
     def _pool_is(self, module: str) -> bool:
         return any(base.__module__ == module for base in type(self.raw.pool).__mro__)
+
+
+def told_name(queue: Any) -> str:
+    """The alias of a queue of a fanout exchange, the name of any other."""
+    alias = as_text(getattr(queue, "alias", None))
+    broadcast = getattr(getattr(queue, "exchange", None), "type", None) == "fanout"
+    return alias if alias and broadcast else as_text(queue.name)
 
 
 def reserved_requests() -> list[Any]:

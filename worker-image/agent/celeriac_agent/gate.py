@@ -26,10 +26,15 @@ class Gate:
         self._started, self._prefetch = started, prefetch
         raw = worker.raw
         self._process_task, self._apply_async = raw._process_task, raw.pool.apply_async
+        self._keeps_results = True
         self._uses_semaphore = raw.process_task != raw._process_task
 
-    def install(self, *, watch: bool) -> None:
-        """Put the gate in front of the pool; with `watch` it is told when a slot is taken and left."""
+    def install(self, *, watch: bool, futures: bool) -> None:
+        """Put the gate in front of the pool; with `watch` it is told when a slot is taken and left.
+
+        Without `futures` nothing is known of what waits in the executor of the threads pool: it runs, marked or not.
+        """
+        self._keeps_results = futures or not hasattr(self._worker.raw.pool, "executor")
         raw = self._worker.raw
         raw._process_task = self.pass_or_hold
         if not self._uses_semaphore:
@@ -69,8 +74,9 @@ class Gate:
         if slot is None:
             return self._apply_foreign(target, args, kwargs, options)
         options.update(self._callbacks(slot, options))
-        slot.result = self._apply_async(target, args, kwargs, **options)
-        return slot.result
+        result = self._apply_async(target, args, kwargs, **options)
+        slot.result = result if self._keeps_results else None
+        return result
 
     def _apply_foreign(self, target: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
         foreign, job = self._slots.foreign, Job()
@@ -91,11 +97,12 @@ class Gate:
         options["accept_callback"] = on_accept
         foreign.add(job)
         try:
-            job.result = self._apply_async(target, args, kwargs, **options)
+            result = self._apply_async(target, args, kwargs, **options)
         except BaseException:
             foreign.discard(job)
             raise
-        return job.result
+        job.result = result if self._keeps_results else None
+        return result
 
     def _runner(self, job: Job) -> Any:
         """The greenlet that has just taken a job: eventlet's pool answers with none, gevent's does from the first."""

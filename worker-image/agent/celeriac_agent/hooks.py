@@ -38,10 +38,46 @@ def _qos_is_known() -> bool:
     return all(hasattr(qos, name) for name in ("_delivered", "_dirty", "_quick_ack", "_quick_append", "_flush"))
 
 
-def _has_timer_queue() -> bool:
+def _timer_queue_is_known() -> bool:
     from kombu.asynchronous.timer import Timer
 
-    return hasattr(Timer(), "_queue")
+    timer = Timer()
+    timer.call_after(60, _has, ("x",))
+    return timer_shows_requests(timer)
+
+
+def timer_shows_requests(timer: Any) -> bool:
+    """Whether what waits in a timer, which holds something, can be told; pools bring timers of their own."""
+    entries = [getattr(item, "entry", None) for item in timer._queue]
+    return any(all(hasattr(entry, name) for name in ("fun", "args", "canceled")) for entry in entries)
+
+
+def _semaphore_shows_requests() -> bool:
+    from kombu.asynchronous.semaphore import LaxBoundedSemaphore
+
+    semaphore = LaxBoundedSemaphore(1)
+    taken: list[str] = []
+    for name in ("runs", "waits"):
+        semaphore.acquire(taken.append, name)
+    return [entry[:2] for entry in semaphore._waiting] == [(taken.append, ("waits",))]
+
+
+def _bucket_shows_requests() -> bool:
+    from celery.worker.consumer import Consumer
+    from kombu.utils.limits import TokenBucket
+
+    bucket = TokenBucket(1)
+    bucket.add("x")
+    return list(bucket.contents) == ["x"] and _has(Consumer, "_limit_task", "request", "bucket", "tokens")
+
+
+def _futures_are_known() -> bool:
+    from concurrent.futures import Future
+
+    from celery.concurrency.thread import ApplyResult
+
+    future: Future[None] = Future()
+    return ApplyResult(future).f is future
 
 
 def _keeps_running_tasks() -> bool:
@@ -98,9 +134,15 @@ HOOKS: dict[str, Callable[[], bool]] = {
     "qos": _qos_is_known,
     "process-task": lambda: _has(_worker_class(), "_process_task", "req"),
     "worker-state": lambda: all(
-        hasattr(worker_state, name) for name in ("requests", "reserved_requests", "active_requests", "total_count")
+        hasattr(worker_state, name)
+        for name in (
+            *("requests", "reserved_requests", "active_requests", "total_count"),
+            *("should_stop", "should_terminate"),
+        )
     ),
-    "timer-queue": _has_timer_queue,
+    "timer-queue": _timer_queue_is_known,
+    "semaphore": _semaphore_shows_requests,
+    "rate-limits": _bucket_shows_requests,
     "pending-operations": lambda: _has(_consumer(), "perform_pending_operations"),
     # exact figures
     "apply-async": lambda: _has(_base_pool(), "apply_async", "target", "args", "kwargs"),
@@ -110,12 +152,14 @@ HOOKS: dict[str, Callable[[], bool]] = {
     "restore-once": lambda: _has(_channel().QoS, "restore_unacked_once"),
     "keep-running": _keeps_running_tasks,
     "children": _children_can_be_heard,
+    "futures": _futures_are_known,
+    "green-wait": lambda: True,  # known once the pool is there
     "idle-connection": _connection_can_be_minded,
 }
 INFLIGHT = frozenset({"transport-options", "connection-pool", "deliver", "restore-message", "restore-by-tag"})
 DRAIN = INFLIGHT | {
     *("brpop-start", "can-consume", "qos", "process-task", "worker-state", "timer-queue", "apply-async"),
-    "pending-operations",
+    *("pending-operations", "semaphore", "rate-limits"),
 }
 FOUND_LATER = frozenset({"registry", "ack-emulation"})
 """Lost with the first connection: Redis refuses what own keys need, or the application lets Redis keep nothing."""

@@ -94,7 +94,7 @@ class Report:
         self.counter += 1
         active, reserved = len(worker_state.active_requests), len(worker_state.reserved_requests)
         buckets = list(channel.consumer.task_buckets.values()) if channel else []
-        limited = sum(len(bucket.contents) for bucket in buckets if bucket is not None)
+        limited = sum(len(getattr(bucket, "contents", ())) for bucket in buckets)
         return {
             **self._fixed,
             "signals": self._signals(),
