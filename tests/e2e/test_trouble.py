@@ -68,27 +68,27 @@ def assert_mended(story: Story, name: str) -> None:
 def test_an_unknown_image_is_named(pools: Story) -> None:
     message = told(pools, "image", "ImagePullFailed")
     assert "celeriac-demo:absent" in message
-    assert "correct spec.image" in message
+    assert "spec.image" in message
     pools.kube.patch(POOLS, "image", {"spec": {"image": WORKER.tag}})
 
 
 def test_an_image_without_the_launchers_python_is_told_to_have_another_launcher(pools: Story) -> None:
     message = told(pools, "launcher", "StartFailed")
     assert "/opt/python/bin/python" in message
-    assert "correct spec.launcher or the image" in message
+    assert "set spec.launcher to how Python starts in the image" in message
     pools.kube.patch(POOLS, "launcher", {"spec": {"launcher": ["python"]}})
 
 
 def test_a_worker_that_ends_again_and_again_refers_to_its_log(pools: Story) -> None:
     message = told(pools, "crash", "CrashLoop")
-    assert "read the worker's log" in message
+    assert "log says" in message
     pools.kube.patch(POOLS, "crash", {"spec": {"app": "celery_app"}})
 
 
 def test_a_missing_secret_of_the_template_is_named(pools: Story) -> None:
     message = told(pools, "variable", "ContainerConfigError")
     assert "token" in message
-    assert "create what is missing" in message
+    assert "create the secret token in the pool's namespace" in message
     pools.kube.create_secret("token", value="t")
 
 
@@ -117,7 +117,7 @@ def test_a_quota_that_refuses_pods_is_told_to_be_raised(pools: Story) -> None:
         narrow.declare("quota", ["quota"], pool="solo")
         narrow.tasks.send("celery", 1, seconds=0.1, to="quota")
         message = told(narrow, "quota", "QuotaExceeded")
-        assert "raise the ResourceQuota" in message
+        assert "raise pods in the ResourceQuota narrow" in message
         narrow.kubectl("patch", "quota", "narrow", "--patch", '{"spec": {"hard": {"pods": "5"}}}')
         assert_mended(narrow, "quota")
 
