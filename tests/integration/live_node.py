@@ -29,6 +29,10 @@ AGENT = Path(__file__).parents[2] / "worker-image" / "agent"
 LOOK_SECONDS = 0.2
 HEARTBEAT_SECONDS = 10.0
 """As a kubelet renews its Lease: without it the Pods of the node would be marked as not ready, and removed."""
+ISOLATION = (
+    *("unshare", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))),
+    *("--pid", "--fork", "--kill-child=KILL", "--"),
+)
 BROKER_VARIABLES = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
 ENDED_AT = 2e9  # later than any start: what the operator makes of times is not asked here
 
@@ -36,6 +40,7 @@ ENDED_AT = 2e9  # later than any start: what the operator makes of times is not 
 APP = """\
 import ctypes
 import os
+import time
 import redis
 from celery import Celery
 
@@ -47,6 +52,12 @@ def hold(self):
         client.hset("running", self.request.id, os.environ["CELERIAC_POD_NAME"])
         client.blpop("release", timeout=0)
         client.hdel("running", self.request.id)
+        client.rpush("ended", self.request.id)
+
+@app.task(name="quick", bind=True)
+def quick(self, seconds):
+    with redis.Redis.from_url(os.environ["CELERY_BROKER_URL"]) as client:
+        time.sleep(seconds)
         client.rpush("ended", self.request.id)
 
 @app.task(name="keep_the_gil", bind=True)
@@ -61,7 +72,7 @@ def keep_the_gil(self, seconds):
 class _Container:
     """The worker of one Pod, by the command and the variables of its Pod."""
 
-    def __init__(self, body: Body, directory: Path, broker_url: str) -> None:
+    def __init__(self, body: Body, directory: Path, broker_url: str, *, isolated: bool) -> None:
         self.run_dir: Path = directory / body["metadata"]["name"]
         self.run_dir.mkdir()
         container = body["spec"]["containers"][0]
@@ -70,9 +81,10 @@ class _Container:
         variables |= dict.fromkeys(BROKER_VARIABLES, broker_url)
         variables |= {"CELERIAC_RUN_DIR": str(self.run_dir), "C_FORCE_ROOT": "1", "PYTHONPATH": str(directory)}
         variables["PATH"] = search_path()
+        self._isolated = isolated
         with (self.run_dir / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *command],
+                ["setpriv", "--pdeathsig", "KILL", "--", *(ISOLATION if isolated else ()), *command],
                 cwd=directory,
                 env=os.environ | variables,
                 stdin=subprocess.DEVNULL,
@@ -91,10 +103,15 @@ class _Container:
         return self._process.poll() is not None
 
     def terminate(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
 
     def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
+        if self._isolated:  # unshare hands nothing on
+            pid = self._process.pid
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                os.kill(int(child), number)
+        else:
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         self._process.kill()
@@ -111,11 +128,18 @@ class LiveNode:
         redis: RedisServer,
         broker_url: str | None = None,
         config: Mapping[str, Any] | None = None,
+        *,
+        drains: bool = True,
     ) -> None:
-        """`broker_url` is what the workers dial instead of the server's own URL, `config` the settings of their app."""
+        """`broker_url` is what the workers dial instead of the server's own URL, `config` the settings of their app.
+
+        Without `drains` a worker may be stopped that has not drained. It is PID 1 then, as in a container, so that it
+        says that SIGTERM reaches it: what starts the tests may ignore that.
+        """
         self.problems: list[str] = []
         self._kube = kube
         self._core: Any = kube.core
+        self._drains = drains
         self._directory = directory
         self._redis = redis
         self._broker_url = broker_url or redis.celery_url
@@ -167,7 +191,7 @@ class LiveNode:
         if body["metadata"].get("deletionTimestamp"):
             self._end(body, pod)
         elif uid not in self._containers:
-            self._containers[uid] = _Container(body, self._directory, self._broker_url)
+            self._containers[uid] = _Container(body, self._directory, self._broker_url, isolated=not self._drains)
             target = {"apiVersion": "v1", "kind": "Node", "name": self._node.name}
             binding = {"metadata": {"name": pod.name}, "target": target}
             self._core.create_namespaced_binding(self._kube.namespace, binding, _preload_content=False)
@@ -182,7 +206,8 @@ class LiveNode:
             pod.is_removed()
         elif pod.uid not in self._ending:
             self._ending.add(pod.uid)
-            self._check(body)
+            if self._drains:
+                self._check(body)
             container.terminate()
         elif container.has_ended:
             pod.ends(ENDED_AT, "Completed")

@@ -79,10 +79,13 @@ class LiveShop:
 
     def states(self) -> dict[str, tuple[str, str | None]]:
         """What the workers of all Pods said last: state and token, by uid."""
+        return {uid: (report["state"], report["token"]) for uid, report in self.reports().items()}
+
+    def reports(self) -> dict[str, Body]:
+        """What the workers of all Pods said last, by uid."""
         with self.redis.client() as client:
             reports = client.hgetall(f"celeriac:{self.uid}:reports")
-        said: dict[str, Body] = {uid: json.loads(text) for uid, text in reports.items()}
-        return {uid: (report["state"], report["token"]) for uid, report in said.items()}
+        return {uid: json.loads(text) for uid, text in reports.items()}
 
     def wait_until_all_work(self) -> None:
         """Two Pods, no marks and no costs anywhere, and both say that they consume."""
