@@ -92,6 +92,9 @@ class Reason(StrEnum):
 
     # The workers, by the reports of the agent in them (conditions Ready, WorkersResponding and Draining, events)
     AGENT_MISSING = "AgentMissing"
+    LATE_TASKS_RETURN = "LateTasksReturn"
+    LOST_WITH_CHILD = "LostWithChild"
+    NO_CHILDREN = "NoChildren"
     HOOKS_MISSING = "HooksMissing"
     AGENT_COMPLETE = "AgentComplete"
     REPORT_UNREADABLE = "ReportUnreadable"

@@ -32,6 +32,8 @@ class WorkerReport:
     limited      received, and held back by a rate limit; they are among the reserved ones
     layout       of the queues that it reads, without the key prefix; opaque to all but its broker and spec.broker
     time_limit   after so many seconds a task is killed, unless it says otherwise; None: never, or not said
+    at_risk      tasks of the app that acknowledge late and are lost when the child that runs them is killed
+    tasks_at_risk  names of the first of them
     acks_late    whether tasks are acknowledged after they ran, unless they say otherwise; None: not said
     delivered    messages taken since the start of the worker; agents of earlier releases say neither: 0
     """
@@ -60,6 +62,8 @@ class WorkerReport:
     layout: QueueLayout | None = None
     time_limit: float | None = None
     acks_late: bool | None = None
+    at_risk: int = 0
+    tasks_at_risk: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

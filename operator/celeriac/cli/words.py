@@ -11,9 +11,9 @@ UNKNOWN = "-"
 UNSEEN = "the operator has not looked at it yet: is it running, and does it watch this namespace?"
 
 # Conditions that ought to hold, and some that ought not; the others only inform.
-WANTED = ("Ready", "BrokerReachable", "BrokerDurable", "WorkersResponding", "ScalingActive", "DrainLongEnough")
-ASIDE = ("BrokerDurable", "WorkersResponding", "DrainLongEnough")
-"""Those of them that are no part of Ready and hold no decision."""
+ASIDE = ("BrokerDurable", "WorkersResponding", "DrainLongEnough", "LateTasksSafe")
+"""Those that ought to hold, are no part of Ready and hold no decision."""
+WANTED = ("Ready", "BrokerReachable", "ScalingActive", *ASIDE)
 ABNORMAL = ("Stalled", "AgentDegraded")
 UNDER_WAY = ("Creating", "PodsStarting", "RollingOut")
 """Reasons of a pool that is not Ready and calls for nobody: its last decision says more."""

@@ -6,6 +6,7 @@ from celeriac.pool.model import InvalidPool
 from celeriac.reporting.agent_degraded import agent_degraded
 from celeriac.reporting.broker_durable import broker_durable
 from celeriac.reporting.drain_long_enough import drain_long_enough
+from celeriac.reporting.late_tasks_safe import late_tasks_safe
 from celeriac.reporting.obstacles import Obstacle, cluster_limit
 from celeriac.reporting.standing import standing
 from celeriac.reporting.view import BROKER_REACHABLE, DRAINING, SCALING_ACTIVE, SCALING_LIMITED, Condition, View
@@ -26,6 +27,7 @@ def conditions(view: View, overdue: Obstacle | None = None) -> list[Condition]:
         _scaling_limited(view),
         _draining(view),
         drain_long_enough(view),
+        late_tasks_safe(view),
     ]
 
 

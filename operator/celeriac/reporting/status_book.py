@@ -16,6 +16,7 @@ from celeriac.reporting.view import (
     BROKER_DURABLE,
     BROKER_REACHABLE,
     DRAIN_LONG_ENOUGH,
+    LATE_TASKS_SAFE,
     READY,
     SCALING_ACTIVE,
     SCALING_LIMITED,
@@ -37,6 +38,7 @@ ACTIONS: Final = {
     SCALING_ACTIVE: "Scale",
     SCALING_LIMITED: "Scale",
     DRAIN_LONG_ENOUGH: "ReadReports",
+    LATE_TASKS_SAFE: "ReadReports",
 }
 """Conditions whose trouble is worth an event of type Warning and its end one of type Normal, with what was tried."""
 UNDER_WAY: Final = frozenset({Reason.CREATING, Reason.PODS_STARTING, Reason.ROLLING_OUT})

@@ -113,6 +113,18 @@ def poison(self: Any, seconds: float = 0) -> None:
     os.kill(os.getpid(), 9)
 
 
+@task()
+def poison_by_config(self: Any) -> None:
+    """Kill the process that runs it; what becomes of it then the configuration says."""
+    os.kill(os.getpid(), 9)
+
+
+@task(reject_on_worker_lost=False)
+def never_again(self: Any, seconds: float) -> None:
+    """Wait; whatever kills it, it is not to run again."""
+    time.sleep(seconds)
+
+
 @task(time_limit=1)
 def too_long(self: Any) -> None:
     """Run into the hard time limit."""

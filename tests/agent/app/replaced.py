@@ -25,7 +25,10 @@ PARTS = {
 }
 """The objects of a worker whose methods can be replaced one by one, and the way to each from the worker."""
 
-OPTIONS = ("unacked_key", "unacked_index_key", "unacked_mutex_key", "visibility_timeout")
+OPTIONS = (
+    *("unacked_key", "unacked_index_key", "unacked_mutex_key", "visibility_timeout"),
+    *("socket_timeout", "socket_keepalive", "socket_keepalive_options"),
+)
 
 
 def name_of(function: Any) -> str:

@@ -13,6 +13,7 @@ Environment (set by the operator; without CELERIAC_POOL_UID the package does not
     CELERIAC_MAX_ATTEMPTS      a message started in so many processes that died becomes a dead letter (5)
     CELERIAC_DISABLE_PREFETCH  1: reserve only what can run at once, and a little ahead of short tasks
     CELERIAC_SENTINEL_USERNAME, _PASSWORD, _TLS   what the broker's Sentinels ask for; _TLS is a folder of PEM files
+    CELERIAC_REJECT_ON_WORKER_LOST  1 or 0: laid over task_reject_on_worker_lost, except at the level report
     CELERIAC_AGENT_WITHOUT     comma-separated names of HOOKS that are to be treated as missing: for tests of faults
 
 This module is Celery's side: two bootsteps and two signals. The module `agent` puts the parts together; no part imports

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -17,11 +18,12 @@ from .fetching import fetch_by_need
 from .gate import Gate
 from .green import look_at_the_pool
 from .heartbeat import Heartbeat
-from .hooks import DRAIN, DRAIN_LEVEL, Hooks, level_of, words_of
+from .hooks import DRAIN, DRAIN_LEVEL, REPORT_LEVEL, Hooks, level_of, words_of
 from .identity import Identity
 from .idle import mind_idle_connection
 from .inflight import InFlight
 from .leftover import Leftover
+from .lost_children import lay_over_lost_children
 from .own_keys import OwnKeys
 from .prefetch import Prefetch
 from .reconnect import Reconnect
@@ -70,9 +72,8 @@ class Agent:
         """The agent of a worker that begins to start."""
         know_sentinels(environ)
         hooks = Hooks(words_of(environ, "CELERIAC_AGENT_WITHOUT"), level_of(environ.get("CELERIAC_AGENT_LEVEL")))
-        limits_prefetch = environ.get("CELERIAC_DISABLE_PREFETCH") == "1"
         identity = Identity.from_environment(environ, time.time())
-        return cls(worker, identity, hooks, limits_prefetch=limits_prefetch)
+        return cls(worker, identity, hooks, limits_prefetch=environ.get("CELERIAC_DISABLE_PREFETCH") == "1")
 
     # -- start
 
@@ -109,6 +110,8 @@ class Agent:
             self.registry.client = client_of(channel)
             self.started.reconnect()
             self.own_keys.use(channel)
+            if first and self.hooks.level != REPORT_LEVEL:
+                self._attempt("set reject_on_worker_lost", lay_over_lost_children, self.worker.app, os.environ)
             self.report.describe(channel)
             if first and self.hooks.level == DRAIN_LEVEL:
                 acknowledge_at_the_end(consumer)
@@ -130,8 +133,7 @@ class Agent:
         """Install the overrides of the channel, each only where its hook is there."""
         if self.hooks.inflight:
             self.deliveries.take_over(channel, keeps_in_hand=self.hooks.have("append"))
-            if self.hooks.level == DRAIN_LEVEL:
-                self.reconnect.take_over(channel)
+            self.reconnect.take_over(channel)
             self.overdue.watch(channel)
         if self.hooks.drain:
             mind_idle_connection(channel, self.hooks)

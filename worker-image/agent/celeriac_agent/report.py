@@ -17,6 +17,7 @@ from .counters import Counters
 from .drain import Drain
 from .hooks import Hooks
 from .identity import Identity
+from .lost_children import LONGEST_NAME, NAMED, lost_with_child
 from .proc import OwnGroup, read_status, sigterm_arrives
 from .settings import TransportSettings
 from .slots import Slots
@@ -54,6 +55,7 @@ class Report:
         """Read what stays the same while a connection lasts."""
         worker = self._worker
         limited = self._limits_prefetch or worker.limits_prefetch()
+        at_risk = lost_with_child(worker.app) if worker.is_prefork() else []
         self._fixed = {
             "v": REPORT_VERSION,
             "level": self._hooks.level,
@@ -71,6 +73,9 @@ class Report:
             "timeLimit": worker.time_limit(),
             "prefetch": 0 if limited else worker.prefetch_multiplier(),
             "acksLate": worker.acks_late(),
+            "rejectOnWorkerLost": bool(worker.app.conf.task_reject_on_worker_lost),
+            "lostWithChild": len(at_risk),
+            "tasksLostWithChild": [name[:LONGEST_NAME] for name in at_risk[:NAMED]],
             "visibilityTimeout": self._settings.visibility_timeout,
             "signals": sigterm_arrives(os.getpid(), read_status),
         }

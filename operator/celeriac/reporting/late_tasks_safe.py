@@ -1,0 +1,41 @@
+"""Condition LateTasksSafe: whether a task that acknowledges late survives the death of the child that runs it; pure."""
+
+from typing import Final
+
+from celeriac.api.reasons import Reason
+from celeriac.cluster.text import bounded
+from celeriac.pool.model import InvalidPool, PoolType
+from celeriac.reporting.view import LATE_TASKS_SAFE, Condition, View
+
+WITH_CHILDREN: Final = frozenset({PoolType.PREFORK, PoolType.CUSTOM})
+
+
+def late_tasks_safe(view: View) -> Condition:
+    """By what the workers that stay say of the tasks of their app."""
+    pool, outcome = view.known.spec, view.outcome
+    if isinstance(pool, InvalidPool):
+        return _unknown(Reason.INVALID_SPEC, "the spec is invalid: see condition Ready")
+    if pool.pool_type not in WITH_CHILDREN:
+        return Condition.of(LATE_TASKS_SAFE, True, Reason.NO_CHILDREN, "tasks run in the worker's own process")
+    if not pool.agent:
+        return _unknown(Reason.AGENT_DISABLED, "workers without the agent do not tell how their tasks acknowledge")
+    workers = outcome.workers.all if outcome is not None and outcome.workers is not None else ()
+    reports = [worker.report for worker in workers if worker.is_replica and worker.report]
+    poor = next((report for report in reports if report.at_risk), None)
+    if poor is None:
+        said = "each late task is put back" if reports else "no worker has told of a late task that is lost"
+        return Condition.of(LATE_TASKS_SAFE, True, Reason.LATE_TASKS_RETURN, f"{said} when its child is killed")
+    more = f" and {poor.at_risk - len(poor.tasks_at_risk)} more" if poor.at_risk > len(poor.tasks_at_risk) else ""
+    return Condition.of(
+        LATE_TASKS_SAFE,
+        False,
+        Reason.LOST_WITH_CHILD,
+        f"{poor.at_risk} tasks acknowledge late and are lost when the child that runs them is killed (out of memory, a"
+        f" segmentation fault): Celery acknowledges them then. {bounded(', '.join(poor.tasks_at_risk))}{more}. Set"
+        " spec.worker.rejectOnWorkerLost: true (from spec.agent: inflight on), or task_reject_on_worker_lost in the"
+        " app; or false there, if such a task must not run again",
+    )
+
+
+def _unknown(reason: Reason, message: str) -> Condition:
+    return Condition(LATE_TASKS_SAFE, "Unknown", reason, message)
