@@ -41,8 +41,7 @@ class DemoPool:
         spec["scaling"] |= {"maxReplicas": 10, "target": {"tasksPerSlot": self.tasks_per_slot}}
         if self.concurrency is not None:
             spec["concurrency"] = self.concurrency
-        if "worker" in spec:
-            del spec["worker"]["timeLimitSeconds"]
+        spec.get("worker", {}).pop("timeLimitSeconds", None)
         return {**sample, "spec": spec}
 
 

@@ -70,12 +70,25 @@ def warnings(pool: WorkerPool) -> Iterator[str]:
             f"spec.pool: {pool.pool_type.value} workers never restore messages that a dead worker held: set "
             "spec.agent: enabled, or let a pool of another type use the same Redis database"
         )
+    yield from _lost_children(pool)
     if "--without-mingle" in pool.worker.extra_args:
         yield "spec.worker.extraArgs: a worker that starts with --without-mingle runs tasks that were revoked: drop it"
     if pool.policy.pinned_replicas is not None:
         yield (
             f"spec.replicas: pins the pool to {pool.policy.pinned_replicas} each time this file is applied, and "
             "nothing scales it: drop it, and use kubectl celery pin for a while"
+        )
+
+
+def _lost_children(pool: WorkerPool) -> Iterator[str]:
+    """A memory limit is what kills children. What the app says of that the manifest does not show: the field does."""
+    limits = (pool.template.spec.get("resources") or {}).get("limits") or {}
+    several = pool.pool_type is PoolType.PREFORK and pool.concurrency > 1
+    if several and "memory" in limits and pool.worker.reject_on_worker_lost is None:
+        where = "spec.worker.rejectOnWorkerLost" if pool.agent.keeps else "task_reject_on_worker_lost in the app"
+        yield (
+            "spec.worker: a child that is killed for its memory takes its acks_late task with it, unless the app sets"
+            f" task_reject_on_worker_lost: say which is wanted, by {where}: true, or false"
         )
 
 

@@ -97,7 +97,7 @@ class PoolHere:
 
         The user of a pool without the agent needs no right to registries: where it has none, nothing is amiss.
         """
-        self.had_agents |= self.spec is None or bool(self.spec.agent) or bool(found is not None and found.processes)
+        self.had_agents |= self.spec is None or self.spec.agent.keeps or bool(found is not None and found.processes)
         if not self.had_agents:
             doubts = tuple(doubt for doubt in doubts if doubt.reason != Reason.BROKER_PERMISSION_DENIED)
         self.found, self.doubts = found, doubts

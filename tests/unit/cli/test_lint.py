@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from celeriac.cli.documents import BadDocument, Document, read
-from celeriac.cli.lint import errors
+from celeriac.cli.lint import errors, warnings
 from celeriac.cli.schema import FILE, pool_schema
 from celeriac.pool.misplaced import ELSEWHERE
 from celeriac.pool.parse import parse_pool, problems
@@ -232,3 +232,20 @@ def test_the_wheel_carries_the_schema_to_where_lint_looks_for_it() -> None:
     assert hatch["build"]["targets"]["wheel"]["force-include"][FILE] == f"celeriac/{FILE}"
     assert (ROOT / FILE).is_file()
     assert pool_schema()["properties"]["spec"]["required"] == ["image", "app", "broker"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "where"),
+    [
+        ({}, "by spec.worker.rejectOnWorkerLost: true, or false"),
+        ({"agent": "report"}, "by task_reject_on_worker_lost in the app: true, or false"),
+        ({"worker": {"rejectOnWorkerLost": False}}, None),
+        ({"concurrency": 1}, None),
+        ({"pool": "threads"}, None),
+    ],
+)
+def test_a_memory_limit_kills_children_with_their_tasks(spec: Body, where: str | None) -> None:
+    limited = {"template": {"spec": {"resources": {"limits": {"memory": "1Gi"}}}}}
+    told = list(warnings(parse_pool(minimal(**limited, **spec))))
+    assert len(told) == (where is not None)
+    assert where is None or where in told[0]
