@@ -36,9 +36,10 @@ def recall(history: History, demand: Demand, now: float) -> tuple[History, Deman
 def must_be_held(demand: Demand) -> bool:
     """Whether the scheduled tasks need a worker to hold them.
 
-    Without the agent nobody knows them once they rest; nor where they are too many to be looked through.
+    Without the agent nobody knows them once they rest; nor where they are too many to be looked through. Workers that
+    cannot drain cannot be asked for them.
     """
-    resting = demand.agent and demand.scheduled + demand.deferred <= RESTING_MESSAGES
+    resting = demand.agent and demand.gives_back and demand.scheduled + demand.deferred <= RESTING_MESSAGES
     return demand.scheduled > 0 and not resting
 
 

@@ -15,7 +15,8 @@ class Demand:
     deferred   messages in the queues with an ETA that has not come
     next_eta_seconds  seconds until the earliest of the deferred ones is due, None while none is known
     held_elsewhere    messages of these queues that workers outside the pool hold
-    agent      whether the pool's workers report what they run: they then give scheduled messages back when they drain
+    agent      whether the pool's workers report what they run
+    gives_back whether they give scheduled messages back when they are asked to drain
     exact      False where what is held is an estimate from a sample: nothing may then be assumed idle
     current_replicas  spec.replicas of the Deployment (p)
     arrival_rate      tasks per second, smoothed (lambda)
@@ -31,6 +32,7 @@ class Demand:
     next_eta_seconds: float | None = None
     held_elsewhere: int = 0
     agent: bool = False
+    gives_back: bool = True
     exact: bool = True
     arrival_rate: float = 0.0
     runtime_seconds: float | None = None

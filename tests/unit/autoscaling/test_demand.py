@@ -1,18 +1,22 @@
 """What is read from a broker becomes demand."""
 
+from dataclasses import replace
+
 import pytest
 
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.demand import demand_of, demand_without_agent, workload_of
+from celeriac.brokers.agents import WorkerReport
 from celeriac.brokers.readings import PoolReading, QueueReading
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.scaling.decide import decide, fresh_history
+from celeriac.scaling.eta import is_near, must_be_held
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.plan import plan
 from celeriac.scaling.policy import Policy
 from celeriac.scaling.workload import Demand, Doubt
 from celeriac.workers.observer import Observer
-from tests.unit.builders.workers import KEY, pod
+from tests.unit.builders.workers import KEY, pod, report
 
 pytestmark = pytest.mark.unit
 
@@ -42,6 +46,33 @@ def test_a_pool_is_not_idle_while_a_dead_workers_messages_are_not_back() -> None
 
 def test_whatever_is_held_keeps_a_pool_from_being_idle() -> None:
     assert not demand(QueueReading(waiting=0, held=1), replicas=0, slots=4).idle
+
+
+def reported(report: WorkerReport, queue: QueueReading, *, drains: bool = True) -> Demand:
+    """The demand of a pool of one worker that says this."""
+    workers = Observer().observe([pod("a")], {"a": report}, {}, 4, 0.0, drains=drains)
+    return demand_of(PoolReading({"celery": queue}), 1, workers, Learned(), drains=drains)
+
+
+def test_what_workers_without_keys_of_their_own_hold_is_not_held_elsewhere() -> None:
+    shared = report("a", active=2, reserved=1, scheduled=1, level="report", capabilities=frozenset())
+    assert reported(shared, QueueReading(waiting=0, held=3, scheduled=1), drains=False).held_elsewhere == 0
+    assert reported(shared, QueueReading(waiting=0, held=5, scheduled=1), drains=False).held_elsewhere == 2
+    assert reported(replace(shared, active=0, reserved=0, scheduled=0), QueueReading(waiting=0, held=1)).idle is False
+    assert reported(report("a", active=2), QueueReading(waiting=0, held=1)).held_elsewhere == 1
+
+
+def test_workers_that_cannot_drain_are_not_asked_for_what_they_hold_for_an_eta() -> None:
+    poor = report("a", scheduled=1, capabilities=frozenset({"inflight"}))
+    assert must_be_held(reported(poor, QueueReading(waiting=0)))
+    assert must_be_held(reported(report("a", scheduled=1), QueueReading(waiting=0), drains=False)) is True
+    assert not must_be_held(reported(report("a", scheduled=1), QueueReading(waiting=0)))
+
+
+def test_a_pool_at_any_level_wakes_in_time_for_what_rests_in_its_queues() -> None:
+    workers = Observer().observe([], {}, {}, 4, 0.0, drains=False)
+    reading = PoolReading({"celery": QueueReading(waiting=0, deferred=1)}, next_eta_seconds=1.0)
+    assert is_near(Policy(slots=4), demand_of(reading, 0, workers, Learned(), drains=False))
 
 
 def deployment(replicas: int) -> DeploymentRecord:

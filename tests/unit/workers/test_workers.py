@@ -1,6 +1,7 @@
 """Pods and reports become what is known of a pool's workers: unknown is never idle."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -201,3 +202,29 @@ def test_a_launcher_that_swallows_signals_is_told() -> None:
     trouble = trouble_of(pool(), observe([pod()], report(signals=False)))
     assert trouble is not None
     assert trouble.reason == Reason.SIGNALS_NOT_FORWARDED
+
+
+@pytest.mark.parametrize(
+    ("said", "quiet"),
+    [
+        ({}, True),
+        ({"active": 1}, False),
+        ({"reserved": 1}, False),
+        ({"scheduled": 1}, False),
+        ({"state": "disconnected"}, False),
+        ({"signals": None}, True),
+        ({"signals": False}, None),
+    ],
+)
+def test_a_worker_is_at_rest_by_its_own_word_and_only_where_it_hears_of_its_end(
+    said: dict[str, Any], quiet: bool | None
+) -> None:
+    (seen,) = observe([pod()], report(**said)).pods()
+    assert seen.quiet is quiet
+
+
+def test_nobody_knows_whether_a_silent_worker_is_at_rest() -> None:
+    observer = Observer()
+    observe([pod()], report(), observer=observer)
+    (seen,) = observe([pod()], report(), observer=observer, now=STALE_SECONDS).pods()
+    assert seen.quiet is None
