@@ -69,16 +69,18 @@ def released(victims: tuple[Pod, ...]) -> tuple[str, ...]:
     return tuple(pod.uid for pod in victims if is_safe(pod) and pod.cost > RELEASED_COST)
 
 
-def reluctance(pod: Pod) -> tuple[bool, bool, bool, bool, bool, int, float, str]:
+def reluctance(pod: Pod) -> tuple[bool, bool, bool, bool, bool, bool, int, float, str]:
     """Return the order of victims: never started, already drained, already draining, not ready, idle, least busy.
 
     Never started ones come even before those that drain: Kubernetes stops them first in any case. Apart from that a
-    victim stays one, else work would move to and fro. Whoever cannot drain is the last.
+    victim stays one, else work would move to and fro. Whoever cannot drain is the last, and gives way to another such
+    one if it runs a long task.
     """
     drained = pod.marked and pod.drained
     return (
         not pod.drainable,
         pod.started,
+        pod.is_stopped_at_rest and pod.restless,
         not pod.marked,
         not drained,
         pod.ready,

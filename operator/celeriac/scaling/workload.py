@@ -80,6 +80,7 @@ class Pod:
     drainable    whether its agent drains
     quiet        whether a fresh report says that it holds nothing; without a drain it may take something at any moment.
                  None: nobody says so, or SIGTERM would not reach it
+    restless     whether it has been told not to be at rest for some seconds
     created      Unix seconds
     replica_set  uid of the ReplicaSet that it belongs to
     unplaced     whether no node has room for it, and fewer other pods would give it some
@@ -98,6 +99,7 @@ class Pod:
     running: int = 0
     drainable: bool = True
     quiet: bool | None = None
+    restless: bool = False
     created: float = 0.0
     replica_set: str | None = None
     unplaced: bool = False

@@ -16,6 +16,8 @@ STALE_SECONDS = 5.0
 """A report that has not changed for so long is old: it comes every second, and a busy machine skips one or two."""
 MISSING_SECONDS = 30.0
 """A Pod that has been ready for so long without any report runs no agent, or reports to another place."""
+RESTLESS_SECONDS = 5.0
+"""A worker that cannot drain and has held something for so long runs a long task: another one may be at rest sooner."""
 SETTLE_SECONDS = 1.0
 """A deletion cost that changed so long ago is believed to be known to the ReplicaSet controller, by its own watch."""
 
@@ -52,6 +54,7 @@ class Observer:
         self._seen: dict[str, _Seen] = {}
         self._ready_since: dict[str, float] = {}
         self._begun: frozenset[str] = frozenset()
+        self._at_rest: dict[str, float] = {}
         self._costs: dict[str, _Cost] = {}
 
     def observe(
@@ -75,8 +78,21 @@ class Observer:
         self._begun = (self._begun & uids) | {pod.uid for pod in pods if pod.ready or pod.uid in reports}
         self._costs = {pod.uid: self._costs.get(pod.uid, _Cost()).after(pod.deletion_cost, now) for pod in pods}
         workers = [self._worker(pod, reports.get(pod.uid), slots, now) for pod in pods]
-        lost = set(unreadable)
-        return Workers(tuple(replace(each, unreadable=each.pod.uid in lost, drains=drains) for each in workers), marks)
+        self._at_rest = {
+            each.pod.uid: now if each.quiet is not False else self._at_rest.get(each.pod.uid, now) for each in workers
+        }
+        return Workers(
+            tuple(
+                replace(
+                    each,
+                    unreadable=each.pod.uid in unreadable,
+                    drains=drains,
+                    restless=now - self._at_rest[each.pod.uid] >= RESTLESS_SECONDS,
+                )
+                for each in workers
+            ),
+            marks,
+        )
 
     def _worker(self, pod: PodRecord, report: WorkerReport | None, slots: int, now: float) -> Worker:
         seen, begun, costs = self._seen.get(pod.uid), pod.uid in self._begun, self._costs[pod.uid].recent

@@ -26,6 +26,7 @@ class Worker:
     reported  there was a report, which is gone: the agent deletes its report on a clean exit
     begun     it is ready or reports, or once did
     recent_costs  deletion costs that its Pod had lately, beside the present one: see observer.SETTLE_SECONDS
+    restless  it has not been at rest for long: see observer.RESTLESS_SECONDS
     drains    the level of the agent that the pool asks for includes draining
     """
 
@@ -39,6 +40,7 @@ class Worker:
     begun: bool = False
     recent_costs: frozenset[int] = frozenset()
     drains: bool = True
+    restless: bool = False
 
     @property
     def is_replica(self) -> bool:
@@ -174,6 +176,7 @@ class Workers:
             running=worker.running,
             drainable=worker.drainable,
             quiet=worker.quiet,
+            restless=worker.restless,
             created=pod.created,
             replica_set=pod.replica_set,
             unplaced=pod.unplaced,

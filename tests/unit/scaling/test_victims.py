@@ -296,6 +296,13 @@ class TestAtRest:
         back = planned(2, marked(undrainable("a")), undrainable("b", running=3))
         assert back.undrain == ("a",)
 
+    def test_one_that_runs_a_long_task_gives_way_to_one_that_does_not(self) -> None:
+        busy = replace(marked(undrainable("a")), quiet=False, running=1, restless=True)
+        held = planned(1, busy, undrainable("b"))
+        assert (held.replicas, held.drain, held.undrain) == (None, ("b",), ("a",))
+        both = planned(1, busy, replace(undrainable("b", running=1), restless=True))
+        assert (both.drain, both.undrain) == ((), ()), "none is better than the other"
+
     def test_whoever_can_drain_goes_first(self) -> None:
         held = planned(1, undrainable("a"), working("able", 4))
         assert held.drain == ("able",)

@@ -228,3 +228,10 @@ def test_nobody_knows_whether_a_silent_worker_is_at_rest() -> None:
     observe([pod()], report(), observer=observer)
     (seen,) = observe([pod()], report(), observer=observer, now=STALE_SECONDS).pods()
     assert seen.quiet is None
+
+
+def test_a_worker_is_restless_once_it_has_held_something_for_seconds() -> None:
+    observer = Observer()
+    for now, active, restless in ((0.0, 1, False), (4.0, 1, False), (5.0, 1, True), (6.0, 0, False), (10.0, 1, False)):
+        (seen,) = observe([pod()], report(counter=int(now) + 1, active=active), observer=observer, now=now).pods()
+        assert seen.restless is restless, now
