@@ -13,7 +13,7 @@ the one that runs this; uv finds packages as it does everywhere on this machine.
 from celery[redis], gevent, eventlet, Django and the kombu of the same age: those of images that were built at the time.
 The files `celery-<version>-today.txt` are compiled from celery[redis]==<version>.*, gevent, eventlet and Django alone:
 those of images that are built now, where pip puts the newest kombu and redis-py beside an older Celery. That kombu
-imports `packaging`, which Celery before 5.5 does not ask for: for these it is added.
+refuses the redis-py of celery[redis] before 5.5, and imports `packaging`: these two have kombu[redis] and packaging.
 """
 
 import hashlib

@@ -105,8 +105,8 @@ def django_image(celery: str, *, base: str = "python:3.11-slim", tag: str = "", 
 def today_image(celery: str, python: str) -> Image:
     """The same with what pip resolves on that Python now: it is made anew in each week."""
     week = "-".join(map(str, date.today().isocalendar()[:2]))
-    # kombu 5.7 imports packaging, which Celery before 5.5 does not ask for: there plain Celery does not start either.
-    packages = f"celery[redis]=={celery}.* django packaging"
+    # celery[redis] before 5.5 asks for a redis-py that kombu 5.7 refuses: there plain Celery does not start either.
+    packages = f"celery=={celery}.* kombu[redis] django packaging"
     return django_image(
         celery,
         base=f"python:{python}-slim",
