@@ -33,7 +33,7 @@ ML = PoolKey("shop", "ml")
 BATCH = PoolKey("billing", "batch")
 FIGURES = (
     *("reserved", "draining", "runtime_seconds", "arrival_rate", "departure_rate"),
-    *("cold_start_seconds", "oldest_seconds", "agent_errors", "silent", "not_fetching"),
+    *("cold_start_seconds", "oldest_seconds", "agent_errors", "silent", "not_fetching", "degraded"),
 )
 """All that the reports of workers tell (celeriac.autoscaling.outcome.figures)."""
 GOOD_BROKER = "redis://:secret@redis.shop:6379/0"
@@ -68,6 +68,7 @@ class Story:
             ML, desired=8, replicas=self.replicas, ready=max(self.replicas - 1, 0), slots=self.replicas, running=before
         )
         metrics.workers(ML, dict.fromkeys(FIGURES, 1.5))
+        metrics.missing_hooks(ML, {"deliver": 1})
         metrics.restored(ML, queued=3, dead=1)
         metrics.decision(ML, Reason.BACKLOG if self.replicas < 8 else Reason.WITHIN_TARGET)
         metrics.scale(ML, Direction.UP, self.replicas - before)
@@ -78,6 +79,7 @@ class Story:
             metrics.condition(key, "BrokerReachable", reachable)
             metrics.condition(key, "Ready", "True")
             metrics.condition(key, "Stalled", "False" if reachable == "True" else "True")
+            metrics.condition(key, "BrokerDurable", reachable)
         metrics.broker_read(GOOD_BROKER, 0.002)
         metrics.broker_read(BAD_BROKER, 1.0, reason=Reason.BROKER_TIMEOUT)
         metrics.recovery_failure(BATCH, Reason.BROKER_TIMEOUT)
@@ -180,6 +182,7 @@ async def test_the_panels_show_what_the_operator_said() -> None:
         assert await shown("Leaders") == {"": 1}
         assert await shown("What is not as it should be") == {
             "billing/batch/False/BrokerReachable": 1,
+            "billing/batch/False/BrokerDurable": 1,
             "billing/batch/True/Stalled": 1,
         }
         assert set(await shown("Readings that failed")) == {"redis.billing:6379/0/Timeout"}
