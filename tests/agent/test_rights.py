@@ -35,6 +35,7 @@ async def test_exactly_the_rule_that_is_printed_is_enough(spec: Spec, tmp_path: 
             rig.wait_for(lambda: rig.ledger.running(), "some run")
             rig.scale_down(first)
             rig.settle()
+            second.wait_for(lambda report: report["unacked"] == 0, "all is acknowledged: green pools are late with it")
             second.restart()
             second.ready()
             rig.send("after")

@@ -26,7 +26,7 @@ CONSUMING: Final = (
     " script|load script|exists publish subscribe unsubscribe psubscribe punsubscribe"
 )
 """What a plain worker needs."""
-REPORTING: Final = "hexists hgetall hkeys hlen hmget scan"
+REPORTING: Final = "hexists hgetall hkeys hlen hmget hstrlen scan"
 """What the agent in it needs besides."""
 RESULTS: Final = "set setex get mget del expire incr rpush lrange llen zadd zrange publish subscribe unsubscribe"
 """What a worker needs that keeps its results in the same Redis."""
