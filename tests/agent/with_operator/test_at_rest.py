@@ -76,10 +76,17 @@ def test_a_pool_whose_workers_miss_a_hook_reaches_its_size_during_demand_and_say
         assert words in message, message
     assert shop.kube.condition("ml", "Ready")["status"] == "True"
     assert "process-task" in shop.kube.wait_for_event("ml", "HooksMissing")["note"]
-    metrics = shop.operator.metrics()
     pool = f'namespace="{shop.kube.namespace}",pool="ml"'
-    assert f"celeriac_pool_degraded_workers{{{pool}}} 1.0" in metrics
-    assert f'celeriac_pool_missing_hooks{{hook="process-task",{pool}}} 1.0' in metrics
+    wanted = (
+        f"celeriac_pool_degraded_workers{{{pool}}} 1.0",
+        f'celeriac_pool_missing_hooks{{hook="process-task",{pool}}} 1.0',
+    )
+
+    def told() -> bool:
+        metrics = shop.operator.metrics()
+        return all(line in metrics for line in wanted)
+
+    shop.wait(told, "the metrics tell of the worker that is left")
 
 
 @pytest.mark.parametrize("level", ["report", pytest.param("inflight", marks=pytest.mark.full)])
