@@ -40,13 +40,14 @@ def test_a_rollout_to_a_new_image_during_a_burst_loses_nothing_and_runs_nothing_
     assert story.witness.pool("ml").scaled_down_in_rollout == []
 
 
+@pytest.mark.full
 def test_a_rollout_that_cannot_go_on_leaves_the_old_workers_their_tasks_and_the_pool_its_sleep(story: Story) -> None:
     """The queue runs empty, zero is due: all workers drain, and only then the controller may take them all."""
     story.pool("ml", ["ml_service"], scaling={"maxReplicas": 2})
-    story.tasks.send("ml_service", 4, seconds=2)
+    story.tasks.send("ml_service", 10, seconds=2)
     story.tasks.wait_until_running("ml_service", 2, PATIENCE)
     story.kube.patch(POOLS, "ml", {"spec": {"image": "celeriac-demo:absent"}})
-    told = story.kube.wait_for_condition("ml", "Ready", "False", "ImagePullFailed")
+    told = story.kube.wait_for_condition("ml", "Reconciling", "True", "ImagePullFailed")
     assert "celeriac-demo:absent" in told["message"]
     assert "spec.image" in told["message"]
     assert story.kube.replicas("ml") == 2
