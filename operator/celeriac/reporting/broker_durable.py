@@ -9,9 +9,9 @@ def broker_durable(view: View) -> Condition:
     durability = view.outcome.durability if view.outcome else None
     if view.broker is not None:
         message = "the broker cannot be read: see condition BrokerReachable"
-        return Condition(BROKER_DURABLE, "Unknown", Reason.HOLDING, message)
+        return Condition.unknown(BROKER_DURABLE, Reason.HOLDING, message)
     if durability is None:
         message = "the broker does not tell what it does when its memory is full: give the user +info to know"
-        return Condition(BROKER_DURABLE, "Unknown", Reason.NOT_TOLD, message)
+        return Condition.unknown(BROKER_DURABLE, Reason.NOT_TOLD, message)
     reason = Reason.KEYS_ARE_KEPT if durability.holds else Reason.KEYS_MAY_BE_EVICTED
     return Condition.of(BROKER_DURABLE, durability.holds, reason, durability.message)

@@ -9,7 +9,15 @@ from celeriac.reporting.drain_long_enough import drain_long_enough
 from celeriac.reporting.late_tasks_safe import late_tasks_safe
 from celeriac.reporting.obstacles import Obstacle, cluster_limit
 from celeriac.reporting.standing import standing
-from celeriac.reporting.view import BROKER_REACHABLE, DRAINING, SCALING_ACTIVE, SCALING_LIMITED, Condition, View
+from celeriac.reporting.view import (
+    BROKER_REACHABLE,
+    DRAINING,
+    SCALING_ACTIVE,
+    SCALING_LIMITED,
+    Condition,
+    View,
+    invalid,
+)
 from celeriac.reporting.workers_responding import workers_responding
 from celeriac.scaling.policy import Mode
 from celeriac.watching.rivals import AUTOSCALER
@@ -35,7 +43,7 @@ def _broker_reachable(view: View) -> Condition:
     if view.broker is not None:
         return Condition.of(BROKER_REACHABLE, False, view.broker.reason, str(view.broker))
     if isinstance(view.known.spec, InvalidPool):
-        return Condition(BROKER_REACHABLE, "Unknown", Reason.INVALID_SPEC, "the spec is invalid: see condition Ready")
+        return invalid(BROKER_REACHABLE)
     return Condition.of(BROKER_REACHABLE, True, Reason.BROKER_READABLE, "the queues are read")
 
 
@@ -48,7 +56,7 @@ def _scaling_active(view: View) -> Condition:
     if view.rival is not None:
         return Condition.of(SCALING_ACTIVE, False, Reason.ANOTHER_WRITER, _rival(view.known.key, view.rival))
     if view.outcome is None:
-        return Condition(SCALING_ACTIVE, "Unknown", Reason.CREATING, "there is no Deployment to be scaled yet")
+        return Condition.unknown(SCALING_ACTIVE, Reason.CREATING, "there is no Deployment to be scaled yet")
     if view.known.spec.policy.mode is Mode.DRY_RUN:
         return Condition.of(SCALING_ACTIVE, False, Reason.DRY_RUN, "scaling.mode is DryRun: decided, never done")
     decision = view.outcome.decision

@@ -6,7 +6,7 @@ from typing import Final
 from celeriac.api.reasons import Reason
 from celeriac.brokers.agents import WorkerReport
 from celeriac.pool.model import SHUTDOWN_SECONDS, InvalidPool, PoolType, WorkerPool
-from celeriac.reporting.view import DRAIN_LONG_ENOUGH, Condition, View
+from celeriac.reporting.view import DRAIN_LONG_ENOUGH, Condition, View, invalid
 
 LIMITED: Final = frozenset({PoolType.PREFORK, PoolType.GEVENT, PoolType.CUSTOM})
 """Pools in which Celery ends a task at its hard time limit."""
@@ -18,11 +18,12 @@ def drain_long_enough(view: View) -> Condition:
     """By what the workers that stay say of the app's settings; tasks that set a limit of their own are not known."""
     pool, outcome = view.known.spec, view.outcome
     if isinstance(pool, InvalidPool):
-        return _unknown(Reason.INVALID_SPEC, "the spec is invalid: see condition Ready")
+        return invalid(DRAIN_LONG_ENOUGH)
     if not pool.agent:
-        return _unknown(Reason.AGENT_DISABLED, "workers without the agent do not tell their time limits")
-    workers = outcome.workers.all if outcome is not None and outcome.workers is not None else ()
-    reports = [(worker.pod.name, worker.report) for worker in workers if worker.is_replica and worker.report]
+        return Condition.unknown(
+            DRAIN_LONG_ENOUGH, Reason.AGENT_DISABLED, "workers without the agent do not tell their time limits"
+        )
+    reports = outcome.workers.reports() if outcome is not None and outcome.workers is not None else []
     if not reports:
         return Condition.of(DRAIN_LONG_ENOUGH, True, Reason.LONG_ENOUGH, "no worker has told a time limit")
     name, report = max(reports, key=lambda each: each[1].time_limit or math.inf)
@@ -30,16 +31,14 @@ def drain_long_enough(view: View) -> Condition:
         message = (
             f"tasks have no hard time limit; one that takes over {pool.drain_timeout_seconds} s is killed with its"
         )
-        return _unknown(Reason.NO_TIME_LIMIT, f"{message} pod in a rollout, a node drain or a deletion")
+        return Condition.unknown(
+            DRAIN_LONG_ENOUGH, Reason.NO_TIME_LIMIT, f"{message} pod in a rollout, a node drain or a deletion"
+        )
     needed = math.ceil(report.time_limit) + SHUTDOWN_SECONDS
     if needed <= pool.drain_timeout_seconds:
         message = f"tasks are ended after {report.time_limit:g} s, pods have {pool.drain_timeout_seconds} s to stop"
         return Condition.of(DRAIN_LONG_ENOUGH, True, Reason.LONG_ENOUGH, message)
     return Condition.of(DRAIN_LONG_ENOUGH, False, Reason.DRAIN_TOO_SHORT, _too_short(pool, name, report, needed))
-
-
-def _unknown(reason: Reason, message: str) -> Condition:
-    return Condition(DRAIN_LONG_ENOUGH, "Unknown", reason, message)
 
 
 def _too_short(pool: WorkerPool, name: str, report: WorkerReport, needed: int) -> str:

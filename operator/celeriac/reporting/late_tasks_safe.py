@@ -5,7 +5,7 @@ from typing import Final
 from celeriac.api.reasons import Reason
 from celeriac.cluster.text import bounded
 from celeriac.pool.model import InvalidPool, PoolType
-from celeriac.reporting.view import LATE_TASKS_SAFE, Condition, View
+from celeriac.reporting.view import LATE_TASKS_SAFE, Condition, View, invalid
 
 WITH_CHILDREN: Final = frozenset({PoolType.PREFORK, PoolType.CUSTOM})
 
@@ -14,14 +14,15 @@ def late_tasks_safe(view: View) -> Condition:
     """By what the workers that stay say of the tasks of their app."""
     pool, outcome = view.known.spec, view.outcome
     if isinstance(pool, InvalidPool):
-        return _unknown(Reason.INVALID_SPEC, "the spec is invalid: see condition Ready")
+        return invalid(LATE_TASKS_SAFE)
     if pool.pool_type not in WITH_CHILDREN:
         return Condition.of(LATE_TASKS_SAFE, True, Reason.NO_CHILDREN, "tasks run in the worker's own process")
     if not pool.agent:
-        return _unknown(Reason.AGENT_DISABLED, "workers without the agent do not tell how their tasks acknowledge")
-    workers = outcome.workers.all if outcome is not None and outcome.workers is not None else ()
-    reports = [worker.report for worker in workers if worker.is_replica and worker.report]
-    poor = next((report for report in reports if report.at_risk), None)
+        return Condition.unknown(
+            LATE_TASKS_SAFE, Reason.AGENT_DISABLED, "workers without the agent do not tell how their tasks acknowledge"
+        )
+    reports = outcome.workers.reports() if outcome is not None and outcome.workers is not None else []
+    poor = next((report for _, report in reports if report.at_risk), None)
     if poor is None:
         said = "each late task is put back" if reports else "no worker has told of a late task that is lost"
         return Condition.of(LATE_TASKS_SAFE, True, Reason.LATE_TASKS_RETURN, f"{said} when its child is killed")
@@ -35,7 +36,3 @@ def late_tasks_safe(view: View) -> Condition:
         " spec.worker.rejectOnWorkerLost: true (from spec.agent: inflight on), or task_reject_on_worker_lost in the"
         " app; or false there, if such a task must not run again",
     )
-
-
-def _unknown(reason: Reason, message: str) -> Condition:
-    return Condition(LATE_TASKS_SAFE, "Unknown", reason, message)

@@ -43,6 +43,11 @@ class Condition:
         """A condition whose status is known."""
         return cls(type_, "True" if holds else "False", reason, message)
 
+    @classmethod
+    def unknown(cls, type_: str, reason: str, message: str) -> "Condition":
+        """A condition of which nobody can say whether it holds."""
+        return cls(type_, "Unknown", reason, message)
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -99,6 +104,18 @@ class View:
     def waking(self) -> bool:
         """Whether it is brought back from zero for its queues: that is no loss of what worked."""
         return self.slept and self.floor == 0 and self.ready == 0
+
+
+def unheard(view: View, type_: str) -> Condition:
+    """The condition of this type while workers cannot be heard: the broker cannot be read, or there are none yet."""
+    if view.broker is not None:
+        return Condition.unknown(type_, Reason.HOLDING, "the reports cannot be read: see condition BrokerReachable")
+    return Condition.unknown(type_, Reason.CREATING, "there is no Deployment yet whose workers could report")
+
+
+def invalid(type_: str) -> Condition:
+    """The condition of this type while the spec is one that cannot be run."""
+    return Condition.unknown(type_, Reason.INVALID_SPEC, "the spec is invalid: see condition Ready")
 
 
 def slept(status: Mapping[str, Any]) -> bool:

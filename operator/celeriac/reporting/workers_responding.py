@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from celeriac.api.reasons import Reason
-from celeriac.reporting.view import WORKERS_RESPONDING, Condition, View
+from celeriac.reporting.view import WORKERS_RESPONDING, Condition, View, unheard
 from celeriac.workers.responses import Lapse, Responses
 
 NAMED: Final = 3
@@ -20,12 +20,10 @@ _DURATIONS: Final = (
 def workers_responding(view: View) -> Condition:
     """One of them that does not is enough for False."""
     outcome = view.outcome
-    if view.broker is not None:
-        return _unknown(Reason.HOLDING, "the reports cannot be read: see condition BrokerReachable")
-    if outcome is None:
-        return _unknown(Reason.CREATING, "there is no Deployment yet whose workers could report")
+    if outcome is None or view.broker is not None:
+        return unheard(view, WORKERS_RESPONDING)
     if outcome.responses is None:
-        return _unknown(Reason.AGENT_DISABLED, "workers without the agent report nothing")
+        return Condition.unknown(WORKERS_RESPONDING, Reason.AGENT_DISABLED, "workers without the agent report nothing")
     responses = outcome.responses
     if responses.silent:
         return Condition.of(WORKERS_RESPONDING, False, Reason.WORKER_SILENT, _silent(responses))
@@ -34,10 +32,6 @@ def workers_responding(view: View) -> Condition:
     held = f"; {responses.limited} tasks wait there for their rate limit" if responses.limited else ""
     said = f"{responses.judged} workers report every second{held}" if responses.judged else "no worker is ready"
     return Condition.of(WORKERS_RESPONDING, True, Reason.RESPONDING, said)
-
-
-def _unknown(reason: Reason, message: str) -> Condition:
-    return Condition(WORKERS_RESPONDING, "Unknown", reason, message)
 
 
 def _silent(responses: Responses) -> str:

@@ -83,7 +83,7 @@ class Degradation:
 
 def degradation_of(workers: Workers) -> Degradation | None:
     """What is amiss with the agents in the workers that stay; None where nothing is."""
-    reports = [(each.pod.name, each.report) for each in workers.all if each.is_replica and each.report is not None]
+    reports = workers.reports()
     poor = [(name, report) for name, report in reports if _lacks(report)]
     if not poor:
         return None

@@ -149,6 +149,10 @@ class Workers:
         """Pods that are being drained."""
         return [self._pod(worker) for worker in self.all if worker.is_replica and self._is_marked(worker.pod)]
 
+    def reports(self) -> list[tuple[str, WorkerReport]]:
+        """The last reports of the workers that stay, each with the name of its Pod."""
+        return [(each.pod.name, each.report) for each in self.all if each.is_replica and each.report is not None]
+
     def pods(self) -> tuple[Pod, ...]:
         """The Pods as `plan` sees them, those left out that are no replicas any more.
 
