@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from celeriac.api.names import NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION, VERSION
+from celeriac.api.words import first_of
 from celeriac.cli.words import ABNORMAL, NO_ROOM, UNDER_WAY, WANTED, ago
 
 Body = Mapping[str, Any]
@@ -75,10 +76,8 @@ def of_rights(user: str, missing: Sequence[str]) -> Finding:
     """Whether the operator may do what it must."""
     if not missing:
         return Finding("ok", f"rights: {user} has all that it needs")
-    named = ", ".join(missing[:NAMED_RIGHTS])
-    more = f" and {len(missing) - NAMED_RIGHTS} more" if len(missing) > NAMED_RIGHTS else ""
     cure = "upgrade the chart with rbac.create, or grant what charts/celeriac/README.md lists"
-    return Finding("!", f"rights: {user} may not {named}{more}: {cure}")
+    return Finding("!", f"rights: {user} may not {first_of(missing, NAMED_RIGHTS)}: {cure}")
 
 
 def of_the_pools(pools: Sequence[Body], served_namespaces: list[str] | None, now: datetime) -> Iterator[Finding]:

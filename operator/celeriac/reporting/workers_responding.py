@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from celeriac.api.reasons import Reason
+from celeriac.api.words import first_of
 from celeriac.reporting.view import WORKERS_RESPONDING, Condition, View, unheard
 from celeriac.workers.responses import Lapse, Responses
 
@@ -60,9 +61,7 @@ def _not_fetching(responses: Responses) -> str:
 
 def _who(lapses: Sequence[Lapse]) -> str:
     """The first of them, each with how long it lasts."""
-    named = ", ".join(f"{lapse.pod} (for over {_duration(lapse.seconds)})" for lapse in lapses[:NAMED])
-    more = f" and {len(lapses) - NAMED} more" if len(lapses) > NAMED else ""
-    return f"{named}{more}"
+    return first_of([f"{lapse.pod} (for over {_duration(lapse.seconds)})" for lapse in lapses], NAMED)
 
 
 def _duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from celeriac.api.reasons import Reason
+from celeriac.api.words import first_of
 from celeriac.scaling.decision import Decision, Plan
 from celeriac.scaling.policy import Mode, Policy
 from celeriac.scaling.removal_order import active, certain
@@ -173,8 +174,7 @@ def _wait(
 
 
 def _names(pods: list[Pod]) -> str:
-    named = [f"{pod.name} ({_state(pod)})" for pod in pods[:NAMED_PODS]]
-    return ", ".join(named) + (f" and {len(pods) - NAMED_PODS} more" if len(pods) > NAMED_PODS else "")
+    return first_of([f"{pod.name} ({_state(pod)})" for pod in pods], NAMED_PODS)
 
 
 def _state(pod: Pod) -> str:

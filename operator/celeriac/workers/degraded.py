@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from celeriac.api.words import first_of
 from celeriac.brokers.agents import WorkerReport
 from celeriac.workers.worker import Workers
 
@@ -61,7 +62,8 @@ class Degradation:
     def __str__(self) -> str:
         hooks = ", ".join(sorted(self.hooks)) or "no hook that it names"
         return (
-            f"the agent in {_few(self.pods)} ({len(self.pods)} of {self.of} workers; {_few(self.versions)}) misses"
+            f"the agent in {first_of(self.pods, NAMED)} ({len(self.pods)} of {self.of} workers;"
+            f" {first_of(self.versions, NAMED)}) misses"
             f" {hooks}: {'; '.join(self._consequences())}. {self._cure()}, {LEVEL}"
         )
 
@@ -104,8 +106,3 @@ def versions_of(report: WorkerReport) -> str:
 
 def _lacks(report: WorkerReport) -> frozenset[str]:
     return CLAIMS.get(report.level, CLAIMS["drain"]) - report.capabilities
-
-
-def _few(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
