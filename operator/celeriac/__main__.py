@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from celeriac import __version__
+from celeriac.api.names import LEASE_NAME
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import BadConfiguration
 from celeriac.operator import Operator
@@ -52,7 +53,7 @@ def _namespaces(_context: click.Context, _parameter: click.Parameter, values: tu
     "--tick-seconds", type=click.FloatRange(0.05, 60), default=0.5, help="Time between two readings of Redis."
 )
 @click.option("--lease-namespace", default="default", help="Namespace of the Lease: its holder acts, others stand by.")
-@click.option("--lease-name", default="celeriac", help="Name of the Lease.")
+@click.option("--lease-name", default=LEASE_NAME, help="Name of the Lease.")
 @click.option(
     "--identity",
     envvar="POD_NAME",

@@ -4,6 +4,8 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 
+from celeriac.api.names import LEASE_NAME
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -23,7 +25,7 @@ class Settings:
     watch_namespaces: tuple[str, ...] = ()
     tick_seconds: float = 0.5
     lease_namespace: str = "default"
-    lease_name: str = "celeriac"
+    lease_name: str = LEASE_NAME
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}-{secrets.token_hex(4)}")
     metrics_host: str = "0.0.0.0"
     metrics_port: int = 8080

@@ -28,6 +28,8 @@ OPERATOR_ANNOTATION: Final = f"{GROUP}/operator"
 """Annotation of the operator's Lease: the version that holds it, or held it last."""
 NAMESPACES_ANNOTATION: Final = f"{GROUP}/namespaces"
 """Annotation of the operator's Lease: the namespaces that are served, with commas; `*` for the whole cluster."""
+LEASE_NAME: Final = "celeriac"
+"""Of the operator's Lease where nobody chose another."""
 WORKER_CONTAINER: Final = "worker"
 """Name of the container in a Pod that runs the worker."""
 

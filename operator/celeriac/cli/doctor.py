@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from celeriac import __version__
-from celeriac.api.names import GROUP, NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION, PLURAL
-from celeriac.cli.findings import LEASE_NAME, Finding, of_rights, of_the_crd, of_the_lease, of_the_pools, served
+from celeriac.api.names import GROUP, LEASE_NAME, NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION, PLURAL
+from celeriac.cli.findings import Finding, of_rights, of_the_crd, of_the_lease, of_the_pools, served
 from celeriac.cli.pools_api import Answer, Pools
 from celeriac.cli.rights import account, needed
 from celeriac.cli.schema import pool_schema

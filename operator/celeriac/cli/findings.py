@@ -10,8 +10,6 @@ from celeriac.cli.words import ABNORMAL, NO_ROOM, UNDER_WAY, WANTED, ago
 
 Body = Mapping[str, Any]
 
-LEASE_NAME: Final = "celeriac"
-"""Of the operator's Lease where nobody chose another."""
 SILENT_SECONDS: Final = 120.0
 """A Lease is renewed every 2 s; so long without is no matter of two clocks."""
 NAMED_RIGHTS: Final = 8

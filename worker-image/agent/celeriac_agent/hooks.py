@@ -11,6 +11,8 @@ import kombu
 import redis
 from celery.worker import state as worker_state
 
+from .settings import KEYS
+
 
 def _has(owner: Any, name: str, *parameters: str) -> bool:
     function = getattr(owner, name, None)
@@ -26,8 +28,7 @@ def _channel() -> Any:
 
 
 def _options_are_taken() -> bool:
-    needed = {"unacked_key", "unacked_index_key", "unacked_mutex_key", "visibility_timeout"}
-    return needed <= set(_channel().from_transport_options)
+    return set(KEYS) <= set(_channel().from_transport_options)
 
 
 def _qos_is_known() -> bool:
