@@ -136,6 +136,18 @@ class Rig:
         """Wait until exactly these tasks run."""
         self.wait_for(lambda: self.ledger.running() == sorted(tasks), f"these run: {tasks}", seconds)
 
+    def occupy(self, worker: Worker, tasks: list[str], seconds: float) -> list[str]:
+        """Send tasks of which the first, one for each slot of the worker, take so long; wait until those run.
+
+        Returns them. The others are short: what they wait for is the same, and nobody waits for them later.
+        """
+        slots = worker.spec.slots_in_truth
+        running, waiting = tasks[:slots], tasks[slots:]
+        self.send(*running, args=[seconds])
+        self.send(*waiting, args=[0.5])
+        self.running(*running)
+        return running
+
     def settle(self, seconds: float = 60.0) -> None:
         """Wait until every task that was sent has ended as often as it should."""
         self.wait_for(self.ledger.settled, "all tasks end", seconds)

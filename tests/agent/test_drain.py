@@ -32,9 +32,7 @@ def test_a_busy_worker_ends_what_it_runs_and_gives_the_rest_back_in_its_order(ri
     rig.send(*soon, countdown=9)
     worker.wait_for(lambda report: report["scheduled"] == 3, "the ETA tasks are held")
     tasks = [f"t{number:02}" for number in range(10)]
-    rig.send(*tasks, args=[3])
-    running = tasks[: spec.slots_in_truth]
-    rig.running(*running)
+    running = rig.occupy(worker, tasks, seconds=3)
 
     report = rig.drain(worker)
     assert (report["active"], report["reserved"], report["scheduled"], report["unacked"]) == (0, 0, 0, 0)
@@ -100,8 +98,7 @@ def test_rate_limited_tasks_go_back_and_free_their_place_in_the_bucket(rig: Rig,
 def test_a_warm_shutdown_leaves_to_the_others_what_it_had_not_started(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(12)]
-    rig.send(*tasks, args=[2])
-    rig.running(*tasks[: spec.slots_in_truth])
+    rig.occupy(worker, tasks, seconds=2)
     worker.terminate(seconds=20)
     rig.start(spec)
     rig.settle()
@@ -112,8 +109,7 @@ def test_a_warm_shutdown_leaves_to_the_others_what_it_had_not_started(rig: Rig, 
 def test_a_worker_may_be_stopped_while_it_drains(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(12)]
-    rig.send(*tasks, args=[2])
-    rig.running(*tasks[: spec.slots_in_truth])
+    rig.occupy(worker, tasks, seconds=2)
     token = rig.mark(worker)
     worker.wait_for(lambda report: report["token"] == token, "it has seen the mark")
     worker.terminate(seconds=20)

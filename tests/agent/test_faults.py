@@ -26,9 +26,7 @@ def durable(tmp_path: Path) -> Iterator[Rig]:
 def test_a_cut_connection_neither_loses_nor_doubles_what_runs(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(8)]
-    rig.send(*tasks, args=[4])
-    running = tasks[: spec.slots_in_truth]
-    rig.running(*running)
+    rig.occupy(worker, tasks, seconds=4)
     worker.fresh()  # it has fetched what it may: what is on its way when a connection breaks is nobody's
     rig.client.client_kill_filter(_type="normal", skipme=True)
     worker.wait_for(lambda report: report["state"] == "consuming" and report["errors"] >= 0, "it is back")
@@ -40,9 +38,7 @@ def test_a_cut_connection_neither_loses_nor_doubles_what_runs(rig: Rig, spec: Sp
 def test_a_cut_connection_during_a_drain(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(8)]
-    rig.send(*tasks, args=[4])
-    running = tasks[: spec.slots_in_truth]
-    rig.running(*running)
+    running = rig.occupy(worker, tasks, seconds=4)
     token = rig.mark(worker)
     worker.wait_for(lambda report: report["token"] == token, "it has seen the mark")
     rig.client.client_kill_filter(_type="normal", skipme=True)
@@ -58,9 +54,7 @@ def test_a_redis_that_restarts_with_its_data(durable: Rig, spec: Spec) -> None:
     rig = durable
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(8)]
-    rig.send(*tasks, args=[4])
-    running = tasks[: spec.slots_in_truth]
-    rig.running(*running)
+    rig.occupy(worker, tasks, seconds=4)
     rig.server.restart()
     before = worker.fresh(seconds=60)
     worker.wait_for(lambda report: report["state"] == "consuming" and report["n"] > before["n"], "it is back", 60)
@@ -94,9 +88,7 @@ def test_a_redis_that_hangs_for_half_a_minute(rig_of_its_own: Rig, spec: Spec) -
     rig = rig_of_its_own
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(8)]
-    rig.send(*tasks, args=[4])
-    running = tasks[: spec.slots_in_truth]
-    rig.running(*running)
+    rig.occupy(worker, tasks, seconds=4)
     rig.server.freeze()
     time.sleep(30)
     rig.server.thaw()

@@ -52,9 +52,11 @@ def test_forty_marks_under_heavy_flow(rig: Rig, spec: Spec) -> None:
 @pytest.mark.parametrize("spec", once(quick=["solo"], prefetch=4))
 def test_a_busy_pool_scales_down_by_its_victims_alone(rig: Rig, spec: Spec) -> None:
     pods = rig.start(spec, spec, spec)
+    slots = 3 * spec.slots_in_truth
     tasks = [f"t{number:02}" for number in range(18)]
-    rig.send(*tasks, args=[1.5])
-    rig.wait_for(lambda: len(rig.ledger.running()) == 3 * spec.slots_in_truth, "all slots are busy")
+    rig.send(*tasks[:slots], args=[1.5])
+    rig.send(*tasks[slots:], args=[0.5])
+    rig.wait_for(lambda: len(rig.ledger.running()) == slots, "all slots are busy")
     tokens = {pod: rig.mark(pod) for pod in pods[:2]}
     for pod, token in tokens.items():
         rig.drained(pod, token)

@@ -45,9 +45,7 @@ def test_without_the_agent_the_same_task_runs_twice(rig: Rig) -> None:
 def test_a_container_that_restarts_gets_its_own_back_first_in_order_and_marked(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(10)]
-    rig.send(*tasks, args=[5])
-    running = tasks[: spec.slots_in_truth]
-    rig.running(*running)
+    running = rig.occupy(worker, tasks, seconds=5)
     worker.wait_for(
         lambda report: report["active"] == len(running) and report["unacked"] == len(rig.held(worker)) > 0,
         "it runs and holds what it can",

@@ -1,6 +1,7 @@
 """What each level of the agent replaces of Celery and kombu, and what it gives: report, inflight, drain."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,15 @@ def at(spec: Spec, level: str) -> Spec:
     return replace(spec, config=config, variables={**spec.variables, "CELERIAC_AGENT_LEVEL": level})
 
 
-def functions_of(rig: Rig, worker: Worker) -> dict[str, Any]:
-    """What that worker runs with: see app/replaced.py."""
-    found = rig.wait_for(lambda: rig.sender.control.inspect(timeout=3)._request("replaced"), "it answers")
-    answer: dict[str, Any] = found[f"celery@{worker.pod}"]
-    return answer
+def functions_of(rig: Rig, workers: Mapping[str, Worker]) -> dict[str, Any]:
+    """What each of the workers runs with: see app/replaced.py."""
+
+    def answers() -> dict[str, Any]:
+        found: dict[str, Any] = rig.sender.control.inspect(timeout=3, limit=len(workers))._request("replaced") or {}
+        return found if len(found) == len(workers) else {}
+
+    found = rig.wait_for(answers, "all of them answer")
+    return {name: found[f"celery@{worker.pod}"] for name, worker in workers.items()}
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
@@ -56,9 +61,10 @@ Own keys for each connection, messages are stamped and go back by their stamp, a
 
 @pytest.mark.parametrize("spec", once(("prefork", "gevent")))
 def test_what_each_level_replaces(rig: Rig, spec: Spec) -> None:
-    workers = {"plain": rig.start(plain(at(spec, "none")))[0]}
-    workers |= {level: rig.start(at(spec, level))[0] for level in ("report", "inflight", "drain")}
-    found = {level: functions_of(rig, worker) for level, worker in workers.items()}
+    levels = ("report", "inflight", "drain")
+    running = rig.start(plain(at(spec, "none")), *(at(spec, level) for level in levels))
+    workers = dict(zip(("plain", *levels), running, strict=True))
+    found = functions_of(rig, workers)
     assert found["plain"]["functions"] > 5000
     for level in ("report", "inflight", "drain"):
         both = found["plain"]["modules"].keys() & found[level]["modules"].keys()

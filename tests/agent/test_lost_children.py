@@ -26,7 +26,7 @@ def versions(*quick: str) -> list[Any]:
 
 def kill_child(rig: Rig, task: str, name: str = "ledger_app.work") -> None:
     """Let a task begin, and kill the child that runs it."""
-    rig.send(task, args=[8], name=name)
+    rig.send(task, args=[4], name=name)
     rig.running(task)
     os.kill(next(line.pid for line in rig.ledger.lines() if line.task == task), signal.SIGKILL)
 
