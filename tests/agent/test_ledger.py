@@ -48,6 +48,7 @@ def test_a_plain_worker_that_an_autoscaler_stops_loses_what_it_ran_and_strands_w
     rig.send(*"abcdefgh", args=[60])
     [worker] = rig.start(Spec(NEWEST, "prefork", acks_late, prefetch=2, agent=False))
     rig.running("a", "b")
+    rig.wait_for(lambda: int(str(rig.client.hlen("shop:unacked"))) == 4, "it holds two beside those that run")
     worker.kill()
     account = rig.account()
     assert account.killed == ("a/0", "b/0")

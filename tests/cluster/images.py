@@ -37,11 +37,14 @@ class Base:
     suite: str = SUITE
 
 
+# The signature of testing's index expires in a week; a mirror that lags is as good for this.
+MAY_LAG = '--aptopt=Acquire::Check-Valid-Until "false"'
 PYTHON = ("python3", "python3-pip", "python3-venv", "ca-certificates")
 PUBLIC = {
     "docker.io/library/python:3.9-slim": Base("python", PYTHON, "bullseye"),
     "docker.io/library/python:3.11-slim": Base("python", PYTHON),
     "docker.io/library/python:3.13-slim": Base("python", PYTHON, "trixie"),
+    "docker.io/library/python:3.14-slim": Base("python", PYTHON, "forky"),
     "docker.io/library/redis:7": Base("redis", ("redis-server", "redis-tools")),
 }
 PAUSE = "localhost/celeriac-pause:1"
@@ -119,7 +122,8 @@ def base(name: str) -> ImageArchive:
                 context = scratch / "context"
                 shutil.copytree(folder, context)
                 packages = f"--include={','.join(public.packages)}"
-                run(["mmdebstrap", "--quiet", "--variant=minbase", packages, public.suite, context / "rootfs.tar"])
+                options = ["--quiet", "--variant=minbase", MAY_LAG, packages]
+                run(["mmdebstrap", *options, public.suite, context / "rootfs.tar"])
                 _buildah_build(context / "Dockerfile", context, archive, {}, scratch)
     return archive
 

@@ -16,7 +16,7 @@ DJANGO_IMAGE = Path(__file__).with_name("django_image")
 VERSIONS = ("5.3", "5.7")
 DJANGO_VERSIONS = ("5.3", "5.5", "5.6", "5.7")
 TODAY_VERSIONS = ("5.3", "5.4", "5.5", "5.6", "5.7")
-PYTHONS = ("3.9", "3.11", "3.13")  # of the base images that can be made here
+PYTHONS = ("3.9", "3.11", "3.13", "3.14")  # of the base images that can be made here
 POOLS = ("solo", "prefork", "threads", "gevent", "eventlet")
 ACKS = ("early", "late")
 PREFETCH = 4
@@ -132,8 +132,8 @@ ALL = (
     ),
 )
 TODAY = tuple(
-    Cell(celery, ("prefork", "threads")[number % 2], "late", prefetch=None, django=True, python=python)
-    for number, (celery, python) in enumerate(product(TODAY_VERSIONS, PYTHONS))
+    Cell(celery, ("prefork", "threads")[(one + other) % 2], "late", prefetch=None, django=True, python=python)
+    for (one, celery), (other, python) in product(enumerate(TODAY_VERSIONS), enumerate(PYTHONS))
     if (celery, python) != ("5.7", "3.9")  # for which there is no Celery 5.7
 )
 """What users get who build an image now: each minor version on each Python, in a short run."""
