@@ -98,6 +98,7 @@ def test_a_report_says_what_the_operator_compares_and_never_a_password(spec: Spe
     assert report["prefetch"] == 0
     assert set(report["capabilities"]) == {"inflight", "drain", "exact"}
     assert set(report["missing"]) == (set() if spec.version >= "5.6" else {"keep-running"})
+    assert report["init"] == Path("/proc/1/comm").read_text().strip()
     assert report["signals"] is _every_ancestor_takes_sigterm(worker.pid)
     assert SECRET not in json.dumps([report, rig.processes()]) + worker.log_file.read_text()
 

@@ -105,6 +105,7 @@ class Reason(StrEnum):
     LONG_ENOUGH = "LongEnough"
     DRAIN_TOO_SHORT = "DrainTooShort"
     NO_TIME_LIMIT = "NoTimeLimit"
+    INIT_ENDS_FIRST = "InitEndsFirst"
     NOT_FETCHING = "NotFetching"
     AGENT_DISABLED = "AgentDisabled"
     NOT_DRAINING = "NotDraining"

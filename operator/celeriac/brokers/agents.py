@@ -26,6 +26,7 @@ class WorkerReport:
     capabilities subset of inflight (own unacked keys), drain, exact (active and busy are exact)
     missing      hooks of Celery that the agent did not find
     signals      whether SIGTERM reaches the worker; None: not known
+    init         the name of the container's PID 1 where that is not the worker; "": it is, or not said
     level        how much the agent is to do: report, inflight or drain, which is what earlier releases do
     versions     of Celery and what is below: pairs of a name and a version
     errors       what the agent could not do since the start of the worker, each try counted
@@ -55,6 +56,7 @@ class WorkerReport:
     missing: tuple[str, ...]
     signals: bool | None
     errors: int
+    init: str = ""
     level: str = "drain"
     versions: tuple[tuple[str, str], ...] = ()
     limited: int = 0

@@ -1,10 +1,12 @@
 """Whether SIGTERM reaches the worker, by what /proc tells."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from subprocess import Popen
 
 import pytest
-from celeriac_agent.proc import OwnGroup, sigterm_arrives
+from celeriac_agent.proc import OwnGroup, init_of, sigterm_arrives
 
 pytestmark = pytest.mark.unit
 
@@ -31,6 +33,11 @@ def test_a_shell_above_the_worker_keeps_sigterm_from_it(processes: Mapping[int, 
         return processes[pid]
 
     assert sigterm_arrives(max(processes), read) is arrives
+
+
+def test_the_init_is_named_where_the_worker_is_not_pid_1_itself() -> None:
+    assert init_of(1) == ""
+    assert Path("/proc/1/status").read_text().startswith(f"Name:\t{init_of(os.getpid())}\n")
 
 
 def test_a_child_that_stays_in_its_workers_process_group_is_found_and_one_that_leaves_is_not() -> None:

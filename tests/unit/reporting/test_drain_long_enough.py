@@ -60,6 +60,14 @@ def test_without_a_limit_nobody_knows_how_long_a_task_may_take() -> None:
     assert told(threads) == ("Unknown", Reason.NO_TIME_LIMIT)
 
 
+@pytest.mark.parametrize("init", ["s6-svscan", "my_init", "supervisord"])
+def test_an_init_that_kills_after_a_time_of_its_own_is_named_whatever_the_limits_are(init: str) -> None:
+    found = condition(report("a", time_limit=1.0), report("b", time_limit=1.0, init=init))
+    assert told(found) == ("False", Reason.INIT_ENDS_FIRST)
+    assert f"PID 1 in ml-b is {init}" in found.message
+    assert told(condition(report("a", time_limit=1.0, init="tini"))) == ("True", Reason.LONG_ENOUGH)
+
+
 def test_what_nobody_has_told_is_no_trouble() -> None:
     assert told(condition()) == ("True", Reason.LONG_ENOUGH)
     assert told(condition(agent="disabled")) == ("Unknown", Reason.AGENT_DISABLED)

@@ -38,6 +38,14 @@ def sigterm_arrives(pid: int, read: Callable[[int], str]) -> bool | None:
     return True
 
 
+def init_of(pid: int) -> str:
+    """The name of PID 1, cut to 15 bytes by the kernel, if that is another process than `pid`; "" else."""
+    try:
+        return Path("/proc/1/comm").read_text(errors="replace").strip() if pid != 1 else ""
+    except OSError:
+        return ""
+
+
 class OwnGroup:
     """Watches who is in the process group of this process: an init may signal all of them."""
 

@@ -18,7 +18,7 @@ from .drain import Drain
 from .hooks import Hooks
 from .identity import Identity
 from .lost_children import LONGEST_NAME, NAMED, lost_with_child
-from .proc import OwnGroup, read_status, sigterm_arrives
+from .proc import OwnGroup, init_of, read_status, sigterm_arrives
 from .settings import TransportSettings
 from .slots import Slots
 
@@ -78,6 +78,7 @@ class Report:
             "tasksLostWithChild": [name[:LONGEST_NAME] for name in at_risk[:NAMED]],
             "visibilityTimeout": self._settings.visibility_timeout,
             "signals": sigterm_arrives(os.getpid(), read_status),
+            "init": init_of(os.getpid()),
         }
 
     def _signals(self) -> bool | None:

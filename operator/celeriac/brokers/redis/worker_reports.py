@@ -74,6 +74,7 @@ def _report(pod_uid: str, fields: JsonFields) -> WorkerReport:
         missing=fields.texts("missing"),
         signals=fields.flag_or_none("signals"),
         errors=fields.count("errors"),
+        init=_if_said(fields.text, "init") or "",
         level=_if_said(fields.text, "level") or "drain",
         versions=_versions(fields),
         limited=fields.count_or("limited", 0),
