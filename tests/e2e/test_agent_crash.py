@@ -43,12 +43,14 @@ class Crash:
         return [line for line in self.lines(scene, Event.STARTED) if line.time > moment]
 
 
-POOLS = {"forced": "prefork", "sigkill": "prefork", "oom": "threads"}
+POOLS = {"forced": "prefork", "sigkill": "prefork", "oom": "threads", "child": "prefork"}
+GREEDY = {"oom", "child"}
+"""Their first task takes more memory than the pod may have. Below a worker of prefork that is one of its children."""
 
 
 @pytest.fixture(scope="module")
 def crashed(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, Mapping[str, Crash]]]:
-    """Three pools, each with one worker; as soon as it holds ten messages and runs the first, it dies."""
+    """Four pools, each with one worker; as soon as it holds ten messages and runs the first, it dies."""
     worker_image = image("5.7")
     system.cluster.provide(worker_image)
     file = tmp_path_factory.mktemp("crash") / "book.jsonl"
@@ -56,7 +58,7 @@ def crashed(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         crashes = {}
         for name, kind in POOLS.items():
             running.pool(name, image=worker_image.tag, environment={"LEDGER_ACKS": "late"}, queues=[name], pool=kind,
-                         concurrency=1, worker={"prefetchMultiplier": HELD}, scaling={"maxReplicas": 1},
+                         concurrency=1, worker=worker(kind), scaling={"maxReplicas": 1},
                          template={"resources": {"limits": {"memory": "256Mi"}}})  # fmt: skip
             crash = crashes[name] = Crash(name, send(running, name))
             assert running.book.wait(lambda lines, of=crash: holds_all(lines, of), PATIENCE)  # type: ignore[misc]
@@ -64,8 +66,13 @@ def crashed(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield running, crashes
 
 
+def worker(kind: str) -> dict[str, Any]:
+    """It holds all that it is sent; where a child can die alone, its task is to come back."""
+    return {"prefetchMultiplier": HELD, **({"rejectOnWorkerLost": True} if kind == "prefork" else {})}
+
+
 def end(running: Scene, killer: Executioner, name: str) -> None:
-    """End the worker of a pool; that of `oom` ends itself."""
+    """End the worker of a pool; those of greedy tasks end by themselves."""
     (pod,) = (pod.name for pod in running.story.witness.pods(name))
     if name == "forced":
         running.story.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
@@ -75,11 +82,11 @@ def end(running: Scene, killer: Executioner, name: str) -> None:
 
 
 def send(running: Scene, queue: str) -> list[str]:
-    """The tasks of one pool; returns their ids in the order of priority. In `oom` the very first one is greedy."""
+    """The tasks of one pool; returns their ids in the order of priority. The very first may be greedy."""
     by_priority: dict[int, list[str]] = {}
     for priority, seconds in BY_PRIORITY:
         options: dict[str, Any] = {"queue": queue, "priority": priority}
-        greedy = seconds[:1] if queue == "oom" and priority == 0 else []
+        greedy = seconds[:1] if queue in GREEDY and priority == 0 else []
         first = running.send(greedy, task="greedy", **options) if greedy else []
         by_priority[priority] = first + running.send(seconds[len(greedy) :], **options)
     return [task for priority in sorted(by_priority) for task in by_priority[priority]]
@@ -135,6 +142,22 @@ def test_what_a_worker_held_whose_pod_was_deleted_by_force_runs_again_when_its_r
     again = crash.starts_after(running, deleted)[0]
     print(f"forced: {again.time - deleted:.1f} s from the deletion to the first start")
     assert again.time - deleted <= SILENCE_SECONDS + 2 * AT_ONCE_SECONDS
+
+
+def test_a_task_whose_child_is_out_of_memory_runs_again_and_all_end_once(
+    crashed: tuple[Scene, Mapping[str, Crash]],
+) -> None:
+    """With cgroup v1 the kernel kills the child, and the worker goes on; with v2 the whole container ends."""
+    running, crashes = crashed
+    crash = crashes["child"]
+    assert running.book.wait(
+        lambda lines: {line.task for line in lines if line.event is Event.ENDED} >= set(crash.tasks), PATIENCE
+    ), f"ended: {[line.task for line in crash.lines(running, Event.ENDED)]}"
+    assert sorted(line.task for line in crash.lines(running, Event.ENDED)) == sorted(crash.tasks)
+    started = [line.task for line in crash.lines(running, Event.STARTED)]
+    assert started.count(crash.tasks[0]) == 2
+    died = [line for line in running.book.lines() if line.event is Event.DIED and line.pod.startswith("child-")]
+    print(f"child: the container {'ended' if died else 'lived on'}")
 
 
 def test_after_all_these_deaths_each_task_has_ended_and_nothing_is_left(

@@ -19,11 +19,13 @@ pytestmark = pytest.mark.e2e
 SECRET = {"urlFrom": {"secretKeyRef": {"name": "broker", "key": "url"}}}
 PASSWORD = {"urlFrom": {"secretKeyRef": {"name": "password", "key": "url"}}}
 TOKEN = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "token", "key": "value"}}}
+VOLUME = {"name": "settings", "configMap": {"name": "settings"}}
 IN_TROUBLE: dict[str, dict[str, Any]] = {
     "image": {"image": "celeriac-demo:absent"},
     "launcher": {"launcher": ["/opt/python/bin/python"]},
     "crash": {"app": "no_such_module"},
     "variable": {"template": {"env": [TOKEN]}},
+    "volume": {"template": {"volumes": [VOLUME], "volumeMounts": [{"name": "settings", "mountPath": "/settings"}]}},
     "secret": {"broker": SECRET},
     "password": {"broker": PASSWORD},
     "host": {"broker_url": "redis://nobody.nowhere:6379/0"},
@@ -90,6 +92,17 @@ def test_a_missing_secret_of_the_template_is_named(pools: Story) -> None:
     assert "token" in message
     assert "create the secret token in the pool's namespace" in message
     pools.kube.create_secret("token", value="t")
+
+
+def test_a_pod_that_waits_for_a_volume_is_named(pools: Story) -> None:
+    """Only the kubelet's events say for which; a Pod whose node has no network for it looks the same."""
+
+    def told_of_it(found: dict[str, Any]) -> bool:
+        told = {each["type"]: each for each in found.get("status", {}).get("conditions", ())}
+        return "no volumes or no network yet: volume-" in told.get("Reconciling", {}).get("message", "")
+
+    pools.kube.wait_for(POOLS, "volume", told_of_it)
+    pools.kubectl("create", "configmap", "settings", "--from-literal=a=b")
 
 
 def test_a_missing_secret_of_the_broker_is_named(pools: Story) -> None:

@@ -141,6 +141,7 @@ class PodRecord:
     broker         where its broker is, as `celeriac.pool.broker.parse_broker_reference` reads it; None without agent
     agent          name of the ConfigMap with the agent that it mounts, None without
     unplaced       whether no node has room for it, and fewer other Pods would give it some
+    setting_up     whether its node has it, but not yet all of its volumes and its network (Kubernetes 1.29 tells)
     drain_token    the mark of a Pod that is to end, None without one
     deletion_cost  0 where there is none or it is no number, as the ReplicaSet controller reads it
     evicted        its end is the cluster's will: eviction, preemption, a node that shuts down or is gone
@@ -165,6 +166,7 @@ class PodRecord:
     broker: str | None = None
     agent: str | None = None
     unplaced: bool = False
+    setting_up: bool = False
     drain_token: str | None = None
     deletion_cost: int = 0
     evicted: bool = False
@@ -197,6 +199,7 @@ class PodRecord:
             broker=annotations.get(BROKER_ANNOTATION) or None,
             agent=_agent(spec),
             unplaced=lacks_room(status),
+            setting_up=_setting_up(status),
             drain_token=annotations.get(DRAIN_ANNOTATION) or None,
             deletion_cost=_deletion_cost(annotations.get(DELETION_COST_ANNOTATION, "")),
             evicted=status.get("reason") in _KUBELET_EVICTIONS or bool(_condition(status, "DisruptionTarget")),
@@ -206,6 +209,12 @@ class PodRecord:
             exit_reason=ended.get("reason") or None,
             all_terminated=_all_terminated(status),
         )
+
+
+def _setting_up(status: Body) -> bool:
+    """Whether the kubelet has not made the Pod's sandbox; before a node is chosen there is no such condition."""
+    found = (each for each in status.get("conditions") or () if each["type"] == "PodReadyToStartContainers")
+    return status.get("phase") == "Pending" and any(each["status"] == "False" for each in found)
 
 
 def _condition(status: Body, kind: str) -> Body:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from celeriac.api.reasons import Reason
+from celeriac.api.words import first_of
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.cluster.refusals import refused_pod
 from celeriac.pool.model import InvalidPool
@@ -107,16 +108,25 @@ def _workers(view: View) -> Iterator[Obstacle]:
 def _under_way(view: View, deployment: DeploymentRecord) -> Iterator[Obstacle]:
     """What needs nothing but time."""
     if deployment.updated != deployment.replicas:
-        message = f"{deployment.updated} of {deployment.replicas} replicas run the current template"
+        message = f"{deployment.updated} of {deployment.replicas} replicas run the current template{_setting_up(view)}"
         progress = 2 * deployment.updated + deployment.ready - deployment.replicas
         yield Obstacle("rollout", Reason.ROLLING_OUT, message, view.ready == 0, progress)
     elif deployment.observed_generation < deployment.generation:
         message = "Kubernetes has not seen the last change of the Deployment yet"
         yield Obstacle("rollout", Reason.ROLLING_OUT, message, blocks=_sleeps_no_more(view))
     elif _missing(view, deployment):
-        message = f"{deployment.ready} of {max(view.wanted, view.floor, _decided(view))} replicas are ready"
+        counts = f"{deployment.ready} of {max(view.wanted, view.floor, _decided(view))} replicas are ready"
+        message = f"{counts}{_setting_up(view)}"
         blocks = view.ready == 0 and bool(view.floor or not _asleep(view))
         yield Obstacle("start", Reason.PODS_STARTING, message, blocks, deployment.ready)
+
+
+def _setting_up(view: View) -> str:
+    """A Pod may wait for a second, or for ever for a ConfigMap that nobody makes; only its events say for what."""
+    names = sorted(pod.name for pod in view.pods if pod.setting_up and not pod.terminating)
+    if not names:
+        return ""
+    return f"; no volumes or no network yet: {first_of(names, 1)} (kubectl describe pod {names[0]} tells why)"
 
 
 def _missing(view: View, deployment: DeploymentRecord) -> int:

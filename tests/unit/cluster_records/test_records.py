@@ -206,6 +206,14 @@ def test_a_pod_still_pulling_its_image_is_no_problem() -> None:
     assert PodRecord.from_body(pod_body(phase="Pending", containerStatuses=[container])).problem is None
 
 
+def test_a_pod_that_its_node_is_still_setting_up_is_told_from_one_that_has_ended() -> None:
+    """The kubelet takes the condition back when the sandbox is gone."""
+    unset = [{"type": "PodReadyToStartContainers", "status": "False"}]
+    assert PodRecord.from_body(pod_body(phase="Pending", conditions=unset)).setting_up
+    assert not PodRecord.from_body(pod_body(phase="Failed", conditions=unset)).setting_up
+    assert not PodRecord.from_body(pod_body(phase="Pending")).setting_up
+
+
 def test_a_pod_without_our_label_belongs_to_no_pool() -> None:
     body = pod_body()
     del body["metadata"]["labels"]

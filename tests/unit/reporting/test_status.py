@@ -87,6 +87,16 @@ def test_a_pool_that_grows_stays_ready_on_the_pods_it_has() -> None:
     assert ready(view(deployment=deployment(5, 0)))[:2] == ("False", Reason.PODS_STARTING)
 
 
+def test_a_pod_that_gets_no_sandbox_is_named_for_only_its_events_tell_why() -> None:
+    pods = [replace(pod(name), setting_up=True) for name in ("ml-a", "ml-b")]
+    message = ready(view(deployment=deployment(2, 0), pods=pods))[2]
+    assert message == (
+        "0 of 2 replicas are ready; no volumes or no network yet: ml-a and 1 more (kubectl describe pod ml-a tells why)"
+    )
+    rolling = view(deployment=deployment(2, 0, updated=1), pods=pods[:1])
+    assert "no volumes or no network yet: ml-a (" in ready(rolling)[2]
+
+
 def test_an_invalid_spec_names_the_field_and_stops_scaling() -> None:
     shown = view(known=known(concurrency=3), outcome=None)
     assert ready(shown)[:2] == ("False", Reason.INVALID_SPEC)
