@@ -35,6 +35,7 @@ class WorkerReport:
     time_limit   after so many seconds a task is killed, unless it says otherwise; None: never, or not said
     at_risk      tasks of the app that acknowledge late and are lost when the child that runs them is killed
     tasks_at_risk  names of the first of them
+    refused      commands, and patterns of keys as `~pattern`, that the broker refuses to the worker's user
     acks_late    whether tasks are acknowledged after they ran, unless they say otherwise; None: not said
     delivered    messages taken since the start of the worker; agents of earlier releases say neither: 0
     """
@@ -66,6 +67,7 @@ class WorkerReport:
     acks_late: bool | None = None
     at_risk: int = 0
     tasks_at_risk: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ CLAIMS: Final[Mapping[str, frozenset[str]]] = {
 
 NAMED: Final = 3
 """Pods and versions that a sentence names."""
+RIGHTS: Final = 8
+"""Rights that a sentence names."""
 HOOKS: Final = 20
 """Hooks of a pool that are told: more than this no agent has to lose."""
 
@@ -27,8 +29,7 @@ _HOOK: Final = re.compile(r"[a-z][a-z-]{0,39}")
 CAUSES: Final[tuple[tuple[frozenset[str], str], ...]] = (
     (
         frozenset({"registry"}),
-        "Redis refuses the worker's keys, or scripts: let the ACL user of the workers run EVAL, and write to"
-        " celeriac:* and unacked*, behind the key prefix",
+        "Redis refuses{refused} to the workers' ACL user: celeriac acl --for workers -f POOL.yaml prints the rule",
     ),
     (
         frozenset({"transport-options"}),
@@ -51,6 +52,7 @@ class Degradation:
     versions  of Celery and what is below, each in words, sorted
     lacking   capabilities that one of them lacks at least
     hooks     which hooks are missing, and in how many of these workers
+    refused   what an ACL of the broker refuses to them, in the words of its rule
     """
 
     pods: tuple[str, ...] = ()
@@ -58,6 +60,7 @@ class Degradation:
     versions: tuple[str, ...] = ()
     lacking: frozenset[str] = frozenset()
     hooks: Mapping[str, int] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         hooks = ", ".join(sorted(self.hooks)) or "no hook that it names"
@@ -76,7 +79,8 @@ class Degradation:
             yield "how long tasks take is an estimate"
 
     def _cure(self) -> str:
-        causes = [cause for hooks, cause in CAUSES if hooks & self.hooks.keys()]
+        refused = f" {first_of(self.refused, RIGHTS)}" if self.refused else " keys or scripts"
+        causes = [cause.format(refused=refused) for hooks, cause in CAUSES if hooks & self.hooks.keys()]
         known = {hook for hooks, _ in CAUSES for hook in hooks}
         if not causes or self.hooks.keys() - known:
             causes.append(CELERY)
@@ -96,12 +100,17 @@ def degradation_of(workers: Workers) -> Degradation | None:
         versions=tuple(sorted({versions_of(report) for _, report in poor})),
         lacking=frozenset().union(*(_lacks(report) for _, report in poor)),
         hooks=dict(hooks.most_common(HOOKS)),
+        refused=tuple(dict.fromkeys(_in_a_rule(each) for _, report in poor for each in report.refused)),
     )
 
 
 def versions_of(report: WorkerReport) -> str:
     """What runs in a worker, in words."""
     return ", ".join(f"{name} {version}" for name, version in report.versions) or "versions not said"
+
+
+def _in_a_rule(refused: str) -> str:
+    return refused if refused.startswith("~") else f"+{refused.lower()}"
 
 
 def _lacks(report: WorkerReport) -> frozenset[str]:

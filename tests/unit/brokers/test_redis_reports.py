@@ -119,6 +119,18 @@ def test_a_report_is_read_field_by_field() -> None:
     assert (report.capabilities, report.missing, report.signals) == ({"inflight", "drain"}, ("exact",), None)
 
 
+def test_what_is_told_to_people_of_a_worker_and_its_place_is_read_where_it_looks_like_that() -> None:
+    whole, plain = read({**REPORT, "init": "tini", "refused": ["HGET", "~shop:unacked*"]}), read(REPORT)
+    assert whole is not None
+    assert plain is not None
+    assert (whole.init, whole.refused) == ("tini", ("HGET", "~shop:unacked*"))
+    assert (plain.init, plain.refused) == ("", ())
+    assert read({**REPORT, "init": 1, "refused": "HGET"}) == plain
+    odd = read({**REPORT, "refused": ["HGET", "get", "~", "~a b", "~" + "x" * 99, "EVAL\n"]})
+    assert odd is not None
+    assert odd.refused == ("HGET",)
+
+
 def test_fields_of_a_younger_agent_do_no_harm_and_its_protocol_is_not_guessed() -> None:
     assert read({**REPORT, "new": {"field": 1}}) == read(REPORT)
     assert read({**REPORT, "v": 2}) is None

@@ -1,5 +1,7 @@
 """What an agent cannot do that its level promises is told: which hook, where, in which versions, and what of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from celeriac.brokers.agents import WorkerReport
@@ -53,6 +55,12 @@ def test_a_cure_is_that_of_the_hook() -> None:
     assert refused is not None
     assert "ACL" in str(refused)
     assert "Celery 5.3" not in str(refused)
+
+
+def test_what_an_acl_refuses_is_told_as_its_rule_would_have_it() -> None:
+    poor = replace(lacking("b", ("exact",), "registry"), refused=("HGET", "~unacked*"))
+    found = degradation(poor, replace(poor, pod_uid="c", refused=("EVAL", "~unacked*")))
+    assert "Redis refuses +hget, ~unacked*, +eval to the workers' ACL user: celeriac acl" in str(found)
 
 
 def test_a_pool_of_a_thousand_workers_is_told_within_the_bounds_of_a_condition() -> None:

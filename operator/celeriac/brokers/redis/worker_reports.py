@@ -13,6 +13,7 @@ T = TypeVar("T")
 VERSION = 1
 SOFTWARE = {"celery": "Celery", "kombu": "kombu", "redis": "redis-py", "python": "Python"}
 NAMED_TASKS = 5
+_REFUSED = re.compile(r"[A-Z]{1,16}|~[!-~]{1,64}")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,31}")
 STATES = frozenset({"starting", "consuming", "disconnected", "draining", "drained", "stopping"})
 
@@ -84,6 +85,7 @@ def _report(pod_uid: str, fields: JsonFields) -> WorkerReport:
         acks_late=_if_said(fields.flag_or_none, "acksLate"),
         at_risk=_if_said(fields.count, "lostWithChild") or 0,
         tasks_at_risk=(_if_said(fields.texts, "tasksLostWithChild") or ())[:NAMED_TASKS],
+        refused=tuple(filter(_REFUSED.fullmatch, _if_said(fields.texts, "refused") or ())),
     )
 
 
