@@ -102,6 +102,10 @@ class Rig:
         self.client.hset(self._key("drain"), worker.uid, token)
         return token
 
+    def tell_to_stop(self, worker: Worker) -> None:
+        """Do what the operator does where a deleted pod has not heard SIGTERM: a mark of that kind."""
+        self.client.hset(self._key("drain"), worker.uid, f"stop-{uuid.uuid4().hex}")
+
     def drained(self, worker: Worker, token: str, seconds: float = DRAIN_SECONDS) -> Report:
         """Wait for `drained` with that token; from then on the ledger minds every start in that pod."""
         report = worker.wait_for(

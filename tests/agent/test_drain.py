@@ -1,9 +1,11 @@
 """A marked worker ends what it runs, gives back what it holds, starts nothing more, and works again when unmarked."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.agent.rig import Rig
-from tests.agent.shapes import once, workers
+from tests.agent.shapes import full, once, workers
 from tests.agent.worker import Spec
 
 pytestmark = pytest.mark.agent
@@ -42,6 +44,22 @@ def test_a_busy_worker_ends_what_it_runs_and_gives_the_rest_back_in_its_order(ri
     rig.undrain(worker)
     rig.settle()
     assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("level", ["drain", pytest.param("report", marks=full)])
+@pytest.mark.parametrize("spec", once(quick=["prefork", "solo"]))
+def test_a_worker_that_no_signal_has_reached_ends_what_it_runs_and_stops_when_its_mark_says_so(
+    rig: Rig, spec: Spec, level: str
+) -> None:
+    [worker] = rig.start(replace(spec, variables={"CELERIAC_AGENT_LEVEL": level}))
+    rig.send("a", args=[3])
+    rig.running("a")
+    rig.tell_to_stop(worker)
+    assert worker.gone() == 0
+    assert rig.ledger.ended() == ["a"]
+    assert worker.log_file.read_text().count("SIGTERM has not come") == 1
+    if level == "drain":  # below, what ends it is Celery alone, and gevent of 5.3 puts back what it has ended
+        assert rig.account().problems == {}
 
 
 @pytest.mark.parametrize("spec", once(quick=["gevent"]))

@@ -151,6 +151,18 @@ def test_a_restricted_namespace_tells_a_baseline_pool_what_to_set_and_runs_a_res
         assert seen.split() == ["10001", "False", "False"]
 
 
+def test_a_worker_whose_shell_keeps_sigterm_is_told_to_stop_and_ends_its_task_first(pools: Story) -> None:
+    """Without that its pod would be Terminating for the hour of drain.timeoutSeconds."""
+    pools.pool("deaf", ["deaf"], pool="solo", launcher=["sh", "-c", 'trap "" TERM; python "$@"', "sh"])
+    pools.tasks.send("celery", 1, seconds=15, to="deaf")
+    pools.tasks.wait_until_running("deaf", 1, PATIENCE)
+    (pod,) = (pod.name for pod in pools.witness.pods("deaf"))
+    pools.kubectl("delete", "pod", pod, "--wait=false")
+    pools.kube.wait_for_event("deaf", "SignalLost")
+    pools.kubectl("wait", "--for=delete", f"pod/{pod}", f"--timeout={PATIENCE:.0f}s")
+    assert_mended(pools, "deaf")
+
+
 def test_all_that_was_mended_is_well_without_a_restart_of_the_operator(pools: Story, system: System) -> None:
     for name in IN_TROUBLE:
         assert_mended(pools, name)

@@ -3,6 +3,7 @@
 # mypy: disable-error-code="import-untyped"
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -80,6 +81,19 @@ def test_a_launcher_that_waits_runs_once_for_a_start_whatever_probes_it(redis: R
         assert starts.read_text() == "started\n"
         worker.terminate()
         assert worker.exit_code() == 0, worker.log.read_text()
+    finally:
+        worker.kill()
+
+
+def test_a_worker_that_is_stopped_before_celery_listens_ends_at_once(redis: RedisServer, tmp_path: Path) -> None:
+    """The kernel drops a signal that PID 1 has no handler for, and the kubelet sends it only once."""
+    worker = a_worker(redis, tmp_path, database=6, pool_type=PoolType.SOLO)
+    (worker.folder / "shop.py").write_text("import pathlib, time; pathlib.Path('importing').touch(); time.sleep(60)")
+    worker.start()
+    try:
+        worker.wait_until((worker.folder / "importing").exists)
+        worker.terminate()
+        assert worker.exit_code() == 128 + signal.SIGTERM, "a process without a handler has -15"
     finally:
         worker.kill()
 

@@ -111,5 +111,6 @@ class Reason(StrEnum):
     NOT_DRAINING = "NotDraining"
     REGISTRATION_UNREADABLE = "RegistrationUnreadable"
     LAYOUT_LEARNED = "LayoutLearned"
+    SIGNAL_LOST = "SignalLost"
     RESTORED = "Restored"
     DEAD_LETTERED = "DeadLettered"

@@ -6,6 +6,8 @@ worker. Whatever Redis says otherwise, after a crash between two writes or a res
 
 A mark that is missing in Redis may have been missing when its worker looked, which then went back to work; its last
 report may still say that it has drained. So a mark is never given twice: each time it gets a token of its own.
+
+A worker whose Pod is deleted and that goes on has not got SIGTERM; its mark says so, and its agent stops it.
 """
 
 import secrets
@@ -15,6 +17,7 @@ from typing import Any, Protocol
 
 from celeriac.api.authority import Authority
 from celeriac.api.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
+from celeriac.brokers.agents import STOP
 from celeriac.brokers.protocol import AgentLink
 from celeriac.cluster.errors import Conflict, NotFound, NotHolder
 from celeriac.cluster.records import PodRecord
@@ -40,6 +43,7 @@ class Marking:
     release      marked ones that hold nothing any more: to go before those that still drain
     remark       marked ones whose mark the broker has lost: they get a new one
     superfluous  uids that the broker has a mark of, and no Pod
+    stop         deleted ones whose workers have not got SIGTERM: their new mark tells them
     """
 
     drain: tuple[PodRecord, ...] = ()
@@ -47,19 +51,29 @@ class Marking:
     release: tuple[PodRecord, ...] = ()
     remark: tuple[PodRecord, ...] = ()
     superfluous: tuple[str, ...] = ()
+    stop: tuple[PodRecord, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.drain or self.undrain or self.release or self.remark or self.superfluous)
+        return bool(self.drain or self.undrain or self.release or self.remark or self.superfluous or self.stop)
 
     @property
     def to_mark(self) -> list[PodRecord]:
         """The new victims, and those that need a new mark; nobody twice, and nobody who is to be unmarked."""
-        pods = {pod.uid: pod for pod in (*self.drain, *self.remark)}
+        pods = {pod.uid: pod for pod in (*self.drain, *self.remark, *self.stop)}
         unmarked = {pod.uid for pod in self.undrain}
         return [pod for uid, pod in pods.items() if uid not in unmarked]
 
+    def token_for(self, pod: PodRecord) -> str:
+        """A new one; once a worker is told to stop, that stays so."""
+        return f"{STOP if pod in self.stop or told_to_stop(pod) else ''}{secrets.token_hex(8)}"
+
 
 NO_MARKING = Marking()
+
+
+def told_to_stop(pod: PodRecord) -> bool:
+    """Whether its mark tells the worker to stop."""
+    return pod.drain_token is not None and pod.drain_token.startswith(STOP)
 
 
 def corrected(marking: Marking, pods: Collection[PodRecord], marks: Mapping[str, str]) -> Marking:
@@ -90,7 +104,7 @@ class DrainMarker:
                 told[pod.uid] = None
                 yield body
         for pod in marking.to_mark:
-            token = secrets.token_hex(8)
+            token = marking.token_for(pod)
             mark = {DRAIN_ANNOTATION: token, DELETION_COST_ANNOTATION: str(MARKED_COST)}
             if body := await self._annotate(pod, mark):
                 told[pod.uid] = token

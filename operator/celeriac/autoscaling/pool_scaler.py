@@ -8,8 +8,9 @@ from typing import Any
 from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Notice
 from celeriac.api.reasons import Reason
+from celeriac.api.words import first_of
 from celeriac.autoscaling.demand import demand_of, demand_without_agent, sample_of, unreported, workload_of
-from celeriac.autoscaling.drain_marker import NO_MARKING, Marking, corrected
+from celeriac.autoscaling.drain_marker import NO_MARKING, Marking, corrected, told_to_stop
 from celeriac.autoscaling.outcome import Outcome, urgent_outcome
 from celeriac.autoscaling.rollout_view import RolloutView
 from celeriac.autoscaling.rollouts import ReplicaSets
@@ -28,7 +29,7 @@ from celeriac.scaling.plan import plan
 from celeriac.scaling.workload import Demand, Doubt, Rollout
 from celeriac.workers.degraded import degradation_of
 from celeriac.workers.layout import learned_layout
-from celeriac.workers.observer import Observer
+from celeriac.workers.observer import DEAF_SECONDS, Observer
 from celeriac.workers.responses import Responses, ResponseWatch
 from celeriac.workers.trouble import trouble_of
 from celeriac.workers.worker import Workers
@@ -128,9 +129,11 @@ class PoolScaler:
         return Step(
             outcome,
             _change(outcome),
-            _marking(sight, outcome.plan),
+            _marking(sight, outcome),
             _retirement(sight, outcome.plan),
-            _of_dead_letters(sight.pool, outcome_before, outcome) + _of_layout(sight.pool, layout_before, self.layout),
+            _of_dead_letters(sight.pool, outcome_before, outcome)
+            + _of_layout(sight.pool, layout_before, self.layout)
+            + _of_deaf(sight.pool, outcome_before, outcome),
             is_news=other_doubt or urgent_outcome(outcome_before) != urgent_outcome(outcome),
         )
 
@@ -227,8 +230,9 @@ def _retirement(sight: Sight, planned: Plan) -> tuple[str, Retirement] | None:
     return sight.replica_sets[planned.retire.replica_set].name, planned.retire
 
 
-def _marking(sight: Sight, planned: Plan) -> Marking:
-    """What the plan asks for, and corrections where an earlier write failed half-way."""
+def _marking(sight: Sight, outcome: Outcome) -> Marking:
+    """What the plan asks for, who has not heard SIGTERM, and corrections where an earlier write failed half-way."""
+    planned = outcome.plan
     if isinstance(sight.reading, BrokerDoubt):
         return NO_MARKING
     pods = {pod.uid: pod for pod in sight.pods} if sight.pool.agent else {}
@@ -236,6 +240,7 @@ def _marking(sight: Sight, planned: Plan) -> Marking:
         drain=tuple(pods[uid] for uid in planned.drain if uid in pods),
         undrain=tuple(pods[uid] for uid in planned.undrain if uid in pods),
         release=tuple(pods[uid] for uid in planned.release if uid in pods),
+        stop=tuple(pod for pod in _deaf(outcome) if not told_to_stop(pod)),
     )
     return corrected(wanted, pods.values(), sight.reading.marks)
 
@@ -251,6 +256,23 @@ def _of_dead_letters(pool: WorkerPool, before: Outcome | None, now: Outcome) -> 
         f" {pool.max_attempts} workers that died; see them with `celeriac dead-letters list QUEUE`"
     )
     return (Notice(pool.key, "Warning", Reason.DEAD_LETTERED, message, "dead-letters"),)
+
+
+def _deaf(outcome: Outcome | None) -> list[PodRecord]:
+    return outcome.workers.deaf if outcome is not None and outcome.workers is not None else []
+
+
+def _of_deaf(pool: WorkerPool, before: Outcome | None, now: Outcome) -> tuple[Notice, ...]:
+    """A shell that keeps SIGTERM to itself would keep it from each worker."""
+    known = {pod.uid for pod in _deaf(before)}
+    names = sorted(pod.name for pod in _deaf(now) if pod.uid not in known)
+    if not names:
+        return ()
+    message = (
+        f"SIGTERM has not reached the worker of {first_of(names, 3)}, {DEAF_SECONDS:.0f} s after the pod was deleted:"
+        " it is told to stop through the broker"
+    )
+    return (Notice(pool.key, "Warning", Reason.SIGNAL_LOST, message, "deaf", "Stop"),)
 
 
 def _of_layout(pool: WorkerPool, before: QueueLayout | None, now: QueueLayout | None) -> tuple[Notice, ...]:

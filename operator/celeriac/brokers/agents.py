@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.names import is_dns_label, is_dns_name
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.pool.model import QueueLayout
+
+STOP: Final = "stop-"
+"""A drain mark that begins so tells the agent to stop its worker, too: SIGTERM has not reached it."""
 
 
 @dataclass(frozen=True, slots=True)

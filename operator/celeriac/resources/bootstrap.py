@@ -4,6 +4,8 @@ They run in the image's own Python, of any version that Celery 5.3 or later runs
 
 - `ready` outlives a container (the volume belongs to the pod), so the first thing is to remove an old one. It names
   its process, pid and start, so that the probe is not taken in by one of a container before.
+- The kernel drops a signal that PID 1 has no handler for. Until Celery has its own, which in a large application is
+  seconds later, one ends the process: nothing has been taken from a queue yet.
 - The probe is a script for the very interpreter that runs this: what is before it in the launcher, which may wait or
   migrate a database, runs once for each start. (A shebang cannot hold a path with a space, and 127 bytes at most on
   old kernels; such an interpreter is called through a link, which a virtual environment of copied files does not bear.)
@@ -59,7 +61,9 @@ if not ready:
 _DROPPED = "".join(f'    "{name}": "{why}",\n' for name, why in DROPPED.items())
 
 _PREPARE = f"""\
-import os, sys
+import os, signal, sys
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
 
 CHECK = '''\\
 {_CHECK}'''

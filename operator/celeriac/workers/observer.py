@@ -18,6 +18,8 @@ MISSING_SECONDS = 30.0
 """A Pod that has been ready for so long without any report runs no agent, or reports to another place."""
 RESTLESS_SECONDS = 5.0
 """A worker that cannot drain and has held something for so long runs a long task: another one may be at rest sooner."""
+DEAF_SECONDS = 10.0
+"""A Pod deleted so long ago whose worker goes on has not heard SIGTERM: a kubelet sends it within a second or two."""
 SETTLE_SECONDS = 1.0
 """A deletion cost that changed so long ago is believed to be known to the ReplicaSet controller, by its own watch."""
 
@@ -48,7 +50,7 @@ class _Seen:
 
 
 class Observer:
-    """Remembers of one pool's Pods when a report or cost last changed, since when each is ready, whether each began."""
+    """Remembers of one pool's Pods when a report or cost last changed, since when each is ready or deleted."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
@@ -56,6 +58,7 @@ class Observer:
         self._begun: frozenset[str] = frozenset()
         self._at_rest: dict[str, float] = {}
         self._costs: dict[str, _Cost] = {}
+        self._deleted: dict[str, float] = {}
 
     def observe(
         self,
@@ -77,6 +80,7 @@ class Observer:
         self._ready_since = {pod.uid: self._ready_since.get(pod.uid, now) for pod in pods if pod.ready}
         self._begun = (self._begun & uids) | {pod.uid for pod in pods if pod.ready or pod.uid in reports}
         self._costs = {pod.uid: self._costs.get(pod.uid, _Cost()).after(pod.deletion_cost, now) for pod in pods}
+        self._deleted = {pod.uid: self._deleted.get(pod.uid, now) for pod in pods if pod.terminating}
         workers = [self._worker(pod, reports.get(pod.uid), slots, now) for pod in pods]
         self._at_rest = {
             each.pod.uid: now if each.quiet is not False else self._at_rest.get(each.pod.uid, now) for each in workers
@@ -88,6 +92,7 @@ class Observer:
                     unreadable=each.pod.uid in unreadable,
                     drains=drains,
                     restless=now - self._at_rest[each.pod.uid] >= RESTLESS_SECONDS,
+                    unheard=now - self._deleted.get(each.pod.uid, now) >= DEAF_SECONDS,
                 )
                 for each in workers
             ),

@@ -14,6 +14,7 @@ from celeriac.scaling.workload import Pod
 
 CONSUMING = "consuming"
 DRAINED = "drained"
+STOPPING = "stopping"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Worker:
     recent_costs  deletion costs that its Pod had lately, beside the present one: see observer.SETTLE_SECONDS
     restless  it has not been at rest for long: see observer.RESTLESS_SECONDS
     drains    the level of the agent that the pool asks for includes draining
+    unheard   its Pod was deleted so long ago that it must have been told: see observer.DEAF_SECONDS
     """
 
     pod: PodRecord
@@ -41,6 +43,7 @@ class Worker:
     recent_costs: frozenset[int] = frozenset()
     drains: bool = True
     restless: bool = False
+    unheard: bool = False
 
     @property
     def is_replica(self) -> bool:
@@ -72,6 +75,11 @@ class Worker:
         """Whether it is deleted, and has taken its report away or was removed because it had drained."""
         gone_or_drained = self.reported or self.pod.drain_token is not None
         return self.pod.terminating and self.report is None and gone_or_drained
+
+    @property
+    def deaf(self) -> bool:
+        """Whether it has not heard that it is to stop: PID 1 without a handler, or a shell there, drops the signal."""
+        return self.unheard and self.fresh and self.report is not None and self.report.state != STOPPING
 
     @property
     def drained(self) -> bool:
@@ -148,6 +156,11 @@ class Workers:
     def marked(self) -> list[Pod]:
         """Pods that are being drained."""
         return [self._pod(worker) for worker in self.all if worker.is_replica and self._is_marked(worker.pod)]
+
+    @property
+    def deaf(self) -> list[PodRecord]:
+        """Deleted Pods whose workers go on."""
+        return [worker.pod for worker in self.all if worker.deaf]
 
     def reports(self) -> list[tuple[str, WorkerReport]]:
         """The last reports of the workers that stay, each with the name of its Pod."""

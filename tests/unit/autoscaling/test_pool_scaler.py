@@ -9,13 +9,14 @@ import pytest
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.demand import queues_of
 from celeriac.autoscaling.pool_scaler import PoolScaler, Seed, Sight, Step
-from celeriac.brokers.agents import WorkerReport
+from celeriac.brokers.agents import STOP, WorkerReport
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueReading
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.layouts import layout_fields
 from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.scaling.policy import Fallback, Policy, TasksPerSlotTarget
+from celeriac.workers.observer import DEAF_SECONDS
 from tests.unit.builders.pools import pool
 from tests.unit.builders.workers import KEY, pod, report
 
@@ -103,6 +104,23 @@ def test_a_busy_worker_is_marked_and_not_taken_and_an_idle_one_goes_first() -> N
     life.reports["p1"] = replace(life.reports["p1"], active=0)
     life.live(120)
     assert set(life.pods) == {"p0"}
+
+
+def test_a_worker_that_has_not_heard_sigterm_is_told_to_stop_once_and_an_event_says_so() -> None:
+    life = Life(replicas=2)
+    life.pods["p1"] = replace(life.pods["p1"], terminating=True, drain_token="t1")
+    life.marks["p1"] = "t1"
+    steps = [life.tick() for _ in range(round((DEAF_SECONDS + 5) / TICK))]
+    asking = [step for step in steps if step.marking.stop]
+    assert asking
+    assert {pod.uid for step in asking for pod in step.marking.stop} == {"p1"}
+    [notice] = [notice for step in steps for notice in step.notices]
+    assert (notice.reason, notice.type) == (Reason.SIGNAL_LOST, "Warning")
+    assert "the worker of ml-p1, 10 s after" in notice.message
+
+    life.pods["p1"] = replace(life.pods["p1"], drain_token=f"{STOP}2")
+    life.marks["p1"] = f"{STOP}2"
+    assert not any(life.tick().marking for _ in range(20)), "it was told"
 
 
 def test_a_new_leader_does_not_shrink_a_pool_before_its_windows_have_passed() -> None:

@@ -10,7 +10,7 @@ from celeriac.brokers.agents import WorkerReport
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.model import PoolType
 from celeriac.scaling.workload import MARKED_COST, RELEASED_COST
-from celeriac.workers.observer import MISSING_SECONDS, SETTLE_SECONDS, STALE_SECONDS, Observer
+from celeriac.workers.observer import DEAF_SECONDS, MISSING_SECONDS, SETTLE_SECONDS, STALE_SECONDS, Observer
 from celeriac.workers.trouble import trouble_of
 from celeriac.workers.worker import Workers
 from tests.unit.builders.pools import pool
@@ -60,6 +60,24 @@ def test_a_pod_that_is_deleted_runs_its_tasks_to_the_end_but_is_no_capacity() ->
     workers = observe([pod(terminating=True)], report(active=2))
     assert workers.running == 2
     assert workers.pods() == ()
+
+
+def test_a_deleted_pod_whose_worker_goes_on_has_not_heard_its_signal() -> None:
+    observer, gone = Observer(), pod("a", terminating=True)
+
+    def deaf(now: float, **fields: Any) -> list[PodRecord]:
+        seen = report("a", counter=int(now) + 1, **fields)
+        return observe([gone, pod("b")], seen, report("b", counter=int(now) + 1), observer=observer, now=now).deaf
+
+    assert deaf(0.0) == deaf(DEAF_SECONDS - 1) == []
+    assert deaf(DEAF_SECONDS) == [gone]
+    assert deaf(DEAF_SECONDS + 1, state="drained") == [gone]
+    assert deaf(DEAF_SECONDS + 2, state="stopping") == []
+    assert observe([gone], report("a", counter=1), observer=observer, now=DEAF_SECONDS + 2 + STALE_SECONDS).deaf == [
+        gone
+    ], "another report, a fresh one"
+    later = DEAF_SECONDS + 2 + 3 * STALE_SECONDS
+    assert observe([gone], report("a", counter=1), observer=observer, now=later).deaf == [], "an old one tells nothing"
 
 
 def test_a_pod_whose_containers_have_ended_runs_nothing() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
+from celery.utils.log import get_logger
 from celery.worker import state as worker_state
 
 from .odd_values import as_count, as_seconds, as_text
+
+logger = get_logger("celeriac")
 
 LOOKS_APART = 500  # times as long as a look takes
 
@@ -89,6 +94,12 @@ class CeleryWorker:
         return any(
             flag is not None and flag is not False for flag in (worker_state.should_stop, worker_state.should_terminate)
         )
+
+    def stop(self) -> None:
+        """As SIGTERM does, which has not come; once. A task that runs is ended first."""
+        if not self.is_told_to_stop():
+            logger.warning("The pod is deleted, and SIGTERM has not come: stopping")
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def tasks_survive_a_reconnect(self) -> bool:
         """Whether tasks go on running when the connection is lost now."""

@@ -11,7 +11,7 @@ from .channel import TaskChannel
 from .counters import Counters
 from .drain import Drain
 from .hooks import Hooks
-from .registry import Registry
+from .registry import STOP, Registry
 from .report import Report
 from .sampler import Sampler
 from .times import BACK_OFF_SECONDS, REPORT_SECONDS, SOCKET_SECONDS, TICK_SECONDS
@@ -62,6 +62,8 @@ class Heartbeat:
         mark, report.held, found = self._registry.beat(json.dumps(made, allow_nan=False))
         if not found and self._registry.registered and not self._stop.is_set():
             self._registry.register(self._worker.queues())
+        if mark and mark.startswith(STOP):
+            self._worker.stop()
         report.was_quiet = quiet
         if self._hooks.drain and drain.obey(mark):
             report.was_quiet = False

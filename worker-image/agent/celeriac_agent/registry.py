@@ -15,6 +15,8 @@ from .messages import UNROUTABLE, dead_list
 from .proc import is_alive, start_ticks
 from .settings import TransportSettings
 
+STOP = "stop-"  # a drain mark that begins so tells the worker to stop, too: SIGTERM has not reached it
+
 
 class NotAllowed(Telling):
     """Redis refuses what the agent needs."""

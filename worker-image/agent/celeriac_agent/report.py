@@ -90,6 +90,8 @@ class Report:
         """The worker's state; `drained` needs an empty hash, read after everything was quiet, and quiet still."""
         if self._worker.phase != "consuming":
             return self._worker.phase
+        if self._worker.is_told_to_stop():
+            return "stopping"
         if not self._drain.token:
             return "consuming"
         return "drained" if quiet and self.was_quiet and self.held == 0 else "draining"
