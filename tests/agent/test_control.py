@@ -1,12 +1,17 @@
 """Remote control and cold shutdowns: a worker that was changed while it ran drains, one that is ended loses none."""
 
+import json
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
+from tests.agent.environments import NEWEST, OLDEST
+from tests.agent.flow import Flow
 from tests.agent.rig import Rig
-from tests.agent.shapes import full, once, plain
-from tests.agent.worker import Spec
+from tests.agent.shapes import full, once, param, plain
+from tests.agent.worker import Spec, Worker
 
 pytestmark = pytest.mark.agent
 
@@ -17,13 +22,17 @@ pytestmark = pytest.mark.agent
 def test_a_worker_that_was_changed_by_remote_control_drains(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     control = rig.sender.control
-    rig.send("long", "ended", args=[6])
+    rig.send("long", "ended", args=[8])
     rig.running("ended", "long")
     if spec.pool == "prefork":  # the only one that can end a task in every version
         control.revoke("ended", terminate=True, reply=True, timeout=2)
         rig.ledger.sent["ended"] = 0
+    if spec.pool != "threads":  # it cannot
         control.pool_grow(2, reply=True, timeout=2)
         worker.wait_for(lambda report: report["slots"] == 4, "it has grown")
+        # Celery refuses as long as prefork's new children have not begun.
+        rig.wait_for(lambda: '"ok"' in json.dumps(control.pool_shrink(1, reply=True, timeout=2)), "it shrinks")
+        worker.wait_for(lambda report: report["slots"] == 3, "it has shrunk")
     control.add_consumer("extra", reply=True, timeout=2)
     rig.send("of-extra", queue="extra")
     rig.wait_for(lambda: "of-extra" in [*rig.ledger.started(), *rig.held(worker)], "it takes from the queue")
@@ -49,6 +58,88 @@ def test_a_cold_shutdown_puts_back_what_was_not_acknowledged(rig: Rig, spec: Spe
     # Before 5.5 Celery acknowledges what it ended by force, as of a child that was lost.
     ended = ["a", "b"] if spec.version >= "5.5" else []
     assert sorted(rig.queue()) == [*ended, "c", "d", "later"]
+
+
+@pytest.mark.parametrize("agent", [pytest.param(True, id="agent"), pytest.param(False, id="plain", marks=full)])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        param(
+            Spec(
+                *(version, pool, late, 1),
+                arguments=("--autoscale", "4,1"),
+                variables={"AUTOSCALE_KEEPALIVE": "1"},
+            ),
+            quick=(version, pool, late) == (NEWEST, "prefork", False),
+        )
+        for version in (OLDEST, "5.6-today", NEWEST)
+        for pool in ("prefork", "gevent")
+        for late in (False, True)
+    ],
+)
+def test_a_worker_that_scales_its_own_slots(rig: Rig, spec: Spec, agent: bool) -> None:
+    [worker] = rig.start(spec if agent else plain(spec))
+    tasks = [f"t{number:02}" for number in range(12)]
+    rig.send(*tasks, args=[1])
+    rig.wait_for(lambda: len(rig.ledger.running()) == 4, "it has grown")
+    if agent:
+        worker.wait_for(lambda report: (report["slots"], report["active"]) == (4, 4), "it says so")
+        assert rig.drain(worker)["unacked"] == 0
+        assert rig.queue() == tasks[len(rig.ledger.ended()) :]
+        rig.undrain(worker)
+    rig.settle()
+    if agent and spec.pool == "prefork":  # before 5.6 gevent's autoscaler takes what runs for what it has
+        worker.wait_for(lambda report: report["slots"] == 1, "it has shrunk", 20)
+    rig.send("after")
+    rig.settle()
+    if agent or spec.pool == "prefork":  # before 5.5 plain gevent puts back what it has just ended
+        assert rig.account().problems == {}
+
+
+RESTARTS = {"worker_pool_restarts": True}
+
+
+@pytest.mark.parametrize("agent", [pytest.param(True, id="agent"), pytest.param(False, id="plain", marks=full)])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        param(Spec(version, "prefork", late, prefetch=4, config=RESTARTS), quick=(version, late) == (NEWEST, True))
+        for version in (OLDEST, "5.6-today", NEWEST)
+        for late in (False, True)
+    ],
+)
+def test_a_pool_that_is_restarted_under_flow_loses_nothing_and_drains(rig: Rig, spec: Spec, agent: bool) -> None:
+    [worker] = rig.start(spec if agent else plain(spec))
+    before = _children(worker)
+    with Flow(rig, rate=20):
+        for restart in range(3):
+            [reply] = rig.sender.control.pool_restart(reply=True, timeout=3, limit=1)
+            assert list(reply.values()) == [{"ok": "reload started"}]
+            rig.send(f"after-{restart}")
+            worker.eventually(lambda: f"after-{restart}" in rig.ledger.ended(), "the restarted pool works", 20)  # noqa: B023
+    rig.settle()
+    worker.eventually(lambda: len(_children(worker).keys() - before.keys()) == 2, "all children are new", 10)
+    assert all(group == pid for pid, group in _children(worker).items()), "out of reach of a signal to the group"
+    if agent:
+        rig.send("long", args=[3])
+        rig.send("later", countdown=3600)
+        worker.wait_for(lambda report: (report["active"], report["scheduled"]) == (1, 1), "it holds both")
+        report = rig.drain(worker)
+        assert (report["slots"], report["active"], report["reserved"], report["unacked"]) == (2, 0, 0, 0)
+        assert report["processed"] == len(rig.ledger.ended())
+        assert report["errors"] == 0
+        assert rig.queue() == ["later"]
+        rig.client.delete("shop:celery")
+        rig.ledger.sent["later"] = 0
+    assert rig.account().problems == {}
+
+
+def _children(worker: Worker) -> dict[int, int]:
+    """The children of the container's first process, each with its process group."""
+    pids = [
+        int(pid) for file in Path(f"/proc/{worker.pid}/task").glob("*/children") for pid in file.read_text().split()
+    ]
+    return {pid: os.getpgid(pid) for pid in pids}
 
 
 def _held(rig: Rig) -> int:

@@ -14,6 +14,7 @@ from .channel import TaskChannel, client_of
 from .counters import Counters
 from .deliveries import Deliveries
 from .drain import Drain
+from .ending import Ending, before_pool_closes
 from .fetching import fetch_by_need
 from .gate import Gate
 from .green import look_at_the_pool
@@ -62,6 +63,7 @@ class Agent:
         self.heartbeat = Heartbeat(
             *(self.worker, hooks, self.registry, self.drain, self.report, self.sampler, self.counters)
         )
+        self.ending = Ending(self.worker, hooks, self.slots, self.drain, self.heartbeat)
         self.overdue = OverdueReplies()
         self.channel: TaskChannel | None = None  # of the latest connection
         self._timer: Any = None
@@ -84,6 +86,8 @@ class Agent:
         try:
             gate = Gate(self.worker, self.slots, self.drain, self.started, self.prefetch)
             gate.install(watch=self.hooks.have("apply-async"), futures=self.hooks.have("futures"))
+            if self.hooks.have("pool-close"):
+                before_pool_closes(self.worker, self.stop)
         except Exception as error:
             self.hooks.lose("process-task")
             self.counters.failed("install the gate", error)
@@ -221,12 +225,9 @@ class Agent:
     # -- end
 
     def stop(self) -> None:
-        """The worker was told to stop; its loop may have made its last turn."""
+        """The worker was told to stop; its loop has made its last turn. Called twice, if all hooks are there."""
         try:
-            self.worker.stopping, self.worker.phase = True, "stopping"
-            self.slots.cancel_queued()
-            if self.channel is not None and not self.worker.is_green():
-                self.heartbeat.start_thread()
+            self.ending.begin(self.channel)
         except Exception as error:
             self.counters.failed("stop", error)
 

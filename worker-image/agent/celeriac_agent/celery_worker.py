@@ -61,10 +61,12 @@ class CeleryWorker:
     def slots(self) -> int:
         """How many tasks its pool runs at once.
 
-        `limit` of prefork is what it began with, not what it grew to; `num_processes` of green pools is what runs now,
-        before Celery 5.6.
+        `limit` is what prefork began with, and gevent before 5.6, not what they grew to; `num_processes` of green
+        pools is what runs now, before Celery 5.6.
         """
         pool = self.raw.pool
+        if self.is_green() and getattr(pool, "_pool", None) is not None:
+            return as_count(getattr(pool._pool, "size", None) or pool.limit, 1)
         if getattr(pool, "uses_semaphore", False):
             return as_count(pool.num_processes, 1)
         return as_count(getattr(pool, "limit", None) or pool.num_processes, 1)
@@ -90,8 +92,8 @@ class CeleryWorker:
         return as_seconds(getattr(self.raw, "time_limit", None))
 
     def is_told_to_stop(self) -> bool:
-        """Whether Celery has been asked to stop, by a signal or remote control."""
-        return any(
+        """Whether the worker stops, or Celery has been asked to stop it by a signal."""
+        return self.stopping or any(
             flag is not None and flag is not False for flag in (worker_state.should_stop, worker_state.should_terminate)
         )
 
@@ -104,7 +106,7 @@ class CeleryWorker:
     def tasks_survive_a_reconnect(self) -> bool:
         """Whether tasks go on running when the connection is lost now."""
         cancels = self.app.conf.get("worker_cancel_long_running_tasks_on_connection_loss")
-        running = self.raw.blueprint.state == bootsteps.RUN and not self.stopping
+        running = self.raw.blueprint.state == bootsteps.RUN
         return running and not cancels and not self.is_told_to_stop()
 
     def _pool_is(self, module: str) -> bool:

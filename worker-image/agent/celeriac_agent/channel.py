@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
+from queue import Empty
 from typing import Any
 
 import redis
 
 from .times import SOCKET_SECONDS
+
+BRPOP_SECONDS = 1  # before kombu 5.6 no application can change it
 
 
 class TaskChannel:
@@ -47,6 +51,15 @@ class TaskChannel:
     def polling(self) -> bool:
         """Whether a BRPOP is pending, on any channel: its reply may hold a message that is in no list any more."""
         return any(raw._in_poll for raw in self.siblings())
+
+    def read_pending(self, seconds: float) -> None:
+        """Wait for the reply of a pending BRPOP, and take what is in it; leave one that takes longer to kombu."""
+        raw, longest = self.raw, getattr(self.raw, "brpop_timeout", BRPOP_SECONDS)
+        if not raw._in_poll or longest > seconds:
+            return
+        if raw.client.connection.can_read(timeout=longest + SOCKET_SECONDS):
+            with contextlib.suppress(Empty):
+                raw._brpop_read()
 
 
 def client_of(channel: TaskChannel) -> Any:

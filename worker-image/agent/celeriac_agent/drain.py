@@ -36,6 +36,7 @@ class Drain:
         self.at_gate: set[str] = set()  # tags whose greenlets wait for a slot
         self._unsure: set[str] = set()  # tags that may have been moved: no answer came
         self.held: set[str] = set()  # tags that were taken from Celery: nothing here starts them, and they go back
+        self.giving = False  # messages are going back right now: of green pools, in another greenlet
 
     def is_closed(self) -> bool:
         """Whether nothing may start: a mark, or the worker ends and puts back at its end what it had not started."""
@@ -95,6 +96,15 @@ class Drain:
         Called by the loop alone. What Celery might start is taken from it first, even if the move fails then. A message
         that is in none of Celery's places belongs to the application (a strategy may collect messages), and stays.
         """
+        if self.giving:
+            return
+        self.giving = True
+        try:
+            self._give_back(channel, only)
+        finally:
+            self.giving = False
+
+    def _give_back(self, channel: TaskChannel, only: Collection[str] | None) -> None:
         qos, slots = channel.qos, self._slots
         send_pending(channel.consumer)
         self.held |= slots.cancel_queued(only)

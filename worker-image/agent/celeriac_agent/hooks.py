@@ -150,6 +150,7 @@ HOOKS: dict[str, Callable[[], bool]] = {
     # extras
     "started-mark": lambda: hasattr(redis.Connection, "send_packed_command"),
     "append": lambda: _has(_channel().QoS, "append", "message", "delivery_tag"),
+    "pool-close": lambda: _has(_base_pool(), "close") and hasattr(_channel(), "_brpop_read"),
     "restore-once": lambda: _has(_channel().QoS, "restore_unacked_once"),
     "keep-running": _keeps_running_tasks,
     "children": _children_can_be_heard,
