@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -58,13 +59,28 @@ def beside_an_idle_neighbour(rig: Rig, spec: Spec) -> tuple[Worker, Worker, floa
     ),
 )
 def test_a_worker_that_ends_leaves_what_it_has_not_started_to_its_neighbour_at_once(rig: Rig, spec: Spec) -> None:
+    ends_beside_an_idle_neighbour(rig, spec, lambda busy: busy.signal(signal.SIGTERM))
+
+
+@full
+@pytest.mark.parametrize("version", [OLDEST, TODAY, NEWEST])
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_so_does_one_that_remote_control_ends(rig: Rig, version: str, pool: str) -> None:
+    def tell(busy: Worker) -> None:
+        rig.sender.control.shutdown(destination=[f"celery@{busy.pod}"])
+
+    ends_beside_an_idle_neighbour(rig, Spec(version, pool, slots=1, prefetch=4), tell)
+
+
+def ends_beside_an_idle_neighbour(rig: Rig, spec: Spec, tell: Callable[[Worker], None]) -> None:
+    """Tell the busy one to end; the idle one has all that is not running at once, and ETA tasks in time."""
     busy, idle, due = beside_an_idle_neighbour(rig, spec)
     rig.send("waits-0", "waits-1")
     # A green pool's loop takes one, and waits with it for a slot.
     rig.wait_for(lambda: ("waits-0" if spec.pool in GREEN else "waits-1") in rig.held(busy), "it has reserved them")
     rig.undrain(idle)
     told = time.monotonic()
-    busy.signal(signal.SIGTERM)
+    tell(busy)
     late = [f"late-{number}" for number in range(4)]
     for task in late:  # the first may be the reply of the fetch that is pending
         rig.send(task)
