@@ -1,10 +1,11 @@
 """Long-running programs: start, notice an early death with the end of its log, stop."""
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -88,10 +89,17 @@ def wait_until(
         time.sleep(every)
 
 
-def run(command: Sequence[str | Path], *, stdin: str | None = None, cwd: Path | None = None) -> str:
+def run(
+    command: Sequence[str | Path],
+    *,
+    stdin: str | None = None,
+    cwd: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> str:
     """Runs a short command and returns what it prints; raises ClusterError with its error output."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, cwd=cwd)
+    environment = os.environ | dict(variables or {})
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
     if done.returncode != 0:
         raise ClusterError(f"{' '.join(words[:6])} failed with code {done.returncode}:\n{done.stderr.strip()}")
     return done.stdout

@@ -16,9 +16,9 @@ from tests.integration.live_pool import api, pool, pools  # noqa: F401 (fixtures
 from tests.integration.one_redis import one_server, server  # noqa: F401 (fixtures)
 
 LONGEST = (
+    *("scaling", "brokers", "rollouts"),  # in clusterwide
     "operator_process",
     "status_table",
-    "scaling_stories",
     "worker_command",
     "demo_app",
     "operator_life",
@@ -34,8 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Beside:
-    """Modules share a control plane with its CRD, and much more."""
-    return Beside(config, log, module)
+    """Modules share a control plane with its CRD, and much more; those in a folder an operator too."""
+    return Beside(config, log, lambda nodeid: "clusterwide" if "/clusterwide/" in nodeid else module(nodeid))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.errors import ClusterError
 from tests.cluster.process import wait_until
 from tests.integration.crds import install_crds
 from tests.integration.kube import LEASES, POOLS, Kube
@@ -36,14 +35,6 @@ def kube(control_plane: ControlPlane, namespace: str) -> Kube:
     return Kube(control_plane.kubeconfig, namespace)
 
 
-def is_refused(control_plane: ControlPlane, namespace: str) -> bool:
-    try:
-        control_plane.kubectl("scale", "deployment/ml", "--replicas=0", f"--namespace={namespace}")
-    except ClusterError as error:
-        return "nobody scales today" in str(error)
-    return False
-
-
 def test_a_restart_leaves_the_status_and_its_idle_clock_as_they_are_and_hands_the_lease_over(
     kube: Kube, control_plane: ControlPlane, namespace: str
 ) -> None:
@@ -63,20 +54,6 @@ def test_a_restart_leaves_the_status_and_its_idle_clock_as_they_are_and_hands_th
         kube.wait_for_replicas("ml", 1)
 
 
-def test_a_redis_that_may_drop_keys_is_told_of_and_its_pool_is_ready(
-    kube: Kube, control_plane: ControlPlane, namespace: str
-) -> None:
-    with (
-        RedisServer(config=["maxmemory 64mb", "maxmemory-policy allkeys-lru"]) as redis,
-        OperatorProcess(control_plane.kubeconfig, namespace),
-    ):
-        kube.create_pool("ml", redis.celery_url)
-        found = kube.wait_for_condition("ml", "BrokerDurable", "False", "KeysMayBeEvicted")
-        assert "noeviction" in found["message"]
-        assert kube.wait_for_event("ml", "KeysMayBeEvicted")["type"] == "Warning"
-        kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
-
-
 def test_what_was_learned_of_a_pool_survives_the_operator(
     kube: Kube, control_plane: ControlPlane, namespace: str
 ) -> None:
@@ -94,42 +71,6 @@ def test_what_was_learned_of_a_pool_survives_the_operator(
         operator.start()
         operator.wait_for_log("this replica leads")
         wait_until(lambda: all(line in operator.metrics() for line in series), str(series), seconds=20)
-
-
-def test_a_refused_scale_is_told_and_not_tried_twice_a_second(
-    kube: Kube, control_plane: ControlPlane, namespace: str
-) -> None:
-    policy = """
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {name: no-scaling-NAMESPACE}
-spec:
-  failurePolicy: Fail
-  matchConstraints:
-    resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [UPDATE], resources: [deployments/scale]}]
-    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}
-  validations: [{expression: "false", message: nobody scales today}]
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {name: no-scaling-NAMESPACE}
-spec: {policyName: no-scaling-NAMESPACE, validationActions: [Deny]}
-""".replace("NAMESPACE", namespace)
-    with RedisServer() as redis, OperatorProcess(control_plane.kubeconfig, namespace) as operator:
-        kube.create_pool("ml", redis.celery_url)
-        kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
-        control_plane.kubectl("apply", "-f", "-", stdin=policy)
-        try:
-            wait_until(lambda: is_refused(control_plane, namespace), "the policy is in force", seconds=20)
-            push(redis, "ml", 2)
-            refused = kube.wait_for_condition("ml", "ScalingActive", "False", "FailedUpdateScale")
-            assert "nobody scales today" in refused["message"]
-            assert kube.wait_for_event("ml", "FailedUpdateScale")["type"] == "Warning"
-            assert operator.log().count("could not be scaled") == 1
-        finally:
-            control_plane.kubectl("delete", "-f", "-", stdin=policy)
-        kube.wait_for_replicas("ml", 2)
-        kube.wait_for_condition("ml", "ScalingActive", "True", "ScalingFromQueues")
 
 
 def test_a_namespace_that_must_not_be_read_does_not_blind_the_operator_for_another(

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
 from tests.integration.brokers import producer
-from tests.integration.crds import install_crds
 from tests.integration.kube import POOLS, Kube
 from tests.integration.live_node import LiveNode
-from tests.integration.live_shop import SECONDS, LiveShop
+from tests.integration.live_shop import LiveShop
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
 
@@ -29,14 +27,8 @@ SCALING = {
 
 
 @pytest.fixture
-def shop(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[LiveShop]:
-    install_crds(control_plane)
-    kube = Kube(control_plane.kubeconfig, namespace, patience=SECONDS)
-    with (
-        RedisServer() as redis,
-        LiveNode(kube, tmp_path, redis, drains=False) as node,
-        OperatorProcess(control_plane.kubeconfig, namespace) as operator,
-    ):
+def shop(kube: Kube, redis: RedisServer, operator: OperatorProcess, tmp_path: Path) -> Iterator[LiveShop]:
+    with LiveNode(kube, tmp_path, redis, drains=False) as node:
         yield LiveShop(kube, redis, node, operator)
 
 

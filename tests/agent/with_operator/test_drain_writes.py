@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
-from tests.integration.crds import install_crds
 from tests.integration.kube import Kube
 from tests.integration.live_node import LiveNode
 from tests.integration.live_shop import SECONDS, LiveShop
@@ -18,18 +17,6 @@ from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
 
 pytestmark = [pytest.mark.agent, pytest.mark.timeout(900)]
-
-
-@pytest.fixture
-def kube(control_plane: ControlPlane, namespace: str) -> Kube:
-    install_crds(control_plane)
-    return Kube(control_plane.kubeconfig, namespace, patience=SECONDS)
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
 
 
 @pytest.fixture

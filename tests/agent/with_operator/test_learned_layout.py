@@ -1,14 +1,11 @@
 """An application whose queues are laid out in its own way, and a spec that does not say so: its tasks are seen."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from celery import Celery
 
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.process import wait_until
-from tests.integration.crds import install_crds
 from tests.integration.kube import Kube
 from tests.integration.live_node import LiveNode
 from tests.integration.live_shop import SECONDS, LiveShop
@@ -20,25 +17,6 @@ pytestmark = [pytest.mark.agent, pytest.mark.timeout(300)]
 STEPS = list(range(10))
 CONFIG = {"broker_transport_options": {"sep": ":", "priority_steps": STEPS, "queue_order_strategy": "priority"}}
 LEARNED = {"separator": ":", "prioritySteps": STEPS}
-
-
-@pytest.fixture
-def kube(control_plane: ControlPlane, namespace: str) -> Kube:
-    install_crds(control_plane)
-    return Kube(control_plane.kubeconfig, namespace, patience=SECONDS)
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
-@pytest.fixture
-def operator(control_plane: ControlPlane, kube: Kube) -> Iterator[OperatorProcess]:
-    with OperatorProcess(control_plane.kubeconfig, kube.namespace) as running:
-        yield running
-        assert "fault of the operator" not in running.log()
 
 
 def test_a_pool_that_has_had_one_worker_wakes_by_a_task_in_a_list_that_the_spec_does_not_name(

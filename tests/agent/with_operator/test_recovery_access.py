@@ -19,12 +19,6 @@ SHOP_KEYS = ("~mail*", "~unacked*", "~celeriac:*", "~_kombu*")
 
 
 @pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
-@pytest.fixture
 def shop(control_plane: ControlPlane, redis: RedisServer, namespace: str) -> Iterator[Shop]:
     """Its pool uses the ACL user `shop`, whose URL is in the Secret `broker`."""
     install_crds(control_plane)

@@ -5,17 +5,14 @@ Each story lasts as long as its silence: half a minute at least.
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
 from tests.integration.brokers import producer
-from tests.integration.crds import install_crds
 from tests.integration.kube import EVENTS, Body, Kube
 from tests.integration.live_node import LiveNode
-from tests.integration.live_shop import SECONDS, LiveShop
+from tests.integration.live_shop import LiveShop
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import HOST, RedisServer
 from tests.integration.silent_proxy import SilentProxy
@@ -24,25 +21,6 @@ pytestmark = [pytest.mark.agent, pytest.mark.full, pytest.mark.timeout(600)]
 
 SILENT_SECONDS = 30.0
 """What docs/troubleshooting.md promises."""
-
-
-@pytest.fixture
-def kube(control_plane: ControlPlane, namespace: str) -> Kube:
-    install_crds(control_plane)
-    return Kube(control_plane.kubeconfig, namespace, patience=SECONDS)
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
-@pytest.fixture
-def operator(control_plane: ControlPlane, kube: Kube) -> Iterator[OperatorProcess]:
-    with OperatorProcess(control_plane.kubeconfig, kube.namespace) as running:
-        yield running
-        assert "fault of the operator" not in running.log()
 
 
 def responding(shop: LiveShop, status: str, reason: str) -> Body:

@@ -3,23 +3,18 @@
 The workers are plain Celery: what drains is shown on a real node (tests/e2e).
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.process import wait_until
-from tests.integration.crds import install_crds
 from tests.integration.kube import DEPLOYMENTS, POOLS, Body, Kube
 from tests.integration.kubelet import FakePod
-from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
 from tests.integration.tasks import push
 
 pytestmark = pytest.mark.integration
 
-LEASE_NAMESPACE = "operator-of-rollouts"
 FULL = (
     "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: 0/1 nodes are available: 1 No preemption"
     " victims found for incoming pod."
@@ -30,25 +25,6 @@ HOPELESS = (
 )
 TWO = {"minReplicas": 2, "maxReplicas": 2}
 SOON = {"scaleToZeroAfterSeconds": 1, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 1}}}
-
-
-@pytest.fixture(scope="module")
-def operator(control_plane: ControlPlane) -> Iterator[OperatorProcess]:
-    install_crds(control_plane)
-    control_plane.kubectl("create", "namespace", LEASE_NAMESPACE)
-    with OperatorProcess(control_plane.kubeconfig, LEASE_NAMESPACE, clusterwide=True) as running:
-        yield running
-
-
-@pytest.fixture
-def kube(operator: OperatorProcess, control_plane: ControlPlane, namespace: str) -> Kube:
-    return Kube(control_plane.kubeconfig, namespace)
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
 
 
 def pods(kube: Kube, image: str) -> list[FakePod]:
