@@ -10,7 +10,13 @@ from tests.agent.rig import Rig
 from tests.beside import Beside, longest_first, module
 from tests.integration.redis_server import RedisServer
 
-LONGEST = ("drain_writes", "reaper", "orphans", "recovery_access", "flow", "inflight", "drain", "faults")
+WITH_OPERATOR = {
+    **dict.fromkeys(("drain_writes", "at_rest"), "first"),
+    **dict.fromkeys(("reaper", "orphans"), "second"),
+    **dict.fromkeys(("recovery_access", "learned_layout"), "third"),
+}
+"""Modules that follow each other in one process, with one API server; the three processes take equally long."""
+LONGEST = (*WITH_OPERATOR, "flow", "inflight", "drain", "faults")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,8 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Beside:
-    """Stories with the operator share an API server, and some the operator too: a module stays in one process."""
-    return Beside(config, log, lambda nodeid: module(nodeid) if "/with_operator/" in nodeid else nodeid)
+    """Stories with the operator share an API server, and some the operator too; all others share nothing."""
+
+    def shares(nodeid: str) -> str:
+        name = module(nodeid)
+        return WITH_OPERATOR.get(name, name) if "/with_operator/" in nodeid else nodeid
+
+    return Beside(config, log, shares)
 
 
 @pytest.fixture(scope="session")
