@@ -10,6 +10,7 @@ from tests.agent.environments import NEWEST, OLDEST, VERSIONS
 from tests.agent.worker import POOLS, Spec
 
 full = pytest.mark.full
+TODAY = "5.6-today"  # what pip makes of celery[redis]==5.6.* now: a kombu that is newer than its Celery
 
 
 def workers(quick: Iterable[str] = POOLS, pools: Iterable[str] = POOLS, **options: Any) -> list[Any]:

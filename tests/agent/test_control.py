@@ -10,22 +10,30 @@ import pytest
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.flow import Flow
 from tests.agent.rig import Rig
-from tests.agent.shapes import full, once, param, plain
+from tests.agent.shapes import TODAY, full, once, param, plain
 from tests.agent.worker import Spec, Worker
 
 pytestmark = pytest.mark.agent
 
 
 @pytest.mark.parametrize(
-    "spec", once(quick=["prefork"], pools=["prefork", "gevent", "threads"], acks_late=True, prefetch=4)
+    "spec",
+    [
+        *once(quick=["prefork"], pools=["prefork", "gevent", "eventlet", "threads"], acks_late=True, prefetch=4),
+        *(param(Spec(TODAY, pool, True, prefetch=4), quick=False) for pool in ("prefork", "gevent", "threads")),
+    ],
 )
 def test_a_worker_that_was_changed_by_remote_control_drains(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     control = rig.sender.control
     rig.send("long", "ended", args=[8])
     rig.running("ended", "long")
-    if spec.pool == "prefork":  # the only one that can end a task in every version
-        control.revoke("ended", terminate=True, reply=True, timeout=2)
+    [reply] = control.revoke("ended", terminate=True, reply=True, timeout=2, limit=1)
+    [answer] = reply.values()
+    ends_tasks = spec.pool in ("prefork", "eventlet") or (spec.pool == "gevent" and spec.version >= "5.5")
+    assert ("ok" in answer) == ends_tasks
+    if ends_tasks:
+        rig.wait_for(lambda: rig.ledger.running() == ["long"], "it is ended")
         rig.ledger.sent["ended"] = 0
     if spec.pool != "threads":  # it cannot
         control.pool_grow(2, reply=True, timeout=2)
@@ -72,7 +80,7 @@ def test_a_cold_shutdown_puts_back_what_was_not_acknowledged(rig: Rig, spec: Spe
             ),
             quick=(version, pool, late) == (NEWEST, "prefork", False),
         )
-        for version in (OLDEST, "5.6-today", NEWEST)
+        for version in (OLDEST, TODAY, NEWEST)
         for pool in ("prefork", "gevent")
         for late in (False, True)
     ],
@@ -104,7 +112,7 @@ RESTARTS = {"worker_pool_restarts": True}
     "spec",
     [
         param(Spec(version, "prefork", late, prefetch=4, config=RESTARTS), quick=(version, late) == (NEWEST, True))
-        for version in (OLDEST, "5.6-today", NEWEST)
+        for version in (OLDEST, TODAY, NEWEST)
         for late in (False, True)
     ],
 )

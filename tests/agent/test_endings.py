@@ -11,12 +11,11 @@ import pytest
 
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.rig import Rig
-from tests.agent.shapes import full, param, plain
+from tests.agent.shapes import TODAY, full, param, plain
 from tests.agent.worker import Spec, Worker
 
 pytestmark = pytest.mark.agent
 
-TODAY = "5.6-today"  # what pip makes of celery[redis]==5.6.* now: a kombu that is newer than its Celery
 GREEN = ("gevent", "eventlet")
 LONG_SECONDS = 11.0
 SOON_SECONDS = 4.0
@@ -171,3 +170,27 @@ def test_a_soft_shutdown_of_an_idle_worker_gives_back_its_eta_tasks(rig: Rig, sp
     assert time.monotonic() - begun > SOFT["worker_soft_shutdown_timeout"]
     assert rig.ledger.started() == []
     assert sorted(rig.queue()) == ["eta-0", "eta-1", "later"]
+
+
+@full
+@pytest.mark.parametrize("agent", [True, False], ids=["agent", "plain"])
+@pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
+@pytest.mark.parametrize("version", [TODAY, NEWEST])
+def test_a_worker_that_waits_for_its_task_ends_by_a_second_signal_as_celery_alone(
+    rig: Rig, version: str, late: bool, agent: bool
+) -> None:
+    [worker] = rig.start(Spec(version, "prefork", late, prefetch=4, agent=agent))
+    rig.send("long", args=[30])
+    rig.running("long")
+    rig.send("later", countdown=3600)
+    rig.wait_for(lambda: not rig.queue(), "the worker has taken them")
+    worker.signal(signal.SIGTERM)
+    if agent:
+        rig.wait_for(lambda: rig.queue() == ["later"], "it gives back and waits", 5)
+    else:
+        worker.eventually(lambda: "Warm shutdown" in worker.log_file.read_text(), "it waits", 5)
+        time.sleep(1)  # Celery says nothing once its loop has ended
+    worker.signal(signal.SIGQUIT)
+    assert worker.gone(10) == 0
+    assert rig.ledger.started() == ["long"]
+    assert sorted(rig.queue()) == (["later", "long"] if late else ["later"])
