@@ -57,10 +57,11 @@ def crashed(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with scene(system.cluster, file) as running, executioner(system.cluster, running.story.namespace) as killer:
         crashes = {}
         for name, kind in POOLS.items():
+            # Before there is a pool: the first worker is to find all of them.
+            crash = crashes[name] = Crash(name, send(running, name))
             running.pool(name, image=worker_image.tag, environment={"LEDGER_ACKS": "late"}, queues=[name], pool=kind,
                          concurrency=1, worker=worker(kind), scaling={"maxReplicas": 1},
                          template={"resources": {"limits": {"memory": "256Mi"}}})  # fmt: skip
-            crash = crashes[name] = Crash(name, send(running, name))
             assert running.book.wait(lambda lines, of=crash: holds_all(lines, of), PATIENCE)  # type: ignore[misc]
             end(running, killer, name)
         yield running, crashes
