@@ -3,6 +3,7 @@
     python -m tests.agent.environments            the oldest and the newest: what `make test` needs
     python -m tests.agent.environments all        every version that the agent supports
     python -m tests.agent.environments today      what pip resolves now for each minor version
+    python -m tests.agent.environments apps       the same with packages that applications put beside Celery
     python -m tests.agent.environments 5.4 5.6-today
 
 Each is made once into the cache from requirements/celery-<version>.txt and made anew when that file changes. Python is
@@ -14,6 +15,9 @@ from celery[redis], gevent, eventlet, Django and the kombu of the same age: thos
 The files `celery-<version>-today.txt` are compiled from celery[redis]==<version>.*, gevent, eventlet and Django alone:
 those of images that are built now, where pip puts the newest kombu and redis-py beside an older Celery. That kombu
 refuses the redis-py of celery[redis] before 5.5, and imports `packaging`: these two have kombu[redis] and packaging.
+The files `celery-<version>-apps.txt` are those of today without Django, and with what applications put beside Celery:
+celery-batches, celery-once and the six that it imports, celery-singleton, celery-aio-pool, sentry-sdk, ddtrace,
+opentelemetry-sdk, opentelemetry-instrumentation-{celery,redis}. No celery-batches allows Celery 5.7: that one lacks it.
 """
 
 import hashlib
@@ -29,7 +33,8 @@ from tests.cluster.progress import console, step
 REQUIREMENTS = Path(__file__).with_name("requirements")
 MADE = tuple(sorted(file.stem.removeprefix("celery-") for file in REQUIREMENTS.glob("celery-*.txt")))
 TODAY = tuple(version for version in MADE if version.endswith("-today"))
-VERSIONS = tuple(version for version in MADE if version not in TODAY)
+APPS = tuple(version for version in MADE if version.endswith("-apps"))
+VERSIONS = tuple(version for version in MADE if version not in TODAY + APPS)
 OLDEST, NEWEST = VERSIONS[0], VERSIONS[-1]
 
 
@@ -78,10 +83,12 @@ def main(arguments: list[str]) -> None:
     if any(argument in ("-h", "--help") for argument in arguments):
         print(__doc__)
         return
-    groups = {(): (OLDEST, NEWEST), ("all",): VERSIONS, ("today",): TODAY}
+    groups = {(): (OLDEST, NEWEST), ("all",): VERSIONS, ("today",): TODAY, ("apps",): APPS}
     wanted = groups.get(tuple(arguments), tuple(arguments))
     if unknown := [version for version in wanted if version not in MADE]:
-        sys.exit(f"there is no Celery {', '.join(unknown)} here; choose from {', '.join(MADE)}, `all` or `today`")
+        sys.exit(
+            f"there is no Celery {', '.join(unknown)} here; choose from {', '.join(MADE)}, `all`, `today` or `apps`"
+        )
     for version in wanted:
         python(version)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.agent.environments import MADE, VERSIONS
+from tests.agent.environments import TODAY, VERSIONS
 from tests.agent.rig import Rig
 from tests.agent.shapes import full
 from tests.agent.worker import APP, Spec
@@ -46,7 +46,7 @@ def _cells() -> list[Any]:
             marks=() if (way, version, pool) in QUICK else full,
         )
         for way in WAYS
-        for version in (MADE if "django" in way else VERSIONS)
+        for version in ((*VERSIONS, *TODAY) if "django" in way else VERSIONS)
         for pool in ("prefork", "threads")
     ]
 

@@ -67,6 +67,9 @@ def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             except Retry:
                 end = "retried"
                 raise
+            except options.get("autoretry_for", ()):
+                end = "failed" if self.request.retries >= self.max_retries else "retried"
+                raise
             finally:
                 write(end, self.request, self.name)
 
@@ -92,6 +95,21 @@ def again(self: Any, times: int, countdown: float) -> None:
     """Ask for a retry in `countdown` seconds, `times` times."""
     if self.request.retries < times:
         raise self.retry(countdown=countdown)
+
+
+@task(autoretry_for=(ValueError,), max_retries=3, retry_backoff=False, default_retry_delay=1)
+def unsteady(self: Any, times: int) -> int:
+    """Fail `times` times, and leave the retries to Celery."""
+    if self.request.retries < times:
+        raise ValueError("as intended")
+    return times
+
+
+@task()
+def step(self: Any, before: int, seconds: float) -> int:
+    """Wait, and count the steps of a chain."""
+    time.sleep(seconds)
+    return before + 1
 
 
 @task()

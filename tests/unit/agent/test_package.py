@@ -100,7 +100,7 @@ def test_a_part_that_cannot_be_imported_leaves_a_plain_worker_and_says_so(config
         "import logging, types, celeriac_agent; logging.basicConfig(stream=sys.stdout);"
         "of_redis = types.SimpleNamespace(transport=types.SimpleNamespace(driver_type='redis'));"
         "worker = types.SimpleNamespace(_conninfo=of_redis);"
-        "celeriac_agent.on_worker_init(worker); print(celeriac_agent.AGENTS);"
+        "celeriac_agent.start_agent(worker); print(celeriac_agent.AGENTS);"
         "celeriac_agent.signals.worker_ready.send(None)"
     )
     shown = _python(config_map, program, CELERIAC_POOL_UID="uid")

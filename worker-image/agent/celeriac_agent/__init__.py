@@ -42,12 +42,13 @@ def agent_of(worker: Any) -> Agent | None:
 
 
 class WorkerStep(bootsteps.StartStopStep):
-    """Stands between the pool and the consumer: installs the gate before any request exists."""
+    """Stands between the pool and the consumer: starts the agent, and installs the gate before any request exists."""
 
     requires = ("celery.worker.components:Pool",)
 
     def create(self, worker: Any) -> None:
-        """Install the gate."""
+        """Start the agent and install the gate."""
+        start_agent(worker)
         agent = agent_of(worker)
         if agent is not None:
             agent.install_gate()
@@ -98,19 +99,26 @@ class ConsumerStep(bootsteps.StartStopStep):
 
 
 def on_worker_init(sender: Any = None, **_: Any) -> None:
-    """Start the agent with the worker itself, not with `current_app`: a module may create several applications.
+    """Join the steps of the worker itself, not those of `current_app`: a module may create several applications."""
+    try:
+        sender.app.steps["worker"].add(WorkerStep)
+        sender.app.steps["consumer"].add(ConsumerStep)
+    except Exception as error:
+        tell_when_ready(type(error).__name__)
 
-    The parts are imported here, so that one that cannot be imported leaves a plain worker.
+
+def start_agent(worker: Any) -> None:
+    """Start the agent of a worker that has its pool.
+
+    The parts are imported here, so that one that cannot be imported leaves a plain worker, and not before: they look at
+    modules of Celery that bind what they use when they are loaded, and pools patch that as they are made.
     """
     try:
-        if getattr(sender._conninfo.transport, "driver_type", "") != "redis":
+        if getattr(worker._conninfo.transport, "driver_type", "") != "redis":
             return
         from .agent import Agent
 
-        agent = Agent.of(sender, os.environ)
-        AGENTS[id(sender)] = agent
-        sender.app.steps["worker"].add(WorkerStep)
-        sender.app.steps["consumer"].add(ConsumerStep)
+        AGENTS[id(worker)] = Agent.of(worker, os.environ)
     except Exception as error:
         tell_when_ready(type(error).__name__)
 
