@@ -51,7 +51,7 @@ integration: setup ## Against a real API server and a real Redis; no node
 	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 5
 
 agent: setup ## Real Celery workers with the agent, on a real Redis and API server; FULL=1: every Celery, long stories
-	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n $(if $(FULL),6,8)
+	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n $(if $(FULL),6,10)
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here; FULL=1: all
 	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -n 3 -o timeout=600

@@ -21,9 +21,8 @@ LONGEST = (
     "status_table",
     "worker_command",
     "demo_app",
-    "operator_life",
-    "chart",
-    "missing_crd",
+    *("chart", "crd", "worker_start", "lease", "operator_life"),
+    *("chart_permissions", "dashboard", "deployments", "missing_crd", "cli_redis", "broker_redis_agent", "doctor"),
 )
 _numbers = itertools.count(1)
 
