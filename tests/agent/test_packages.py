@@ -68,6 +68,8 @@ def test_a_traced_worker_drains_and_ends_in_good_order(rig: Rig, spec: Spec, pac
 
 @pytest.mark.parametrize("spec", _cells(WITH_BATCHES, ("prefork", "threads", "gevent")))
 def test_batches_are_filled_flushed_in_time_and_end_before_their_worker_is_drained(rig: Rig, spec: Spec) -> None:
+    """The application asks Celery to reserve two batches at least; the agent's limit does not count collected ones."""
+    spec = replace(spec, config={"worker_prefetch_multiplier": 10})
     [worker] = rig.start(_spec(rig, spec, "celery_batches"))
     _takes_part(worker)
     rig.send(*(f"full-{number}" for number in range(10)), name="batched")
@@ -85,7 +87,8 @@ def test_batches_are_filled_flushed_in_time_and_end_before_their_worker_is_drain
     rig.send("last-1", "last-2", name="batched")
     rig.wait_for(lambda: len(rig.held(worker)) == 2, "the task has collected them")
     worker.terminate()
-    assert sorted(rig.queue()) == ["last-1", "last-2"]
+    # A green pool takes a while to stop: its timer may flush them meanwhile.
+    assert {"last-1", "last-2"} <= {*rig.queue(), *rig.ledger.ended()}
     rig.start(_spec(rig, spec, "celery_batches"))
     rig.settle()
     assert rig.account().problems == {}
