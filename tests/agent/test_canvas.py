@@ -34,9 +34,9 @@ SPECS = [
 class Composer:
     """Sends what applications compose, and knows what has to come of it."""
 
-    def __init__(self, rig: Rig, results: str = "") -> None:
-        """`results` is the prefix of the result backend's keys."""
-        self.rig, self._results = rig, results
+    def __init__(self, rig: Rig) -> None:
+        """Nothing has been sent."""
+        self.rig = rig
         self.bodies: dict[str, int] = {}  # of chords, with their results
         self.ends: dict[str, int] = {}  # of chains
         self.attempts: dict[str, int] = {}  # of tasks that ask for retries
@@ -71,7 +71,7 @@ class Composer:
 
     def result(self, task: str) -> dict[str, Any]:
         """What the result backend holds of a task."""
-        return dict(json.loads(str(self.rig.client.get(f"{self._results}{META}{task}") or "{}")))
+        return dict(json.loads(str(self.rig.client.get(f"{META}{task}") or "{}")))
 
     def hold(self) -> None:
         """A chord whose first part ends at once, and whose others do not."""
@@ -84,7 +84,7 @@ class Composer:
 
     def snapshot(self) -> dict[str, bytes]:
         """Every key of the result backend with what it holds."""
-        keys = sorted(str(key) for key in self.rig.client.scan_iter(f"{self._results}celery-task*"))
+        keys = sorted(str(key) for key in self.rig.client.scan_iter("*celery-task*"))
         with self.rig.server.client(decode_responses=False) as client:
             return {key: client.dump(key) for key in keys}
 
@@ -199,7 +199,7 @@ def test_no_result_and_no_counter_is_touched_when_a_worker_is_recovered(
     options = {"global_keyprefix": results} if results else {}
     config = {"result_backend": server.celery_url, "result_backend_transport_options": options}
     with Rig(server, tmp_path, config=config) as rig:
-        composer = Composer(rig, results)
+        composer = Composer(rig)
         [worker] = rig.start(spec)
         composer.hold()
         rig.wait_for(lambda: composer.is_half_done(spec.slots_in_truth), "the chord waits for those that run")
