@@ -88,13 +88,16 @@ class LiveShop:
         return {uid: json.loads(text) for uid, text in reports.items()}
 
     def wait_until_all_work(self) -> None:
-        """Two Pods, no marks and no costs anywhere, and both say that they consume."""
+        """Two ready Pods, no marks and no costs anywhere, and both say that they consume."""
 
         def all_work() -> bool:
-            annotations = [body["metadata"].get("annotations", {}) for body in self.node.pods()]
+            pods = self.node.pods()
+            ready = [each for body in pods for each in body["status"].get("conditions", ()) if each["type"] == "Ready"]
+            annotations = [body["metadata"].get("annotations", {}) for body in pods]
             clean = all(each.keys().isdisjoint({DRAIN_ANNOTATION, DELETION_COST_ANNOTATION}) for each in annotations)
             consuming = list(self.states().values()) == [("consuming", None)] * 2
-            return clean and len(annotations) == 2 and self.marks() == {} and consuming
+            all_ready = [each["status"] for each in ready] == ["True"] * 2
+            return clean and len(annotations) == 2 and self.marks() == {} and consuming and all_ready
 
         self.wait(all_work, "two workers without marks")
 

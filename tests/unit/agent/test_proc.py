@@ -6,7 +6,7 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
-from celeriac_agent.proc import OwnGroup, init_of, sigterm_arrives
+from celeriac_agent.proc import LEAVE_SECONDS, OwnGroup, init_of, sigterm_arrives
 
 pytestmark = pytest.mark.unit
 
@@ -44,10 +44,11 @@ def test_a_child_that_stays_in_its_workers_process_group_is_found_and_one_that_l
     with Popen(["sleep", "60"]) as beside, Popen(["sleep", "60"], start_new_session=True) as apart:
         group = OwnGroup()
         try:
-            assert not group.holds([beside.pid, apart.pid]), "it may be about to leave"
-            assert group.holds([beside.pid, apart.pid])
-            assert not group.holds([apart.pid])
+            assert not group.holds([beside.pid, apart.pid], 0.0), "it may be about to leave"
+            assert not group.holds([beside.pid, apart.pid], LEAVE_SECONDS - 1)
+            assert group.holds([beside.pid, apart.pid], LEAVE_SECONDS)
+            assert not group.holds([apart.pid], LEAVE_SECONDS + 1)
         finally:
             beside.kill()
             apart.kill()
-    assert not group.holds([beside.pid])
+    assert not group.holds([beside.pid], 99.0)

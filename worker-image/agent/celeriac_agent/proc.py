@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 SIGTERM_BIT = 1 << 14
+LEAVE_SECONDS = 5.0  # that a new child may take to leave its worker's group on a busy machine
 
 
 def takes_sigterm(status: str) -> bool | None:
@@ -50,12 +51,13 @@ class OwnGroup:
     """Watches who is in the process group of this process: an init may signal all of them."""
 
     def __init__(self) -> None:
-        self._before: set[int] = set()
+        self._since: dict[int, float] = {}
 
-    def holds(self, children: Iterable[int]) -> bool:
-        """Whether a child is in it, and was so when last asked: a new one leaves the group with its first lines."""
-        before, self._before = self._before, {child for child in children if _group(child) == os.getpgid(0)}
-        return bool(before & self._before)
+    def holds(self, children: Iterable[int], now: float) -> bool:
+        """Whether a child has been in it for long: a new one leaves the group with its first lines."""
+        here = {child for child in children if _group(child) == os.getpgid(0)}
+        self._since = {child: self._since.get(child, now) for child in here}
+        return any(now - since >= LEAVE_SECONDS for since in self._since.values())
 
 
 def _group(pid: int) -> int | None:

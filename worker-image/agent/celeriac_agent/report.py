@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Any
 
 import celery
@@ -84,7 +85,7 @@ class Report:
     def _signals(self) -> bool | None:
         """Whether SIGTERM comes to this process, and to it alone: nobody signals the group of a PID 1."""
         arrives: bool | None = self._fixed.get("signals")
-        return arrives and (os.getpid() == 1 or not self._group.holds(self._worker.children()))
+        return arrives and (os.getpid() == 1 or not self._group.holds(self._worker.children(), time.monotonic()))
 
     def state(self, quiet: bool) -> str:
         """The worker's state; `drained` needs an empty hash, read after everything was quiet, and quiet still."""
