@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pathspec import PathSpec
+from pathspec import GitIgnoreSpec
 
 from tests.cluster import paths, pip_settings
 from tests.cluster.dockerfile import base_images, full_name
@@ -165,7 +165,7 @@ def context_files(context: Path, dockerfile: Path) -> Iterator[Path]:
     own = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
     ignore = own if own.exists() else context / ".dockerignore"
     lines = ignore.read_text().splitlines() if ignore.exists() else []
-    spec = PathSpec.from_lines("gitignore", [_rooted(line) for line in lines])
+    spec = GitIgnoreSpec.from_lines([_rooted(line) for line in lines])
     return (p for p in context.rglob("*") if p.is_file() and not spec.match_file(str(p.relative_to(context))))
 
 

@@ -58,6 +58,8 @@ def test_dockerignore_patterns_start_at_the_root_and_can_let_in_again(context: P
     (context / "app" / "guide.md").touch()
     (context / ".dockerignore").write_text("*\n!app\napp/tasks.py\n")
     assert names(context) == {"app/guide.md"}
+    (context / ".dockerignore").write_text("*\n!run\n")
+    assert names(context) == {"run"}, "what is in a folder that is left out is left out"
     (context / ".dockerignore").write_text("*.md\n")
     assert names(context) >= {"app/guide.md", "run"}
     assert "notes.md" not in names(context)
