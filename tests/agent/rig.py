@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import kombu.pools
 import redis
 from celery import Celery
 
@@ -53,6 +54,7 @@ class Rig:
             dict(config or {}),
         )
         self.workers: list[Worker] = []
+        kombu.pools.reset()  # type: ignore[no-untyped-call]  # an earlier rig's connections, to a server that may be gone
         self.sender = self._make_sender()
 
     def pods(self, *specs: Spec) -> list[Worker]:

@@ -127,9 +127,11 @@ def test_a_task_that_holds_the_interpreter_makes_the_report_old_and_never_idle(r
 @pytest.mark.parametrize("spec", once(quick=["prefork"]))
 def test_a_consumer_that_remote_control_cancels_is_gone_from_the_report_until_it_is_back(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
-    rig.sender.control.cancel_consumer("celery")
+    control = rig.sender.control
+    # A green pool listens a moment after the worker is ready.
+    rig.wait_for(lambda: control.cancel_consumer("celery", reply=True, timeout=1), "it answers")
     worker.wait_for(lambda report: report["queues"] == [], "it consumes from nothing")
-    rig.sender.control.add_consumer("celery")
+    control.add_consumer("celery")
     worker.wait_for(lambda report: report["queues"] == ["celery"], "it consumes again")
     rig.send("t")
     rig.settle()
@@ -139,12 +141,14 @@ def test_a_consumer_that_remote_control_cancels_is_gone_from_the_report_until_it
 def test_what_waits_for_its_rate_limit_is_told_apart(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     assert worker.fresh()["limited"] == 0
-    rig.send("first", "second", name="ledger_app.limited")
+    tasks = ["first", "second", "third"]  # before kombu 5.7 the bucket of an idle worker lets two pass
+    rig.send(*tasks, name="ledger_app.limited")
     limited = worker.wait_for(lambda report: report["limited"] > 0, "one waits for its limit")
     assert limited["reserved"] >= limited["limited"]
-    assert limited["delivered"] == 2
-    rig.drain(worker)
-    assert (worker.fresh()["limited"], rig.queue()) == (0, ["second"])
+    assert limited["delivered"] >= 2
+    assert rig.drain(worker)["limited"] == 0
+    ended = rig.ledger.ended()
+    assert rig.queue() == [task for task in tasks if task not in ended] != []
 
 
 def _watch(rig: Rig, worker: Worker) -> tuple[float, list[Report]]:

@@ -150,8 +150,9 @@ def test_a_start_inherits_from_the_other_agent_in_its_pod(rig: Rig, spec: Spec, 
     [worker] = rig.start(first)
     rig.send(*"abcd", args=[3])
     rig.wait_for(lambda: len(rig.ledger.running()) == spec.slots_in_truth, "its slots run")
-    rig.send("later", countdown=1)
+    rig.send("later", args=[3], countdown=1)  # solo holds one at a time: this one, in the end
     rig.wait_for(lambda: not rig.queue(), "it holds all")
+    rig.wait_for(lambda: len(rig.ledger.running()) == spec.slots_in_truth, "its slots run, still or again")
     worker.wait_for(lambda report: report["active"] == spec.slots_in_truth, "it says so")
     before, running = set(rig.processes()), rig.ledger.running()
     worker.restart(second)

@@ -32,9 +32,12 @@ class CeleryWorker:
         """The queues that this worker consumes from, each by the name by which a pool has to name it.
 
         That is the name of its list in Redis. A Broadcast has none, and a name of its own that is new at each start:
-        its alias is what -Q takes.
+        its alias is what -Q takes. Before Celery 5.7 a queue that remote control cancelled and added again is consumed
+        from, and missing in `consume_from`.
         """
-        return [told_name(queue) for queue in self.app.amqp.queues.consume_from.values()]
+        consumer = getattr(getattr(self.raw, "consumer", None), "task_consumer", None)
+        queues = self.app.amqp.queues.consume_from.values() if consumer is None else consumer.queues
+        return [told_name(queue) for queue in queues]
 
     def is_prefork(self) -> bool:
         """Whether tasks run in children of this process."""
