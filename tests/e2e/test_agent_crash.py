@@ -110,13 +110,19 @@ def death(running: Scene, crash: Crash) -> float:
     return seen(running.book.lines())[0]
 
 
-def assert_all_ended_once(running: Scene, crash: Crash, *order: str, since: float) -> None:
-    """In this order, and started in it since then."""
-    ended = running.book.wait(
+def ended(running: Scene, crash: Crash) -> list[str]:
+    """Wait until all tasks of a pool have ended; each end of one, in the order of time."""
+    all_have = running.book.wait(
         lambda lines: {line.task for line in lines if line.event is Event.ENDED} >= set(crash.tasks), PATIENCE
     )
-    assert ended, f"ended: {[line.task for line in crash.lines(running, Event.ENDED)]}"
-    assert [line.task for line in crash.lines(running, Event.ENDED)] == list(order)
+    found = [line.task for line in crash.lines(running, Event.ENDED)]
+    assert all_have, f"ended: {found}"
+    return found
+
+
+def assert_all_ended_once(running: Scene, crash: Crash, *order: str, since: float) -> None:
+    """In this order, and started in it since then."""
+    assert ended(running, crash) == list(order)
     assert [line.task for line in crash.starts_after(running, since)] == list(order)
 
 
@@ -155,10 +161,7 @@ def test_a_task_whose_child_is_out_of_memory_runs_again_and_all_end_once(
     """With cgroup v1 the kernel kills the child, and the worker goes on; with v2 the whole container ends."""
     running, crashes = crashed
     crash = crashes["child"]
-    assert running.book.wait(
-        lambda lines: {line.task for line in lines if line.event is Event.ENDED} >= set(crash.tasks), PATIENCE
-    ), f"ended: {[line.task for line in crash.lines(running, Event.ENDED)]}"
-    assert sorted(line.task for line in crash.lines(running, Event.ENDED)) == sorted(crash.tasks)
+    assert sorted(ended(running, crash)) == sorted(crash.tasks)
     started = [line.task for line in crash.lines(running, Event.STARTED)]
     assert started.count(crash.tasks[0]) == 2
     died = [line for line in running.book.lines() if line.event is Event.DIED and line.pod.startswith("child-")]
