@@ -150,9 +150,18 @@ class ControlPlane:
         self.pki.client(name, user, groups)
         return self.pki.kubeconfig(self.url, self.directory / f"{name}.kubeconfig", name)
 
+    def wait_for_service_account(self, namespace: str, name: str = "default") -> None:
+        """Await a service account; a controller makes "default" some time after its namespace."""
+        self.kubectl("wait", "--for=create", f"serviceaccount/{name}", f"--namespace={namespace}", "--timeout=60s")
+
+    def service_account_token(self, namespace: str, name: str = "default", seconds: int = 3600) -> str:
+        """A token of a service account, valid for ``seconds`` (600 at least); waits for the account."""
+        self.wait_for_service_account(namespace, name)
+        return self.kubectl("create", "token", name, f"--namespace={namespace}", f"--duration={seconds}s").strip()
+
     def kubeconfig_for_service_account(self, namespace: str, name: str, seconds: int = 3600) -> Path:
-        """A kubeconfig with a token of an existing service account, valid for ``seconds`` (600 at least)."""
-        token = self.kubectl("create", "token", name, f"--namespace={namespace}", f"--duration={seconds}s").strip()
+        """A kubeconfig with a token of a service account, valid for ``seconds`` (600 at least)."""
+        token = self.service_account_token(namespace, name, seconds)
         file = self.directory / f"service-account-{namespace}-{name}.kubeconfig"
         return self.pki.token_kubeconfig(self.url, file, token)
 

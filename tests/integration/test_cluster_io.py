@@ -216,7 +216,7 @@ async def test_a_service_account_token_that_was_replaced_is_read_again(
         with pytest.raises(ApiError) as refused:
             await api.read_secret_key(namespace, "broker", "url")
         assert refused.value.status == 401
-        token.write_text(control_plane.kubectl("create", "token", "default", f"--namespace={namespace}").strip())
+        token.write_text(control_plane.service_account_token(namespace))
         with pytest.raises(Forbidden, match=f"system:serviceaccount:{namespace}:default"):
             await api.read_secret_key(namespace, "broker", "url")
 

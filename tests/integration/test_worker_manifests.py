@@ -38,7 +38,7 @@ def test_the_api_server_knows_every_field_and_a_second_apply_changes_nothing(
 def admit(control_plane: ControlPlane, namespace: str, standard: str, pool: WorkerPool) -> None:
     """Ask for a pod of the pool in a namespace that enforces a Pod Security Standard; raises ClusterError."""
     control_plane.kubectl("label", "namespace", namespace, f"pod-security.kubernetes.io/enforce={standard}")
-    control_plane.kubectl("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=30s")
+    control_plane.wait_for_service_account(namespace)
     template = manifest(pool, namespace)["spec"]["template"]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": namespace}} | {
         "spec": template["spec"]
