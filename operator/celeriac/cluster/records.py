@@ -213,13 +213,12 @@ class PodRecord:
 
 def _setting_up(status: Body) -> bool:
     """Whether the kubelet has not made the Pod's sandbox; before a node is chosen there is no such condition."""
-    found = (each for each in status.get("conditions") or () if each["type"] == "PodReadyToStartContainers")
-    return status.get("phase") == "Pending" and any(each["status"] == "False" for each in found)
+    return status.get("phase") == "Pending" and bool(_condition(status, "PodReadyToStartContainers", "False"))
 
 
-def _condition(status: Body, kind: str) -> Body:
-    """The condition of this type if it holds, else nothing."""
-    found = (each for each in status.get("conditions") or () if each["type"] == kind and each["status"] == "True")
+def _condition(status: Body, kind: str, says: str = "True") -> Body:
+    """The condition of this type if it says so, else nothing."""
+    found = (each for each in status.get("conditions") or () if each["type"] == kind and each["status"] == says)
     return next(found, {})
 
 
