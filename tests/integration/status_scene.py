@@ -19,6 +19,7 @@ from tests.integration.kube import DEPLOYMENTS, POOLS, Body, Kube
 from tests.integration.kubelet import FakePod
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer, free_port
+from tests.integration.scale_policy import scale_policy
 from tests.integration.status_rows import ABSENT, ROWS, Row, When
 from tests.integration.tasks import push
 
@@ -64,22 +65,7 @@ PODS: Final = {
 ASKED: Final = ("asleep", "waking", "no-secret", "no-host", "rollout", "crash", "taken", "unseen", "changed")
 """Pools of which `kubectl wait` is asked: it takes its time for each."""
 WAITS: Final = ("Ready", "Stalled", "Reconciling=False")
-POLICY: Final = """
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {name: bolted-NAMESPACE}
-spec:
-  failurePolicy: Fail
-  matchConstraints:
-    resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [UPDATE], resources: [deployments/scale]}]
-    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}
-  validations: [{expression: "!(request.name in ['bolted', 'taken'])", message: nobody scales this}]
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {name: bolted-NAMESPACE}
-spec: {policyName: bolted-NAMESPACE, validationActions: [Deny]}
----
+WEBHOOK: Final = """
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration
 metadata: {name: hooked-NAMESPACE}
@@ -151,7 +137,8 @@ class Scene:
 
     @property
     def _policy(self) -> str:
-        return POLICY.replace("NAMESPACE", self._namespace)
+        scaling = scale_policy(self._namespace, "nobody scales this", unless="!(request.name in ['bolted', 'taken'])")
+        return f"{scaling}---{WEBHOOK.replace('NAMESPACE', self._namespace)}"
 
     def _prepare(self) -> None:
         """What is there before the pools."""

@@ -10,28 +10,13 @@ from tests.cluster.process import wait_until
 from tests.integration.kube import AUTOSCALERS, DEPLOYMENTS, POOLS, Body, Kube
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
+from tests.integration.scale_policy import scale_policy
 from tests.integration.tasks import push
 
 pytestmark = pytest.mark.integration
 
 
 GARBAGE_COLLECTION_SECONDS = 60  # the collector looks for new kinds, as ours is here, every 30 s
-NO_SCALING = """
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {name: no-scaling-NAMESPACE}
-spec:
-  failurePolicy: Fail
-  matchConstraints:
-    resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [UPDATE], resources: [deployments/scale]}]
-    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}
-  validations: [{expression: "false", message: nobody scales today}]
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {name: no-scaling-NAMESPACE}
-spec: {policyName: no-scaling-NAMESPACE, validationActions: [Deny]}
-"""
 
 
 def grace_period(deployment: Body) -> int:
@@ -197,7 +182,7 @@ def is_refused(control_plane: ControlPlane, namespace: str) -> bool:
 def test_a_refused_scale_is_told_and_not_tried_twice_a_second(
     kube: Kube, operator: OperatorProcess, control_plane: ControlPlane, redis: RedisServer
 ) -> None:
-    policy = NO_SCALING.replace("NAMESPACE", kube.namespace)
+    policy = scale_policy(kube.namespace, "nobody scales today")
     kube.create_pool("ml", redis.celery_url)
     kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
     control_plane.kubectl("apply", "-f", "-", stdin=policy)
