@@ -13,7 +13,7 @@ from tests.beside import Beside, longest_first, module
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.helm import chart_cluster, helm, install  # noqa: F401 (fixtures)
 from tests.integration.live_pool import api, pool, pools  # noqa: F401 (fixtures)
-from tests.integration.one_redis import one_server, server  # noqa: F401 (fixtures)
+from tests.integration.redis_fixtures import one_server, redis, server  # noqa: F401 (fixtures)
 
 LONGEST = (
     *("scaling", "brokers", "rollouts"),  # in clusterwide

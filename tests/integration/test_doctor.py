@@ -1,7 +1,6 @@
 """`kubectl celery doctor` on a real API server: what it says while an operator runs, and after its end."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +43,6 @@ def doctor(control_plane: ControlPlane, namespace: str) -> Doctor:
 @pytest.fixture
 def kube(control_plane: ControlPlane, namespace: str) -> Kube:
     return Kube(control_plane.kubeconfig, namespace, patience=60)
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
 
 
 def test_it_tells_an_operator_that_looks_from_one_that_was_stopped_or_is_gone(

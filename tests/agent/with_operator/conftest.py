@@ -10,7 +10,7 @@ from tests.integration.crds import install_crds
 from tests.integration.kube import Kube
 from tests.integration.live_shop import SECONDS
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.redis_server import RedisServer
+from tests.integration.redis_fixtures import redis  # noqa: F401 (a fixture)
 
 
 @pytest.fixture
@@ -18,12 +18,6 @@ def kube(control_plane: ControlPlane, namespace: str) -> Kube:  # noqa: F811
     """The namespace of this test, where pools can be made."""
     install_crds(control_plane)
     return Kube(control_plane.kubeconfig, namespace, patience=SECONDS)
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from tests.cluster.control_plane import ControlPlane
 from tests.integration.crds import install_crds
 from tests.integration.kube import Kube
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.redis_server import RedisServer
 
 LEASE_NAMESPACE = "operator-of-stories"
 
@@ -28,9 +27,3 @@ def operator(control_plane: ControlPlane) -> Iterator[OperatorProcess]:
 @pytest.fixture
 def kube(operator: OperatorProcess, control_plane: ControlPlane, namespace: str) -> Kube:
     return Kube(control_plane.kubeconfig, namespace)
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running

@@ -1,4 +1,4 @@
-"""One Redis for all tests of a process that change nothing but its data."""
+"""A Redis of its own for a test, or one for all tests of a process that change nothing but its data."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,14 @@ from tests.integration.redis_server import RedisServer
 
 @pytest.fixture(scope="session")
 def one_server() -> Iterator[RedisServer]:
-    """Kept for the fixture below."""
+    """Kept for the fixture `server`."""
+    with RedisServer() as running:
+        yield running
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """One that the test may stop, freeze and configure."""
     with RedisServer() as running:
         yield running
 
