@@ -142,6 +142,10 @@ class Rig:
         """Wait until exactly these tasks run."""
         self.wait_for(lambda: self.ledger.running() == sorted(tasks), f"these run: {tasks}", seconds)
 
+    def busy(self, slots: int) -> None:
+        """Wait until so many tasks run, whichever they are."""
+        self.wait_for(lambda: len(self.ledger.running()) == slots, f"{slots} tasks run")
+
     def occupy(self, worker: Worker, tasks: list[str], seconds: float) -> list[str]:
         """Send tasks of which the first, one for each slot of the worker, take so long; wait until those run.
 

@@ -45,6 +45,12 @@ def param(spec: Spec, *, quick: bool) -> Any:
     return pytest.param(spec, id=name, marks=() if quick else full)
 
 
+beside_plain = pytest.mark.parametrize(
+    "agent", [pytest.param(True, id="agent"), pytest.param(False, id="plain", marks=full)]
+)
+"""A story told twice: what workers do with the agent, they do without it."""
+
+
 def plain(spec: Spec) -> Spec:
     """The same worker without the agent."""
     return replace(spec, agent=False)

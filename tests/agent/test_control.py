@@ -3,15 +3,15 @@
 import json
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.flow import Flow
 from tests.agent.rig import Rig
-from tests.agent.shapes import TODAY, full, once, param, plain
+from tests.agent.shapes import TODAY, beside_plain, once, param, plain
 from tests.agent.worker import Spec, Worker
+from tests.cluster.process import children_of
 
 pytestmark = pytest.mark.agent
 
@@ -52,7 +52,7 @@ def test_a_worker_that_was_changed_by_remote_control_drains(rig: Rig, spec: Spec
     assert set(rig.queue() + rig.queue("extra")) | set(rig.ledger.ended()) >= {"long", "of-extra", "later"}
 
 
-@pytest.mark.parametrize("agent", [pytest.param(True, id="agent"), pytest.param(False, id="plain", marks=full)])
+@beside_plain
 @pytest.mark.parametrize("spec", once(quick=["prefork"], pools=["prefork"], acks_late=True, prefetch=4))
 def test_a_cold_shutdown_puts_back_what_was_not_acknowledged(rig: Rig, spec: Spec, agent: bool) -> None:
     [worker] = rig.start(spec if agent else plain(spec))
@@ -68,7 +68,7 @@ def test_a_cold_shutdown_puts_back_what_was_not_acknowledged(rig: Rig, spec: Spe
     assert sorted(rig.queue()) == [*ended, "c", "d", "later"]
 
 
-@pytest.mark.parametrize("agent", [pytest.param(True, id="agent"), pytest.param(False, id="plain", marks=full)])
+@beside_plain
 @pytest.mark.parametrize(
     "spec",
     [
@@ -89,7 +89,7 @@ def test_a_worker_that_scales_its_own_slots(rig: Rig, spec: Spec, agent: bool) -
     [worker] = rig.start(spec if agent else plain(spec))
     tasks = [f"t{number:02}" for number in range(12)]
     rig.send(*tasks, args=[1])
-    rig.wait_for(lambda: len(rig.ledger.running()) == 4, "it has grown")
+    rig.busy(4)
     if agent:
         worker.wait_for(lambda report: (report["slots"], report["active"]) == (4, 4), "it says so")
         assert rig.drain(worker)["unacked"] == 0
@@ -107,7 +107,7 @@ def test_a_worker_that_scales_its_own_slots(rig: Rig, spec: Spec, agent: bool) -
 RESTARTS = {"worker_pool_restarts": True}
 
 
-@pytest.mark.parametrize("agent", [pytest.param(True, id="agent"), pytest.param(False, id="plain", marks=full)])
+@beside_plain
 @pytest.mark.parametrize(
     "spec",
     [
@@ -144,10 +144,7 @@ def test_a_pool_that_is_restarted_under_flow_loses_nothing_and_drains(rig: Rig, 
 
 def _children(worker: Worker) -> dict[int, int]:
     """The children of the container's first process, each with its process group."""
-    pids = [
-        int(pid) for file in Path(f"/proc/{worker.pid}/task").glob("*/children") for pid in file.read_text().split()
-    ]
-    return {pid: os.getpgid(pid) for pid in pids}
+    return {pid: os.getpgid(pid) for pid in children_of(worker.pid)}
 
 
 def _held(rig: Rig) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.rig import Rig
-from tests.agent.shapes import TODAY, full, param, plain
+from tests.agent.shapes import TODAY, beside_plain, full, param, plain
 from tests.agent.worker import Spec, Worker
 
 pytestmark = pytest.mark.agent
@@ -147,7 +147,7 @@ def test_a_soft_shutdown_lets_short_tasks_end_and_loses_no_more_than_celery_alon
     assert not list(rig.client.scan_iter("shop:unacked*"))
 
 
-@pytest.mark.parametrize("agent", [pytest.param(True, id="agent"), pytest.param(False, id="plain", marks=full)])
+@beside_plain
 @pytest.mark.parametrize(
     "spec",
     [
@@ -173,7 +173,7 @@ def test_a_soft_shutdown_of_an_idle_worker_gives_back_its_eta_tasks(rig: Rig, sp
 
 
 @full
-@pytest.mark.parametrize("agent", [True, False], ids=["agent", "plain"])
+@beside_plain
 @pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
 @pytest.mark.parametrize("version", [TODAY, NEWEST])
 def test_a_worker_that_waits_for_its_task_ends_by_a_second_signal_as_celery_alone(

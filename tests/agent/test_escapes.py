@@ -7,7 +7,7 @@ message stays unacknowledged until the worker's end.
 import pytest
 
 from tests.agent.rig import Rig
-from tests.agent.shapes import full, once, plain, with_timeout, workers
+from tests.agent.shapes import beside_plain, once, plain, with_timeout, workers
 from tests.agent.worker import Spec
 
 pytestmark = pytest.mark.agent
@@ -53,7 +53,7 @@ def test_a_worker_works_on_and_drains_after_more_escapes_than_it_has_slots(rig: 
     assert all(message["headers"]["redelivered"] for message in rig.messages())
 
 
-@pytest.mark.parametrize("agent", [pytest.param(True, id="agent"), pytest.param(False, id="plain", marks=full)])
+@beside_plain
 @pytest.mark.parametrize("spec", workers(quick=["eventlet"], pools=KINDS))
 def test_what_escaped_is_back_at_the_end_of_its_worker_as_in_plain_celery(rig: Rig, spec: Spec, agent: bool) -> None:
     [worker] = rig.start(spec if agent else plain(spec))

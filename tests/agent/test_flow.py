@@ -56,7 +56,7 @@ def test_a_busy_pool_scales_down_by_its_victims_alone(rig: Rig, spec: Spec) -> N
     tasks = [f"t{number:02}" for number in range(18)]
     rig.send(*tasks[:slots], args=[1.5])
     rig.send(*tasks[slots:], args=[0.5])
-    rig.wait_for(lambda: len(rig.ledger.running()) == slots, "all slots are busy")
+    rig.busy(slots)
     tokens = {pod: rig.mark(pod) for pod in pods[:2]}
     for pod, token in tokens.items():
         rig.drained(pod, token)

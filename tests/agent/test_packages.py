@@ -10,7 +10,7 @@ import pytest
 
 from tests.agent.environments import APPS
 from tests.agent.rig import Rig
-from tests.agent.shapes import plain
+from tests.agent.shapes import beside_plain, param, plain
 from tests.agent.worker import Spec, Worker
 
 pytestmark = [pytest.mark.agent, pytest.mark.full]  # they need environments of their own
@@ -32,10 +32,7 @@ def _spec(rig: Rig, spec: Spec, *packages: str) -> Spec:
 
 def _cells(versions: list[str] | tuple[str, ...], pools: tuple[str, ...]) -> Any:
     return [
-        pytest.param(
-            Spec(version, pool, late, slots=1 if pool == "custom" else 2),
-            id=f"{version}-{pool}-{'late' if late else 'early'}",
-        )
+        param(Spec(version, pool, late, slots=1 if pool == "custom" else 2), quick=True)
         for version in versions
         for pool in pools
         for late in (False, True)
@@ -53,12 +50,12 @@ def test_a_traced_worker_drains_and_ends_in_good_order(rig: Rig, spec: Spec, pac
     [worker] = rig.start(spec)
     _takes_part(worker)
     rig.send(*(f"first-{number}" for number in range(8)), args=[0.7])
-    rig.wait_for(lambda: len(rig.ledger.running()) == spec.slots_in_truth, "all slots are busy")
+    rig.busy(spec.slots_in_truth)
     rig.drain(worker)
     rig.undrain(worker)
     rig.settle()
     rig.send(*(f"next-{number}" for number in range(4)), args=[1])
-    rig.wait_for(lambda: len(rig.ledger.running()) == spec.slots_in_truth, "all slots are busy")
+    rig.busy(spec.slots_in_truth)
     worker.terminate()
     rig.start(spec)
     rig.settle()
@@ -94,7 +91,7 @@ def test_batches_are_filled_flushed_in_time_and_end_before_their_worker_is_drain
     assert rig.account().problems == {}
 
 
-@pytest.mark.parametrize("agent", [pytest.param(True, id="agent"), pytest.param(False, id="plain")])
+@beside_plain
 @pytest.mark.parametrize("spec", _cells(WITH_BATCHES, ("prefork", "threads", "gevent")))
 def test_a_batch_that_is_larger_than_the_prefetch_limit_is_flushed_by_the_clock(
     rig: Rig, spec: Spec, agent: bool
@@ -108,7 +105,7 @@ def test_a_batch_that_is_larger_than_the_prefetch_limit_is_flushed_by_the_clock(
 
 
 @pytest.mark.parametrize("package", ["once", "singleton"])
-@pytest.mark.parametrize("agent", [pytest.param(True, id="agent"), pytest.param(False, id="plain")])
+@beside_plain
 @pytest.mark.parametrize("spec", _cells(APPS, ("prefork", "threads", "gevent")))
 def test_a_lock_is_held_as_long_as_its_task_waits_or_runs(rig: Rig, spec: Spec, package: str, agent: bool) -> None:
     spec = _spec(rig, spec, f"celery_{package}")
@@ -133,7 +130,7 @@ def test_a_lock_is_held_as_long_as_its_task_waits_or_runs(rig: Rig, spec: Spec, 
     assert rig.account().problems == {}
 
 
-@pytest.mark.parametrize("agent", [pytest.param(True, id="agent"), pytest.param(False, id="plain")])
+@beside_plain
 @pytest.mark.parametrize("spec", _cells(APPS, ("custom",)))
 def test_coroutines_of_the_asyncio_pool_drain_and_end_in_good_order(rig: Rig, spec: Spec, agent: bool) -> None:
     variables = {"CELERY_CUSTOM_WORKER_POOL": "celery_aio_pool.pool:AsyncIOPool"}

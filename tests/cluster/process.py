@@ -89,6 +89,11 @@ def wait_until(
         time.sleep(every)
 
 
+def children_of(pid: int) -> list[int]:
+    """The pids of its children, whichever of its threads made them."""
+    return [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+
+
 def run(
     command: Sequence[str | Path],
     *,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.cluster import paths
 from tests.cluster.errors import ClusterError
-from tests.cluster.process import GUARD, Process, run, wait_until
+from tests.cluster.process import GUARD, Process, children_of, run, wait_until
 
 INIT = Path(__file__).with_name("sandbox-init")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -220,7 +220,7 @@ class Sandbox:
 def _first_process_below(pid: int) -> int:
     """The descendant that is number 1 of a PID namespace; every process on the way has exactly one child."""
     while not _status(pid, "NSpid").endswith("\t1"):
-        pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        pid = children_of(pid)[0]
     return pid
 
 

@@ -20,6 +20,7 @@ from kubernetes.client import ApiException
 
 from celeriac.api.names import DRAIN_ANNOTATION
 from celeriac.resources.agent import AGENT_DIR
+from tests.cluster.process import children_of
 from tests.integration.kube import Body, Kube
 from tests.integration.kubelet import FakeNode, FakePod
 from tests.integration.mounts import mounted, search_path
@@ -107,9 +108,8 @@ class _Container:
 
     def signal(self, number: signal.Signals) -> None:
         if self._isolated:  # unshare hands nothing on
-            pid = self._process.pid
-            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-                os.kill(int(child), number)
+            for child in children_of(self._process.pid):
+                os.kill(child, number)
         else:
             self._process.send_signal(number)
 
