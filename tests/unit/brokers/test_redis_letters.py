@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kombu.transport.redis import Channel
 
+from celeriac.brokers.redis.bindings import Binding
 from celeriac.brokers.redis.letters import (
     BROADCAST,
     Letter,
@@ -21,7 +22,6 @@ from celeriac.brokers.redis.letters import (
     revived,
     step_of,
 )
-from celeriac.brokers.redis.unacked import Binding
 
 pytestmark = pytest.mark.unit
 

@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from kombu.transport.redis import Channel
-from kombu.transport.virtual.exchange import TopicExchange
 
 from celeriac.brokers.redis.reading_plan import Queue
 from celeriac.brokers.redis.resting import LOOK_AGAIN_SECONDS, LOOK_THROUGH, RestingEtas
@@ -17,10 +15,8 @@ from celeriac.brokers.redis.unacked import (
     Delivery,
     Ledger,
     Route,
-    bindings_of,
     delivery_of,
     eta_of,
-    queues_bound,
 )
 from celeriac.pool.model import QueueLayout
 
@@ -146,26 +142,6 @@ def test_a_message_without_celery_headers_has_no_eta(message: Any) -> None:
 
 def test_nothing_of_a_message_is_kept_but_route_and_eta() -> None:
     assert delivery_of(entry("a", exchange="mail")) == Delivery(("mail", "a"), None)
-
-
-@pytest.mark.parametrize("routing_key", ["mail.eu.send", "mail.send", "mail", "sms.eu.send", "mail.eu.send.now", ""])
-def test_topic_bindings_match_as_they_do_in_kombu(routing_key: str) -> None:
-    topic = TopicExchange(None)  # type: ignore[no-untyped-call]
-    keys = {"eu": "mail.eu.*", "all_mail": "mail.#", "everything": "#", "exact": "mail.send", "dot": "mail.*.send"}
-    table = [topic.prepare_bind(queue, "mail", key, None) for queue, key in keys.items()]  # type: ignore[no-untyped-call]
-    bindings = bindings_of((Channel.sep.join(row).encode() for row in table), Channel.sep)
-    expected = topic.lookup(table, "mail", routing_key, None)  # type: ignore[no-untyped-call]
-    assert queues_bound(bindings, routing_key) == expected
-
-
-def test_direct_bindings_match_by_equality_and_foreign_rows_are_left_out() -> None:
-    members = [b"key\x06\x16\x06\x16a", b"key\x06\x16\x06\x16b", b"other\x06\x16\x06\x16c", b"strange", b"\xff"]
-    assert queues_bound(bindings_of(members, "\x06\x16"), "key") == {"a", "b"}
-
-
-@pytest.mark.parametrize("pattern", [b"(", b"(" * 60_000 + b")" * 60_000, b"a{99999999999999}"])
-def test_a_pattern_that_kombu_never_wrote_matches_nothing(pattern: bytes) -> None:
-    assert queues_bound(bindings_of([b"key\x06\x16" + pattern + b"\x06\x16a"], "\x06\x16"), "key") == set()
 
 
 def test_a_queue_has_a_list_for_each_priority_step_as_in_kombu() -> None:

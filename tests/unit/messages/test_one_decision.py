@@ -8,14 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from celeriac_agent import bindings as agent_bindings
 from celeriac_agent import messages
 from celeriac_agent.settings import ProcessKeys
 from kombu.transport.redis import Channel
 from kombu.transport.virtual.exchange import DirectExchange, TopicExchange
 
 from celeriac.brokers.redis import letters
+from celeriac.brokers.redis.bindings import Binding
 from celeriac.brokers.redis.restore import Hash, Held, judge
-from celeriac.brokers.redis.unacked import Binding
 from celeriac.pool.model import QueueLayout
 from tests.unit.messages.cases import CASES, NO_MESSAGES, PRIORITIES, ROUTES, SEPARATOR, Case, entry, stamped
 
@@ -27,7 +28,7 @@ Decision = tuple[str | None, Any]
 
 def of_the_agent(case: Case) -> Decision:
     keys = ProcessKeys("", "unacked.p.1", "unacked_index.p.1", "unacked_mutex.p.1", SEPARATOR, case.steps)
-    bindings = [messages.Binding(*row) for row in case.bindings]
+    bindings = [agent_bindings.Binding(*row) for row in case.bindings]
     place = messages.place_of(
         case.entry, lambda exchange: bindings, keys, died=case.died, max_attempts=case.max_attempts, redelivered=True
     )
@@ -74,8 +75,8 @@ def test_the_queues_of_an_exchange_are_those_that_kombu_looks_up(case: Case) -> 
     plain = [row for row in case.bindings if not row[1]]
     expected = TopicExchange(None).lookup(patterns, exchange, routing_key, None)
     expected |= DirectExchange(None).lookup(plain, exchange, routing_key, None)
-    bound = [messages.Binding(*row) for row in case.bindings]
-    assert {each.queue for each in bound if messages.takes(each, routing_key)} == expected
+    bound = [agent_bindings.Binding(*row) for row in case.bindings]
+    assert {each.queue for each in bound if agent_bindings.takes(each, routing_key)} == expected
 
 
 @pytest.mark.parametrize("case", [case for case in PRIORITIES if kombu_understands(case)], ids=lambda case: case.name)

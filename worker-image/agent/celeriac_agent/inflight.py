@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .messages import STARTED_SCORE, Binding, Place, newest_first, place_of
+from .bindings import Binding
+from .messages import STARTED_SCORE, Place, newest_first, place_of
 from .settings import ProcessKeys
 
 BATCH = 200  # messages moved per round trip,

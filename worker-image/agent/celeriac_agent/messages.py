@@ -6,27 +6,19 @@ The operator decides the same for workers that are gone (celeriac/brokers/redis)
 from __future__ import annotations
 
 import json
-import re
 from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kombu.utils.json import dumps  # kombu hands over decoded messages: dates, UUIDs and decimals in their headers
 
+from .bindings import Binding, takes
 from .settings import ProcessKeys
 
 STARTED_SCORE = 1e12  # added to a message's score in the index of unacked messages once it was started
 QUEUE_STAMP, DEATHS_STAMP, DEAD_STAMP = "celeriac_queue", "celeriac_deaths", "celeriac_dead"
 UNROUTABLE = "unroutable"
 HIGHEST_PRIORITY = 9
-
-
-class Binding(NamedTuple):
-    """A queue bound to an exchange; `pattern` is a regular expression for topic exchanges, else empty."""
-
-    routing_key: str
-    pattern: str
-    queue: str
 
 
 class Letter(NamedTuple):
@@ -79,16 +71,6 @@ def source_queue(letter: Letter, bound: Callable[[str], Iterable[Binding]]) -> s
         return letter.routing_key or None
     queues = {each.queue for each in bound(letter.exchange) if takes(each, letter.routing_key)}
     return queues.pop() if len(queues) == 1 else None
-
-
-def takes(binding: Binding, routing_key: str) -> bool:
-    """Whether kombu puts a message with this key into the queue (DirectExchange.lookup and TopicExchange.lookup)."""
-    if not binding.pattern:
-        return binding.routing_key == routing_key
-    try:
-        return re.match(binding.pattern, routing_key) is not None
-    except (re.error, RecursionError, OverflowError):  # not kombu's: anybody may write to the table
-        return False
 
 
 def step_of(message: Mapping[str, Any], steps: Sequence[int]) -> int:

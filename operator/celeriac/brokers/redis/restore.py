@@ -10,13 +10,13 @@ from redis.asyncio import Redis
 
 from celeriac.brokers.agents import NotAllRestored, Process, Restored
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.redis.bindings import Binding, bindings_of
 from celeriac.brokers.redis.errors import write_doubt
 from celeriac.brokers.redis.keys import UNROUTABLE, dead_key, list_key
 from celeriac.brokers.redis.letters import BROADCAST, NO_ROUTE, Letter, letter_of, redelivered, step_of
 from celeriac.brokers.redis.moves import BATCH, Move, Unacked, ask, ask_one, move
 from celeriac.brokers.redis.reading_plan import Share
 from celeriac.brokers.redis.registry import forget_process, held_keys
-from celeriac.brokers.redis.unacked import Binding, bindings_of
 from celeriac.pool.model import QueueLayout
 
 STARTED: Final = 1e12

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.redis.bindings import Binding, bindings_of, queues_bound
 from celeriac.brokers.redis.errors import queue_doubt
 from celeriac.brokers.redis.queries import Ask, Entries, Query, Tags
 from celeriac.brokers.redis.reading_plan import Share
-from celeriac.brokers.redis.unacked import Binding, Holdings, Ledger, Route, bindings_of, queues_bound
+from celeriac.brokers.redis.unacked import Holdings, Ledger, Route
 
 BINDINGS_SECONDS: Final = 5.0
 

@@ -7,7 +7,6 @@ ETA.
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,39 +122,6 @@ def eta_of(message: Any) -> float | None:
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-class Binding(NamedTuple):
-    """One row of `_kombu.binding.<exchange>`; `pattern` is a regular expression for topic exchanges, else empty."""
-
-    routing_key: str
-    pattern: str
-    queue: str
-
-
-def bindings_of(members: Iterable[bytes], separator: str) -> list[Binding]:
-    """Read the table of an exchange; rows that kombu did not write are left out."""
-    rows = (member.decode(errors="replace").split(separator) for member in members)
-    return [Binding(*row) for row in rows if len(row) == 3]
-
-
-def queues_bound(bindings: Iterable[Binding], routing_key: str) -> set[str]:
-    """Queues that kombu would put the message into (DirectExchange.lookup and TopicExchange.lookup).
-
-    Redis does not know an exchange's type; only topic bindings have a pattern.
-    """
-    return {
-        binding.queue
-        for binding in bindings
-        if (_matches(binding.pattern, routing_key) if binding.pattern else binding.routing_key == routing_key)
-    }
-
-
-def _matches(pattern: str, routing_key: str) -> bool:
-    try:
-        return re.match(pattern, routing_key) is not None
-    except (re.error, RecursionError, OverflowError):  # not kombu's: anybody may write to the table
-        return False
 
 
 def _per_queue(
