@@ -24,7 +24,7 @@ endif
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
-.PHONY: help setup run hooks test unit integration agent e2e lint format demo cluster cluster-down bench ledger ledger-today generate
+.PHONY: help setup run hooks test unit integration agent faults e2e lint format demo cluster cluster-down bench ledger ledger-today generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ run: ## The operator from this checkout, against the cluster of the current kube
 hooks: ## Let git check each commit as `make lint` does (pre-commit)
 	@$(UV_RUN) --quiet pre-commit install
 
-test: setup lint unit integration agent e2e ## Everything: lint, unit, integration, agent and e2e tests
+test: setup lint unit integration agent faults e2e ## Everything: lint, unit, integration, agent, faults and e2e tests
 
 unit: ## Unit tests, in seconds
 	$(UV_RUN) pytest tests/unit -m unit -n auto --maxprocesses 4
@@ -52,6 +52,9 @@ integration: setup ## Against a real API server and a real Redis; no node
 
 agent: setup ## Real Celery workers with the agent, on a real Redis and API server; FULL=1: every Celery, long stories
 	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n $(if $(FULL),6,10)
+
+faults: setup ## Hostile brokers, a sick API server, wrong clocks, two operators: the others go on; FULL=1: all rounds
+	$(UV_RUN) pytest tests/faults -m "faults$(if $(FULL),, and not full)" -p no:hypothesispytest -n 4 $(if $(FULL),-o timeout=1800)
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here; FULL=1: all
 	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -n 3 -o timeout=600
