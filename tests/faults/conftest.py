@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.beside import Beside, longest_first, module
+from tests.beside import Beside, longest_first
 from tests.cluster.control_plane import ControlPlane
 from tests.faults import table
 from tests.integration.conftest import control_plane, core_api, namespace  # noqa: F401 (fixtures)
@@ -30,8 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Beside:
-    """Stories share a control plane, one for each process; those of a module may share more."""
-    return Beside(config, log, module)
+    """Stories share nothing but a control plane, one for each process."""
+    return Beside(config, log, str)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -51,7 +51,7 @@ def figure(record_property: Callable[[str, object], None]) -> Figure:
     """Say what was measured: name, value, unit."""
 
     def note(name: str, value: float, unit: str) -> None:
-        record_property(table.FIGURE, f"{name} {table.rounded(value)} {unit}".strip())
+        record_property(table.FIGURE, (name, value, unit))
 
     return note
 

@@ -35,14 +35,15 @@ def rows() -> Iterator[Row]:
 
 
 def measured(reports: Iterable[Any]) -> dict[str, str]:
-    """What the stories of a run said that they measured, by story."""
-    figures: dict[str, list[str]] = {}
+    """What the stories of a run said that they measured, by story: of the same thing the least and the most."""
+    values: dict[str, dict[tuple[str, str], list[float]]] = {}
     for report in reports:
-        told = [str(value) for name, value in report.user_properties if name == FIGURE]
-        if told and report.when == "call":
-            story = report.nodeid.removeprefix("tests/").partition("[")[0]
-            figures.setdefault(story, []).extend(told)
-    return {story: ", ".join(dict.fromkeys(told)) for story, told in sorted(figures.items())}
+        story = report.nodeid.removeprefix("tests/").partition("[")[0]
+        for key, told in report.user_properties:
+            if key == FIGURE and report.when == "call":
+                name, value, unit = told
+                values.setdefault(story, {}).setdefault((name, unit), []).append(value)
+    return {story: ", ".join(_told(*each) for each in figures.items()) for story, figures in sorted(values.items())}
 
 
 def write(figures: Mapping[str, str]) -> None:
@@ -57,3 +58,9 @@ def write(figures: Mapping[str, str]) -> None:
 def rounded(value: float) -> str:
     """Two digits that count, and whole numbers whole."""
     return f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.2g}"
+
+
+def _told(what: tuple[str, str], values: list[float]) -> str:
+    name, unit = what
+    least, most = rounded(min(values)), rounded(max(values))
+    return f"{name} {least if least == most else f'{least} to {most}'} {unit}".strip()

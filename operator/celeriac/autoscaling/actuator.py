@@ -12,7 +12,7 @@ from celeriac.api.reasons import Reason
 from celeriac.autoscaling.drain_marker import DrainMarker, Marking
 from celeriac.autoscaling.pool_scaler import PoolScaler, Step
 from celeriac.autoscaling.rollouts import retire
-from celeriac.autoscaling.scale_writer import Change, Refusals, ScaleWriter, Written
+from celeriac.autoscaling.scale_writer import Change, Refusals, ScaleWriter
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import AgentLink
 from celeriac.cluster.client import Api
@@ -106,7 +106,7 @@ class Actuator:
             if written.performed:
                 self._performed(known, change, scaler)
             elif written.refusal is not None:
-                self._refused(key, change, written)
+                self._refused(key, change, written.refusal)
         except Exception:
             log.exception("pool %s: scaling failed by a fault of the operator", key)
         finally:
@@ -130,7 +130,7 @@ class Actuator:
                     log.info("pool %s: %s", key, planned.message)
                     self._teller.tell(Notice(key, "Normal", Reason.MADE_ROOM, planned.message, name, action="Rollout"))
         except ApiError as error:
-            if self.refusals.note(key, str(error), self._clock()):
+            if self.refusals.note(key, error, self._clock()):
                 log.warning("pool %s: old workers could not make room in a rollout: %s", key, error)
                 self._queue.add(key)
         except Exception:
@@ -152,10 +152,9 @@ class Actuator:
         series = f"{change.before}-{change.after}"
         self._teller.tell(Notice(key, "Normal", reason, change.message, series, action="Scale"))
 
-    def _refused(self, key: PoolKey, change: Change, written: Written) -> None:
-        message = written.refusal or ""
-        if self.refusals.note(key, message, self._clock()):
-            log.warning("pool %s: could not be scaled to %d: %s", key, change.after, message)
+    def _refused(self, key: PoolKey, change: Change, error: ApiError) -> None:
+        if self.refusals.note(key, error, self._clock()):
+            log.warning("pool %s: could not be scaled to %d: %s", key, change.after, error)
             self._queue.add(key)
 
     def _mark(self, pool: WorkerPool, link: AgentLink, marking: Marking) -> None:

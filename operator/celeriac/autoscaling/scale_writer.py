@@ -7,11 +7,13 @@ from typing import Any, Protocol
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.cluster.client import Scale
-from celeriac.cluster.errors import ApiError, Conflict, NotHolder
+from celeriac.cluster.errors import ApiError, Conflict, NotHolder, Unavailable
 from celeriac.cluster.records import DeploymentRecord
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LAST_SECONDS = 60.0
+BACKOFF_LAST_UNAVAILABLE_SECONDS = 5.0
+"""While the API server, or a webhook of its, fails: that is over at any moment, and is no matter of this pool."""
 
 
 class Scaler(Protocol):
@@ -56,7 +58,7 @@ class Written:
 
     performed: bool = False
     replicas: int | None = None
-    refusal: str | None = None
+    refusal: ApiError | None = None
 
 
 class ScaleWriter:
@@ -73,7 +75,7 @@ class ScaleWriter:
         except (Conflict, NotHolder):
             return Written()
         except ApiError as error:
-            return Written(refusal=str(error))
+            return Written(refusal=error)
 
     async def _write(self, key: PoolKey, change: Change) -> Written:
         scale = await (self._read_settled(key, change) if change.pods < 0 else self._scaler.read_scale(key))
@@ -121,10 +123,11 @@ class Refusals:
         refusal = self._of.get(key)
         return refusal is not None and now < refusal.retry_at
 
-    def note(self, key: PoolKey, message: str, now: float) -> bool:
+    def note(self, key: PoolKey, error: ApiError, now: float) -> bool:
         """Take over a refusal; the pause doubles. Tells whether its message is news."""
-        last = self._of.get(key)
-        pause = min(last.pause * 2, BACKOFF_LAST_SECONDS) if last else BACKOFF_FIRST_SECONDS
+        last, message = self._of.get(key), str(error)
+        longest = BACKOFF_LAST_UNAVAILABLE_SECONDS if isinstance(error, Unavailable) else BACKOFF_LAST_SECONDS
+        pause = min(last.pause * 2, longest) if last else BACKOFF_FIRST_SECONDS
         self._of[key] = _Refusal(message, pause, now + pause)
         return last is None or last.message != message
 

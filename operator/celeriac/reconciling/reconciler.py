@@ -20,9 +20,12 @@ from celeriac.reporting.status_writer import StatusWriter
 from celeriac.reporting.view import Condition, View
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import KnownPool, Store
-from celeriac.watching.workqueue import WorkQueue
+from celeriac.watching.workqueue import BACKOFF_LAST_SECONDS, WorkQueue
 
 log = logging.getLogger(__name__)
+
+AGAIN_UNAVAILABLE_SECONDS = 5.0
+"""The longest pause while the API server is not to be had: it may come back at any moment, and all wait for it."""
 
 
 class Reconciler:
@@ -76,12 +79,13 @@ class Reconciler:
             self._metrics.reconcile(time.monotonic() - started, outcome)
             self._metrics.workqueue(len(self._queue))
 
-    def _failed(self, key: PoolKey, error: Exception) -> None:
-        """Tell it; the queue goes on with the others and comes back to this one."""
+    def _failed(self, key: PoolKey, error: Exception) -> float:
+        """Tell it; the queue goes on with the others and comes back to this one, after so many seconds at most."""
         if isinstance(error, ApiError):
             log.warning("pool %s: %s; it is tried again", key, error)
         else:
             log.error("pool %s: not reconciled, by a fault of the operator; it is tried again", key, exc_info=error)
+        return AGAIN_UNAVAILABLE_SECONDS if isinstance(error, Unavailable) else BACKOFF_LAST_SECONDS
 
     async def _reconcile(self, known: KnownPool) -> None:
         failure: Unavailable | None = None

@@ -43,8 +43,8 @@ def watch_settings() -> kopf.OperatorSettings:
     watching.label_selectors["apps", "v1", "deployments"] = POOL_LABEL
     watching.label_selectors["", "v1", "pods"] = POOL_LABEL
     kopf_settings.networking.request_timeout = 20
-    kopf_settings.networking.error_backoffs = _Endless(0.5, 1, 2, 5, 10)
-    kopf_settings.queueing.error_delays = _Endless(0.5, 1, 2, 5, 10)
+    kopf_settings.networking.error_backoffs = _Endless(0.5, 1, 2, 5)
+    kopf_settings.queueing.error_delays = _Endless(0.5, 1, 2, 5)
     kopf_settings.scanning.disabled = True
     kopf_settings.posting.enabled = False
     kopf_settings.peering.standalone = True

@@ -52,11 +52,11 @@ class WorkQueue(Generic[K]):
         if timer is not None:
             timer.cancel()
 
-    async def run(self, work: Callable[[K], Awaitable[None]], failed: Callable[[K, Exception], None]) -> None:
+    async def run(self, work: Callable[[K], Awaitable[None]], failed: Callable[[K, Exception], float]) -> None:
         """Work on keys for ever; start several of these for concurrency.
 
-        An exception of `work` is handed to `failed` and the key comes again after a backoff that doubles. Cancelled,
-        it ends after the key that it works on.
+        An exception of `work` is handed to `failed`, which returns the longest pause in seconds that it is worth; the
+        key comes again after a backoff that doubles up to that. Cancelled, it ends after the key that it works on.
         """
         while True:
             key = await self._take()
@@ -65,8 +65,8 @@ class WorkQueue(Generic[K]):
             except Exception as error:
                 failures = self._failures.get(key, 0)
                 self._failures[key] = failures + 1
-                failed(key, error)
-                self.add_after(key, min(BACKOFF_FIRST_SECONDS * 2**failures, BACKOFF_LAST_SECONDS))
+                longest = failed(key, error)
+                self.add_after(key, min(BACKOFF_FIRST_SECONDS * 2**failures, longest))
             else:
                 self._failures.pop(key, None)
             finally:

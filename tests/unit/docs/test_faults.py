@@ -40,6 +40,8 @@ def test_a_row_is_read_as_it_is_written() -> None:
         assert str(Row(*row)).count("|") == 5
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.4321, "0.43"), (7, "7"), (7.26, "7.3"), (128.4, "128"), (0.0, "0")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.4321, "0.43"), (7, "7"), (7.26, "7.3"), (128.4, "128"), (0.0, "0"), (0.0026, "0.0026")]
+)
 def test_figures_have_two_digits(value: float, text: str) -> None:
     assert rounded(value) == text

@@ -11,6 +11,7 @@ import pytest
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[3]
+KINDS = ("unit", "integration", "agent", "faults", "e2e")
 
 
 def test_the_operator_folder_is_no_package_and_does_not_shadow_the_standard_library() -> None:
@@ -40,7 +41,7 @@ def test_the_operators_image_is_built_with_the_uv_of_the_checkout() -> None:
 def test_every_test_file_carries_the_mark_of_its_folder_and_no_target_leaves_it_out() -> None:
     unmarked = [
         str(file.relative_to(ROOT))
-        for kind in ("unit", "integration", "agent", "e2e")
+        for kind in KINDS
         for file in (ROOT / "tests" / kind).rglob("test_*.py")
         if not re.search(rf"^pytestmark = .*\bpytest\.mark\.{kind}\b", file.read_text(), re.MULTILINE)
     ]
@@ -48,6 +49,6 @@ def test_every_test_file_carries_the_mark_of_its_folder_and_no_target_leaves_it_
 
 
 def test_no_test_file_is_outside_the_folders_that_targets_run() -> None:
-    run = [ROOT / "tests" / kind for kind in ("unit", "integration", "agent", "e2e")]
+    run = [ROOT / "tests" / kind for kind in KINDS]
     files = (ROOT / "tests").rglob("test_*.py")
     assert [str(file) for file in files if not any(file.is_relative_to(folder) for folder in run)] == []

@@ -14,7 +14,12 @@ async def run_until_idle(
     queue: WorkQueue[str], work: Callable[[str], Awaitable[None]], workers: int = 2
 ) -> list[tuple[str, Exception]]:
     failures: list[tuple[str, Exception]] = []
-    tasks = [asyncio.create_task(queue.run(work, lambda k, e: failures.append((k, e)))) for _ in range(workers)]
+
+    def failed(key: str, error: Exception) -> float:
+        failures.append((key, error))
+        return 60.0
+
+    tasks = [asyncio.create_task(queue.run(work, failed)) for _ in range(workers)]
     for _ in range(50):
         await asyncio.sleep(0)
     for task in tasks:
@@ -62,6 +67,7 @@ async def test_a_failure_comes_back_after_a_backoff_and_the_others_go_on() -> No
     queue: WorkQueue[str] = WorkQueue()
     seen: list[str] = []
     came_back = asyncio.Event()
+    failures: list[str] = []
 
     async def work(key: str) -> None:
         seen.append(key)
@@ -70,14 +76,33 @@ async def test_a_failure_comes_back_after_a_backoff_and_the_others_go_on() -> No
         if key == "bad":
             raise ValueError("not yet")
 
+    def failed(key: str, error: Exception) -> float:
+        failures.append(key)
+        return 60.0
+
     queue.add("bad")
     queue.add("good")
-    failures: list[str] = []
-    task = asyncio.create_task(queue.run(work, lambda key, _: failures.append(key)))
+    task = asyncio.create_task(queue.run(work, failed))
     await asyncio.wait_for(came_back.wait(), 5)
     task.cancel()
     assert seen[:3] == ["bad", "good", "bad"]
     assert failures[0] == "bad"
+
+
+async def test_a_backoff_is_no_longer_than_the_failure_is_worth() -> None:
+    """Ten failures in a row would be waited for three minutes."""
+    queue: WorkQueue[str] = WorkQueue()
+    runs = asyncio.Queue[str]()
+
+    async def work(key: str) -> None:
+        runs.put_nowait(key)
+        raise ValueError("not yet")
+
+    queue.add("a")
+    task = asyncio.create_task(queue.run(work, lambda *_: 0.01))
+    for _ in range(11):
+        await asyncio.wait_for(runs.get(), 5)
+    task.cancel()
 
 
 async def test_of_several_timers_for_a_key_the_earliest_fires_and_only_once() -> None:
@@ -89,7 +114,7 @@ async def test_of_several_timers_for_a_key_the_earliest_fires_and_only_once() ->
 
     for seconds in (3600, 0.05, 0.01, 0.02):
         queue.add_after("a", seconds)
-    task = asyncio.create_task(queue.run(work, lambda *_: None))
+    task = asyncio.create_task(queue.run(work, lambda *_: 60.0))
     assert await asyncio.wait_for(runs.get(), 5) == "a"
     await asyncio.sleep(0.1)  # past the timers that the earliest has displaced
     task.cancel()
