@@ -28,6 +28,10 @@ def pod(**fields: Any) -> Body:
     return {"template": {"spec": fields}}
 
 
+def restricted(**fields: Any) -> Body:
+    return {"podSecurity": "Restricted", "template": {"spec": fields}}
+
+
 def argument(text: str) -> Body:
     return {"worker": {"extraArgs": ["--disable-prefetch", text]}}
 
@@ -37,9 +41,57 @@ def sentinel(fields: Body) -> Body:
 
 
 SECRET = {"secretKeyRef": {"name": "broker", "key": "url"}}
+TOKEN = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
 CERTIFICATE_ALONE = {"certificateFrom": SECRET}
 POLICY = {"type": "Pods", "value": 4, "periodSeconds": 60}
 
+
+def helpers(place: str) -> list[tuple[Body, str]]:
+    """What Restricted refuses of init containers and of sidecars alike."""
+
+    def helper(**fields: Any) -> Body:
+        return restricted(**{place: [{"name": "helper", "image": "registry.example/helper:1", **fields}]})
+
+    return [
+        (helper(securityContext={"privileged": True}), f"securityContext of {place} must not set privileged"),
+        (helper(securityContext={"runAsUser": 0}), f"securityContext of {place} must not set runAsNonRoot: false"),
+        (helper(securityContext={"capabilities": {"add": ["KILL"]}}), f"capabilities of {place} must drop ALL"),
+        (
+            helper(securityContext={"seccompProfile": {"type": "Unconfined"}}),
+            f"Profile.type of {place} must be",
+        ),
+        (helper(securityContext={"seLinuxOptions": {"user": "u"}}), f"seLinuxOptions of {place} must not set user"),
+        (helper(ports=[{"containerPort": 80, "hostPort": 80}]), f"ports of {place} must not set hostPort"),
+    ]
+
+
+def pods(**context: Any) -> Body:
+    return restricted(securityContext=context)
+
+
+PROBE = {"tcpSocket": {"port": 80, "host": "10.0.0.1"}}
+HOOKS = {"preStop": {"httpGet": {"port": 80, "host": "10.0.0.1"}}}
+PROFILE = {"container.apparmor.security.beta.kubernetes.io/worker": "unconfined"}
+RESTRICTED: list[tuple[Body, str]] = [
+    *helpers("initContainers"),
+    *helpers("sidecars"),
+    (
+        restricted(sidecars=[{"name": "x", "image": "x", "livenessProbe": PROBE}]),
+        "probes of sidecars must not set host",
+    ),
+    (restricted(sidecars=[{"name": "x", "image": "x", "lifecycle": HOOKS}]), "lifecycle of sidecars must not set"),
+    (pods(runAsUser=0), "template.spec.securityContext must not set runAsNonRoot: false or runAsUser: 0"),
+    (pods(appArmorProfile={"type": "Unconfined"}), "appArmorProfile.type of template.spec.securityContext must be"),
+    (pods(seLinuxOptions={"type": "spc_t"}), "seLinuxOptions of template.spec.securityContext must not set"),
+    (pods(windowsOptions={"hostProcess": True}), "securityContext must not set windowsOptions.hostProcess: drop it"),
+    (pods(sysctls=[{"name": "kernel.msgmax", "value": "1"}]), "sysctls must be among those that are safe"),
+    (restricted(volumes=[{"name": "node", "hostPath": {"path": "/"}}]), "use one of these, emptyDir: {}"),
+    (restricted(volumes=[{"name": "token", "projected": TOKEN}]), "workers are nobody to the API server"),
+    (
+        {"podSecurity": "Restricted", "template": {"metadata": {"annotations": PROFILE}}},
+        "template.metadata.annotations must be runtime/default or localhost/PROFILE",
+    ),
+]
 BAD: list[tuple[Body, str]] = [
     ({"image": None}, "spec.image: Required"),
     ({"image": "app:1 "}, "image must not hold spaces"),
@@ -188,6 +240,7 @@ BAD: list[tuple[Body, str]] = [
     (rolling(maxSurge=-1), "spec.strategy.rollingUpdate.maxSurge in body should be greater than or equal to 0"),
     # pod security
     ({"podSecurity": "Privileged"}, 'supported values: "Baseline", "Restricted"'),
+    *RESTRICTED,
     ({"template": {"metadata": {"labels": {"celeriac.dev/pool": "x"}}}}, "choose another prefix"),
     ({"template": {"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}}, "use app.kubernetes.io/component"),
     ({"template": {"metadata": {"annotations": {"celeriac.dev/x": "x"}}}}, "choose another prefix"),

@@ -41,6 +41,12 @@ class Kube:
         created: Body = self._objects.create_namespaced_custom_object(namespace=self.namespace, body=body, **kind)
         return created
 
+    def try_create(self, kind: dict[str, str], body: Body) -> None:
+        """Offer an object, which is checked as ever, unknown fields too, and not stored; raises ApiException."""
+        self._objects.create_namespaced_custom_object(
+            namespace=self.namespace, body=body, dry_run="All", field_validation="Strict", **kind
+        )
+
     def get(self, kind: dict[str, str], name: str) -> Body:
         """The object as it is now."""
         found: Body = self._objects.get_namespaced_custom_object(namespace=self.namespace, name=name, **kind)

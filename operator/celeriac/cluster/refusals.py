@@ -30,14 +30,14 @@ REFUSED: Final[tuple[tuple[str, Reason, str], ...]] = (
     (
         r"violates PodSecurity.*(hostPath|restricted volume types|host namespaces|privileged \(|hostPort|sysctls)",
         Reason.POD_SECURITY_REFUSED,
-        f"drop what it names from {POD} (volumes, sidecars, initContainers), and set spec.podSecurity: Restricted for"
-        " the worker, or relax the namespace's pod-security label",
+        f"drop what it names from {POD} (volumes, sidecars, initContainers), and set spec.podSecurity: Restricted, or"
+        " relax the namespace's pod-security label",
     ),
     (
         r"violates PodSecurity",
         Reason.POD_SECURITY_REFUSED,
-        f"set spec.podSecurity: Restricted, which is for the worker; init containers and sidecars in {POD} need a"
-        " securityContext of their own; or relax the namespace's pod-security label",
+        f"set spec.podSecurity: Restricted, which also fills in what init containers and sidecars in {POD} leave open,"
+        " or relax the namespace's pod-security label",
     ),
     (
         r"(?P<way>maximum|minimum) (?P<name>[\w./-]+) usage per (?P<kind>Container|Pod) is (?P<bound>\S+?)[,.]?\s.*No"

@@ -23,6 +23,7 @@ from celeriac.pool.model import (
     WorkerOptions,
     WorkerPool,
 )
+from celeriac.pool.pod_security import insecure
 from celeriac.pool.policy import parse_policy, policy_problems
 from celeriac.pool.refused import refused_names, refused_options
 from celeriac.pool.strategy import parse_strategy
@@ -72,7 +73,7 @@ def parse_pool(body: Mapping[str, Any]) -> WorkerPool:
         pod_security=_pod_security(spec),
         template=_template(spec),
     )
-    for problem in (*refused_options(spec), *refused_names(spec)):
+    for problem in (*refused_options(spec), *refused_names(spec), *insecure(spec)):
         raise problem
     return pool
 
@@ -101,7 +102,7 @@ def _problems(body: Mapping[str, Any]) -> Iterator[InvalidPool]:
             part(spec)
         except InvalidPool as error:
             yield error
-    for check in (policy_problems, refused_options, refused_names):
+    for check in (policy_problems, refused_options, refused_names, insecure):
         try:
             yield from check(spec)
         except InvalidPool as error:

@@ -74,12 +74,12 @@ def _init_containers(level: PodSecurity, users: Mapping[str, Any]) -> list[dict[
     """
     sidecars = [{**sidecar, "restartPolicy": "Always"} for sidecar in users.get("sidecars", [])]
     helpers = [*users.get("initContainers", []), *sidecars]
-    return [_with_default_security(level, helper) for helper in helpers]
+    return [_with_security(level, helper) for helper in helpers]
 
 
-def _with_default_security(level: PodSecurity, helper: dict[str, Any]) -> dict[str, Any]:
-    default = helper_security_context(level)
-    return helper if default is None or "securityContext" in helper else {**helper, "securityContext": default}
+def _with_security(level: PodSecurity, helper: dict[str, Any]) -> dict[str, Any]:
+    context = helper_security_context(level, helper.get("securityContext"))
+    return helper if context is None else {**helper, "securityContext": context}
 
 
 def _volumes(pool: WorkerPool, users: Mapping[str, Any], agent_config: str | None) -> list[dict[str, Any]]:

@@ -14,25 +14,43 @@ RUNTIME_DEFAULT = {"type": "RuntimeDefault"}
 
 
 def pod_security_context(level: PodSecurity, users: Mapping[str, Any]) -> dict[str, Any]:
-    """The pod's securityContext: what the user asks for, but never less than the level demands."""
+    """The pod's securityContext: what the user asks for, but never less than the level demands.
+
+    A system call filter of the user's stands; `pool/pod_security.py` has refused Unconfined under Restricted.
+    """
     if level is PodSecurity.BASELINE:
         return {"seccompProfile": dict(RUNTIME_DEFAULT), **users}
-    return {**users, "runAsNonRoot": True, "seccompProfile": dict(RUNTIME_DEFAULT)}
+    profile = users.get("seccompProfile") or dict(RUNTIME_DEFAULT)
+    return {**users, "runAsNonRoot": True, "seccompProfile": profile}
 
 
 def worker_security_context(level: PodSecurity) -> dict[str, Any] | None:
     """The securityContext of the worker's container; None where the level asks for none."""
-    context = helper_security_context(level)
-    return None if context is None else {**context, "readOnlyRootFilesystem": True}
-
-
-def helper_security_context(level: PodSecurity) -> dict[str, Any] | None:
-    """The securityContext of a user's init container or sidecar that has none; None where the level asks for none.
-
-    Its root file system stays writable: the standard allows it, and foreign images are seldom made for less.
-    """
     if level is PodSecurity.BASELINE:
         return None
+    return {**_restricted(), "readOnlyRootFilesystem": True}
+
+
+def helper_security_context(level: PodSecurity, users: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The securityContext of a user's init container or sidecar: what he says, and what the level demands beside it.
+
+    Its root file system stays writable: the standard allows it, and foreign images are seldom made for less. The rest
+    comes from the pod.
+    """
+    if level is PodSecurity.BASELINE:
+        return users
+    if users is None:
+        return _restricted()
+    capabilities = users.get("capabilities") or {}
+    filled = dict(users)
+    if users.get("allowPrivilegeEscalation") is None:
+        filled["allowPrivilegeEscalation"] = False
+    if not capabilities.get("drop"):
+        filled["capabilities"] = {**capabilities, "drop": ["ALL"]}
+    return filled
+
+
+def _restricted() -> dict[str, Any]:
     return {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},

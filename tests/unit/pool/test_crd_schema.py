@@ -105,8 +105,8 @@ def test_every_default_is_told_in_the_description() -> None:
     assert told > 10
 
 
-def test_client_side_apply_has_room_for_four_times_the_size() -> None:
-    assert len(json.dumps(yaml.safe_load(CRD.read_text()))) < APPLY_ANNOTATION_BYTES / 4
+def test_client_side_apply_has_room_for_twice_the_size() -> None:
+    assert len(json.dumps(yaml.safe_load(CRD.read_text()))) < APPLY_ANNOTATION_BYTES / 2
 
 
 def test_the_template_allows_what_the_parser_allows() -> None:
