@@ -5,6 +5,7 @@ import logging
 import signal
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from celeriac import __version__
@@ -14,6 +15,7 @@ from celeriac.api.names import NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION
 from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.autoscaling.tick import Autoscaler
+from celeriac.brokers.allowance import CALL_SECONDS, Allowance
 from celeriac.brokers.connect import connect
 from celeriac.cluster.agent_config import AgentConfigs
 from celeriac.cluster.client import Api
@@ -64,7 +66,8 @@ class Operator:
         self.authority = Authority(self.lease.is_holder, self.watch.listed.is_set)
         self.custody = Custody()
         self.credentials = Credentials(api, changed=self.queue.add)
-        self.connections = Connections(connect, closed=lambda address: metrics.forget_broker(address.url))
+        allowed = partial(connect, allowance=Allowance(CALL_SECONDS))
+        self.connections = Connections(allowed, closed=lambda address: metrics.forget_broker(address.url))
         api.connection.fence = self.lease.is_holder
         self.events = EventRecorder(api, settings.identity)
         self.teller = EventTeller(self.events, self.store)

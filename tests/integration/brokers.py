@@ -17,6 +17,7 @@ from celery import Celery
 
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.agents import Process, RegistryEntry
+from celeriac.brokers.allowance import Allowance
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
 from celeriac.brokers.readings import PoolReading, QueueSet
@@ -54,9 +55,11 @@ class Clock:
 
 
 @asynccontextmanager
-async def broker_of(address: BrokerAddress, clock: Callable[[], float] = time.monotonic) -> AsyncIterator[Broker]:
+async def broker_of(
+    address: BrokerAddress, clock: Callable[[], float] = time.monotonic, allowance: Allowance | None = None
+) -> AsyncIterator[RedisBroker]:
     """A broker that is closed at the end."""
-    broker = RedisBroker(parse(address), address.tls, clock=clock)
+    broker = RedisBroker(parse(address), address.tls, clock=clock, allowance=allowance)
     try:
         yield broker
     finally:

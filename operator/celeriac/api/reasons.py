@@ -58,6 +58,7 @@ class Reason(StrEnum):
     BROKER_URL_INVALID = "InvalidURL"
     BROKER_UNSUPPORTED = "UnsupportedBroker"
     BROKER_ERROR = "BrokerError"
+    ANSWER_TOO_LARGE = "AnswerTooLarge"
     KEYS_ARE_KEPT = "KeysAreKept"
     KEYS_MAY_BE_EVICTED = "KeysMayBeEvicted"
     NOT_TOLD = "NotTold"

@@ -2,6 +2,7 @@
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
+from celeriac.brokers.allowance import Allowance
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
 from celeriac.brokers.redis import url
@@ -18,13 +19,15 @@ def place_of(address: BrokerAddress) -> str:
     return url.parse(address).place
 
 
-def connect(address: BrokerAddress) -> Broker:
+def connect(address: BrokerAddress, allowance: Allowance | None = None) -> Broker:
     """Return the broker of an address. The connection is made by the first reading.
+
+    `allowance` is what it shares with all others of this process; without it, a person waits for each answer.
 
     Raises BrokerDoubt (InvalidURL, UnsupportedBroker, TlsFailed) where no reading could ever succeed.
     """
     _require_known(address)
-    return RedisBroker(url.parse(address), address.tls)
+    return RedisBroker(url.parse(address), address.tls, allowance=allowance)
 
 
 def _require_known(address: BrokerAddress) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from celeriac.brokers.address import TlsMaterial
+from celeriac.brokers.allowance import Allowance
 from celeriac.brokers.redis import registry
 from celeriac.brokers.redis.calls import calling
 from celeriac.brokers.redis.client import RedisClient
@@ -38,9 +39,10 @@ class RedisBroker:
         *,
         clock: Callable[[], float] = time.monotonic,
         restart_hold_seconds: float = RESTART_HOLD_SECONDS,
+        allowance: Allowance | None = None,
     ) -> None:
         """Prepare; nothing is connected. Raises BrokerDoubt (TlsFailed) for certificates that cannot be used."""
-        self._client = RedisClient(target, tls)
+        self._client = RedisClient(target, tls, allowance or Allowance())
         self.queues = RedisQueues(self._client, target.where, clock, restart_hold_seconds)
         self.agents = RedisAgents(self._client)
         self.salvage = RedisSalvage(self._client, target.where)

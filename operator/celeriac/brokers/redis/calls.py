@@ -1,14 +1,20 @@
-"""Calls that are no readings: what redis-py raises becomes a BrokerDoubt."""
+"""Calls that are no readings: they have an end, and what redis-py raises becomes a BrokerDoubt."""
 
+import asyncio
+import logging
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
 from celeriac.brokers.agents import NotAllRestored
 from celeriac.brokers.redis.client import RedisClient
 from celeriac.brokers.redis.errors import doubt_of, write_doubt
+from celeriac.brokers.redis.parser import NO_REDIS
 from celeriac.brokers.redis.rights import READING, RECOVERING, Rights
+from celeriac.brokers.redis.shapes import ODD
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -17,13 +23,21 @@ COMMANDS: Final = Rights(tuple(f"{READING} {RECOVERING}".split()))
 
 
 async def calling(work: Awaitable[T], client: RedisClient) -> T:
-    """Do it. It shares no lock with the readings, so that none waits for a long one of it. Raises BrokerDoubt."""
+    """Do it, in Allowance.call_seconds. Raises BrokerDoubt.
+
+    It shares no lock with the readings, so that none waits for a long one of it.
+    """
     where = client.where
     try:
-        return await work
+        async with asyncio.timeout(client.allowance.call_seconds):
+            return await work
     except NotAllRestored as error:
         raise NotAllRestored(await client.named(error, COMMANDS), error.restored) from error
     except (TimeoutError, RedisError, OSError) as error:
         is_answer = isinstance(error, ResponseError)
         doubt = write_doubt(error, "celeriac:*", where) if is_answer else doubt_of(error, where)
         raise await client.named(doubt, COMMANDS) from error
+    except ODD as error:  # replies of another shape than any Redis gives; what they were is not in a message
+        log.debug("%s: a call failed by what it answered", where, exc_info=True)
+        await client.disconnect()
+        raise doubt_of(InvalidResponse(NO_REDIS), where) from error

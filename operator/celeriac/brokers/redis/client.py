@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from redis.asyncio import ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
@@ -17,12 +18,15 @@ from redis.exceptions import RedisError
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import SentinelAccess, TlsMaterial
+from celeriac.brokers.allowance import Allowance, Lane
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.errors import denied, doubt_of, says_nothing
 from celeriac.brokers.redis.greeting import doubt_by_greeting, heard, needs_tls, speaks_tls
+from celeriac.brokers.redis.parser import BoundedParser
 from celeriac.brokers.redis.rights import Rights
 from celeriac.brokers.redis.rights_check import lacks
 from celeriac.brokers.redis.sentinels import Sentinels
+from celeriac.brokers.redis.shapes import info_of
 from celeriac.brokers.redis.url import RedisTarget
 
 log = logging.getLogger(__name__)
@@ -52,19 +56,27 @@ class _SentinelTlsConnection(SentinelManagedSSLConnection):
 class RedisClient:
     """A client and all that has to be closed with it."""
 
-    def __init__(self, target: RedisTarget, tls: TlsMaterial | None) -> None:
-        """Prepare; nothing is connected. Raises BrokerDoubt (TlsFailed) for a text that is no PEM."""
+    def __init__(self, target: RedisTarget, tls: TlsMaterial | None, allowance: Allowance) -> None:
+        """Prepare; nothing is connected. Raises BrokerDoubt (TlsFailed) for a text that is no PEM.
+
+        `proven`: the last reading was a good one.
+        """
+        self.redis: Redis
         self._target = target
+        self.allowance = allowance
+        self.proven = False
         self._lacking: tuple[Rights, float, Sequence[str]] = (Rights(), 0.0, ())
-        options = _options(target)
+        parsing = {"parser_class": partial(BoundedParser, lane=self._lane)}
+        options = _options(target) | parsing
         self._context = context = tls_context(target, tls or TlsMaterial()) if target.tls else None
         if context is not None:
             options |= {"context": context}
         self._sentinel: Sentinels | None = None
         if target.sentinel_master:
             options["connection_class"] = _SentinelTlsConnection if context else SentinelManagedConnection
-            self._sentinel = Sentinels(list(target.nodes), _asking(target), **options)
-            self.redis: Redis = self._sentinel.master_for(target.sentinel_master)
+            self._sentinel = Sentinels(list(target.nodes), _asking(target) | parsing, **options)
+            self.redis = self._sentinel.master_for(target.sentinel_master)
+            self._read_info()
             return
         if target.path:
             options |= {"connection_class": UnixDomainSocketConnection, "path": target.path}
@@ -72,6 +84,15 @@ class RedisClient:
             host, port = target.nodes[0]
             options |= {"host": host, "port": port} | ({"connection_class": _TlsConnection} if context else {})
         self.redis = Redis.from_pool(ConnectionPool(**options))
+        self._read_info()
+
+    def _lane(self) -> Lane:
+        """Which others a long answer waits for."""
+        return self.allowance.proven if self.proven else self.allowance.others
+
+    def _read_info(self) -> None:
+        """redis-py's own reading of INFO takes it apart without a bound."""
+        self.redis.set_response_callback("INFO", info_of)  # type: ignore[arg-type]  # it takes no options
 
     @property
     def where(self) -> str:

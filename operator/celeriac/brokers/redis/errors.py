@@ -9,6 +9,7 @@ from redis import exceptions as redis_errors
 from celeriac.api.reasons import Reason
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.answers import answer_to
+from celeriac.brokers.redis.budget import AnswerTooLarge
 from celeriac.brokers.redis.network_failures import network_doubt, timeout_doubt
 from celeriac.brokers.redis.sentinels import NoMaster, in_words_of_sentinel, no_master_doubt
 from celeriac.brokers.redis.tls_failures import tls_doubt
@@ -174,6 +175,13 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Reaso
         (redis_errors.NoPermissionError, redis_errors.AuthorizationError),
         Reason.BROKER_PERMISSION_DENIED,
         "{where} does not let this user read queues: grant the ACL user what `celeriac acl` prints",
+    ),
+    (
+        AnswerTooLarge,
+        Reason.ANSWER_TOO_LARGE,
+        "{where} answers more than the operator reads of one broker (16 MiB): see that it is the Redis that is meant,"
+        " and what is large there (redis-cli --memkeys); a user without +eval +evalsha makes the operator read whole"
+        " messages",
     ),
     (
         redis_errors.InvalidResponse,

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
+from redis.exceptions import InvalidResponse, NoPermissionError, NoScriptError, ResponseError
 
+from celeriac.brokers.redis.parser import NO_REDIS
 from celeriac.brokers.redis.queries import Command, Query
+from celeriac.brokers.redis.round_trip import replies
 
 SCRIPTS_AGAIN_SECONDS: Final = 60.0
 
@@ -30,30 +32,29 @@ class Executor:
         """
         if self._clock() < self._plain_until:
             return await self._run_plain(queries)
-        replies = await self._pipeline([_as_script(query) for query in queries])
-        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        answers = await replies(self._redis, [_as_script(query) for query in queries])
+        unknown = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            sent = await self._pipeline([_as_script(queries[i], with_text=True) for i in unknown])
-            for i, reply in zip(unknown, sent, strict=True):
-                replies[i] = reply
-        if any(query.script and is_refused(reply) for query, reply in zip(queries, replies, strict=True)):
+            sent = await replies(self._redis, [_as_script(queries[i], with_text=True) for i in unknown])
+            for i, answer in zip(unknown, sent, strict=True):
+                answers[i] = answer
+        if any(query.script and is_refused(answer) for query, answer in zip(queries, answers, strict=True)):
             self._plain_until = self._clock() + SCRIPTS_AGAIN_SECONDS
             return await self._run_plain(queries)
-        return replies
+        return [_fitting(query, answer) for query, answer in zip(queries, answers, strict=True)]
 
     async def _run_plain(self, queries: Sequence[Query]) -> list[Any]:
         commands = [query.plain() for query in queries]
-        replies = iter(await self._pipeline([command for some in commands for command in some]))
-        return [query.join([next(replies) for _ in some]) for query, some in zip(queries, commands, strict=True)]
+        answers = iter(await replies(self._redis, [command for some in commands for command in some]))
+        joined = [query.join([next(answers) for _ in some]) for query, some in zip(queries, commands, strict=True)]
+        return [_fitting(query, answer) for query, answer in zip(queries, joined, strict=True)]
 
-    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
-        if not commands:
-            return []
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
-            return replies
+
+def _fitting(query: Query, answer: Any) -> Any:
+    """The answer. Raises InvalidResponse where it is none to the query."""
+    if isinstance(answer, Exception) or query.fits(answer):
+        return answer
+    raise InvalidResponse(NO_REDIS)
 
 
 def _as_script(query: Query, *, with_text: bool = False) -> Command:

@@ -48,7 +48,7 @@ async def heard(host: str, port: int, context: ssl.SSLContext | None = None) -> 
 
 
 async def _heard(host: str, port: int, context: ssl.SSLContext | None) -> bytes:
-    reader, writer = await asyncio.open_connection(host, port, ssl=context)
+    reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=LONGEST)
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(GREETING_SECONDS):

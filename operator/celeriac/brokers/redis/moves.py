@@ -9,6 +9,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import NoScriptError, ResponseError, WatchError
 
 from celeriac.brokers.redis.queries import Command, Script
+from celeriac.brokers.redis.round_trip import replies
 
 BATCH: Final = 500
 
@@ -209,14 +210,3 @@ async def _alone(redis: Redis, source: Source, each: Move) -> bool | Exception:
         except ResponseError as error:
             return error
     return True
-
-
-async def replies(redis: Redis, commands: Collection[Command]) -> list[Any]:
-    """All replies in one round trip; an error of Redis stands in its place. Raises RedisError for a lost connection."""
-    if not commands:
-        return []
-    async with redis.pipeline(transaction=False) as pipe:
-        for command in commands:
-            pipe.execute_command(*command)
-        answers: list[Any] = await pipe.execute(raise_on_error=False)
-        return answers

@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from celeriac.brokers.redis.shapes import are, are_answers, is_count, is_pair, is_text, is_text_or_none
+
 Command = tuple[str | bytes | int, ...]
+
+LONGEST_TAG: Final = 255
+"""Bytes of a delivery tag; kombu's are uuids of 36."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,9 @@ class Query(Protocol):
     def join(self, replies: Sequence[Any]) -> Any:
         """From the replies to the plain commands, the script's reply. A reply may be an exception."""
 
+    def fits(self, reply: Any) -> bool:
+        """Whether a reply, which is no exception, is one to this question: another server may answer anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -59,6 +67,10 @@ class Ask:
     def join(self, replies: Sequence[Any]) -> Any:
         """Its reply."""
         return replies[0]
+
+    def fits(self, _: Any) -> bool:
+        """Known by the command already."""
+        return True
 
 
 COUNT: Final = Script("""
@@ -96,6 +108,10 @@ class Count:
     def join(self, replies: Sequence[Any]) -> list[int | Exception]:
         """Sum per queue; one bad key spoils its queue."""
         return [_sum(replies[first : first + self.steps]) for first in range(0, len(replies), self.steps)]
+
+    def fits(self, reply: Any) -> bool:
+        """A count for each queue."""
+        return are_answers(reply, len(self.keys) // self.steps, is_count)
 
 
 TAGS: Final = Script("""
@@ -146,6 +162,13 @@ class Tags:
             return size if isinstance(size, Exception) else tags
         return [size, b"\n".join(tags if size <= self.bound else tags[: self.sample])]
 
+    def fits(self, reply: Any) -> bool:
+        """A count and a text of no more tags than were asked for."""
+        most = max(self.bound, self.sample)
+        return (
+            is_pair(reply, is_count, is_text) and len(reply[1]) <= most * LONGEST_TAG and reply[1].count(b"\n") < most
+        )
+
 
 # The body is the first member that kombu writes, and base64: what matches is surely the body and nothing else.
 _WITHOUT_BODY: Final = """
@@ -195,6 +218,10 @@ class Entries:
     def join(self, replies: Sequence[Any]) -> Any:
         """Its reply."""
         return replies[0]
+
+    def fits(self, reply: Any) -> bool:
+        """A text for each tag, or nothing."""
+        return are_answers(reply, len(self.tags), is_text_or_none)
 
 
 PEEK: Final = Script(f"""{_WITHOUT_BODY}
@@ -247,9 +274,15 @@ class Peek:
     def join(self, replies: Sequence[Any]) -> Any:
         """The first error, or the count and the messages."""
         count = _sum(replies[::2])
-        if isinstance(count, Exception) or count > self.members:
-            return count if isinstance(count, Exception) else [count, []]
-        return [count, [message for reply in replies[1::2] for message in reply if b'"eta"' in message]]
+        refused = next((reply for reply in replies[1::2] if isinstance(reply, Exception)), None)
+        if isinstance(count, Exception) or refused is not None:
+            return count if isinstance(count, Exception) else refused
+        with_eta = [message for reply in replies[1::2] for message in reply if b'"eta"' in message]
+        return [count, with_eta[: self.members] if count <= self.members else []]
+
+    def fits(self, reply: Any) -> bool:
+        """A count and some messages."""
+        return is_pair(reply, is_count, are(is_text)) and len(reply[1]) <= self.members
 
 
 def _sum(lengths: Sequence[Any]) -> int | Exception:

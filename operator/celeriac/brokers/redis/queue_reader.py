@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from celeriac.api.reasons import Reason
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueReading, QueueSet
+from celeriac.brokers.redis.budget import one_answer
 from celeriac.brokers.redis.client import RedisClient
 from celeriac.brokers.redis.errors import doubt_of, queue_doubt
 from celeriac.brokers.redis.eviction import Eviction
@@ -30,6 +31,9 @@ from celeriac.brokers.redis.worker_reports import Reports, marks_of
 READING_SECONDS: Final = 4.0
 FIRST_RETRY_SECONDS: Final = 0.5
 LONGEST_RETRY_SECONDS: Final = 5.0
+LONGEST_RETRY_OF_A_STRANGER: Final = 60.0
+STRANGE: Final = (Reason.BROKER_UNSUPPORTED, Reason.ANSWER_TOO_LARGE)
+"""Doubts about what answers: not an outage that ends by itself."""
 FOLLOW_MASTER_SECONDS: Final = 5.0
 
 _IDENTITY: Final = (Ask(("INFO", "server")), Ask(("INFO", "replication")), Ask(("TIME",)))
@@ -58,7 +62,8 @@ class _Seen:
 class RedisQueues:
     """The queues of one Redis database.
 
-    After a failure the next attempts are 0.5 s to 5 s apart; in between the doubt stands.
+    After a failure the next attempts are 0.5 s to 5 s apart, up to 60 s where no Redis answers; in between the doubt
+    stands.
     """
 
     def __init__(
@@ -96,7 +101,8 @@ class RedisQueues:
     async def _try_to_read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
         """Read; on a failure drop the connection, with whatever it may still answer, and put off the next attempt."""
         try:
-            readings = await self._read(pools)
+            with one_answer():
+                readings = await self._read(pools)
         except asyncio.CancelledError:
             await self._give_up(doubt_of(TimeoutError(), self._where))
             raise
@@ -107,13 +113,14 @@ class RedisQueues:
         except BrokerDoubt as doubt:
             await self._give_up(doubt)
             raise
-        self._doubt, self._retry_seconds = None, FIRST_RETRY_SECONDS
+        self._doubt, self._retry_seconds, self._client.proven = None, FIRST_RETRY_SECONDS, True
         return readings
 
     async def _give_up(self, doubt: BrokerDoubt) -> None:
-        self._doubt = doubt
+        self._doubt, self._client.proven = doubt, False
         self._retry_at = self._clock() + self._retry_seconds
-        self._retry_seconds = min(2 * self._retry_seconds, LONGEST_RETRY_SECONDS)
+        longest = LONGEST_RETRY_OF_A_STRANGER if doubt.reason in STRANGE else LONGEST_RETRY_SECONDS
+        self._retry_seconds = min(2 * self._retry_seconds, longest)
         await self._client.disconnect()
 
     async def _read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:

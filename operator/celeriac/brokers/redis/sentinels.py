@@ -4,10 +4,12 @@ from typing import Any, Final
 
 from redis.asyncio import ConnectionPool, Redis, Sentinel
 from redis.asyncio.sentinel import MasterNotFoundError
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionError, RedisError
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.redis.parser import NO_REDIS
+from celeriac.brokers.redis.shapes import ODD
 
 LONGEST_NAMES: Final = 200
 
@@ -39,17 +41,17 @@ class Sentinels(Sentinel):
         for place, sentinel in enumerate(self.sentinels):
             try:
                 masters: Any = await sentinel.sentinel_masters()
+                state = masters.get(service_name)
+                if state and self.check_master_state(state, service_name):
+                    self.sentinels[0], self.sentinels[place] = sentinel, self.sentinels[0]
+                    return str(state["ip"]), int(state["port"])
+                known |= {name: name != service_name for name in masters}
             except (AuthenticationError, NoPermissionError) as error:
                 errors.insert(0, error)  # the next one asks for the same
-                continue
             except RedisError as error:
                 errors.append(error)
-                continue
-            state = masters.get(service_name)
-            if state and self.check_master_state(state, service_name):
-                self.sentinels[0], self.sentinels[place] = sentinel, self.sentinels[0]
-                return state["ip"], state["port"]
-            known |= {name: name != service_name for name in masters}
+            except ODD:  # other masters than any Sentinel tells of
+                errors.append(InvalidResponse(NO_REDIS))
         raise NoMaster(service_name, errors, known)
 
 
