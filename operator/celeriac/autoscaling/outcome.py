@@ -20,6 +20,7 @@ class Outcome:
     """What the last tick found and decided for one pool.
 
     idle_seconds    since when nothing was to be done
+    idle_before     the last leader saw that begin
     workers         its Pods with their reports; None without the agent
     trouble         in what a worker that runs is not what the spec says
     degradation     what the agents in its workers cannot do; None where they lack nothing
@@ -35,6 +36,7 @@ class Outcome:
     decision: Decision
     plan: Plan
     idle_seconds: float | None = None
+    idle_before: bool = False
     workers: Workers | None = None
     trouble: Trouble | None = None
     degradation: Degradation | None = None

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from celeriac.api.keys import PoolKey
@@ -18,7 +17,6 @@ from celeriac.autoscaling.scale_writer import Change
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading
 from celeriac.cluster.records import DeploymentRecord, PodRecord
-from celeriac.cluster.times import parse_timestamp
 from celeriac.pool.layouts import effective_layout, layout_of, layout_words
 from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.scaling.decide import decide
@@ -75,18 +73,21 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What the last leader knew of a pool, as its status tells it. `idle_seconds`: since when it has nothing to do."""
+    """What the last leader knew of a pool, as its status tells it.
+
+    `idle_seconds`: for how long at least it had nothing to do, by that leader's own clock: times of two machines are
+    never compared.
+    """
 
     idle_seconds: float | None = None
     learned: Learned = field(default_factory=Learned)
     layout: QueueLayout | None = None
 
     @classmethod
-    def of(cls, status: Mapping[str, Any], now: datetime) -> "Seed":
-        """Read the status of a pool at the time `now`."""
-        idle_since = status.get("idleSince")
+    def of(cls, status: Mapping[str, Any]) -> "Seed":
+        """Read the status of a pool, as `celeriac.pool.told_status` leaves it."""
         return cls(
-            None if idle_since is None else max((now - parse_timestamp(idle_since)).total_seconds(), 0.0),
+            status.get("idleSeconds"),
             Learned.seeded(
                 runtime_seconds=status.get("taskRuntimeSeconds"), cold_start_seconds=status.get("coldStartSeconds")
             ),
@@ -107,6 +108,7 @@ class PoolScaler:
         self.doubt: BrokerDoubt | None = None
         self._doubt_since = now
         self._idle_since = None if seed.idle_seconds is None else now - seed.idle_seconds
+        self._idle_since_before = self._idle_since
         self._learned = seed.learned
         # None until the Deployment is known: windows that began at zero would shrink a pool that runs.
         self._history: History | None = None
@@ -158,6 +160,7 @@ class PoolScaler:
             decision,
             plan(pool.policy, decision, demand, workload),
             idle_seconds=None if self._idle_since is None else now - self._idle_since,
+            idle_before=self._idle_since is not None and self._idle_since == self._idle_since_before,
             workers=self._workers,
             trouble=trouble_of(pool, self._workers) if self._workers else None,
             degradation=degradation_of(self._workers) if self._workers else None,

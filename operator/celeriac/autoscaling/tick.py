@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
@@ -175,7 +174,7 @@ class Autoscaler:
         if known is None:
             return queues_of(pool)
         scaler = self._scaler(known)
-        return queues_of(pool, scaler.layout if scaler else Seed.of(known.status, datetime.now(UTC)).layout)
+        return queues_of(pool, scaler.layout if scaler else Seed.of(known.status).layout)
 
     def _step(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt, broker: Broker | None = None) -> None:
         """Let one pool take a step; whatever goes wrong with it, the other pools go on."""
@@ -193,8 +192,7 @@ class Autoscaler:
         now = self._clock()
         scaler = self._scaler(known)
         if scaler is None:
-            seed = Seed.of(known.status, datetime.now(UTC))
-            scaler = self._scalers[pool.key] = PoolScaler(pool.key, pool.uid, seed, now)
+            scaler = self._scalers[pool.key] = PoolScaler(pool.key, pool.uid, Seed.of(known.status), now)
         if scaler.generation != known.generation:
             self._queue.add(pool.key)  # its status waits for the first step that heeds this spec
         deployment = self._store.deployments.get(pool.key)

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from celeriac.api.names import NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION, VERSION
 from celeriac.api.words import first_of
 from celeriac.cli.words import ABNORMAL, NO_ROOM, UNDER_WAY, WANTED, ago
+from celeriac.pool.told_status import told_status
 
 Body = Mapping[str, Any]
 
@@ -88,7 +89,7 @@ def of_the_pools(pools: Sequence[Body], served_namespaces: list[str] | None, now
 
 
 def _of_a_pool(pool: Body, served_namespaces: list[str] | None, now: datetime) -> Iterator[Finding]:
-    metadata, status = pool["metadata"], pool.get("status") or {}
+    metadata, status = pool["metadata"], told_status(pool.get("status"))[0]
     name = f"pool {metadata['namespace']}/{metadata['name']}"
     if "deletionTimestamp" in metadata:
         return

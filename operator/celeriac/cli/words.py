@@ -7,6 +7,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from celeriac.pool.told_status import told_status
+
 UNKNOWN = "-"
 UNSEEN = "the operator has not looked at it yet: is it running, and does it watch this namespace?"
 
@@ -36,7 +38,7 @@ def pools_table(pools: list[dict[str, Any]], *, with_namespace: bool) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("WHY", overflow="fold")
     for pool in sorted(pools, key=lambda body: (body["metadata"]["namespace"], body["metadata"]["name"])):
-        metadata, status = pool["metadata"], pool.get("status") or {}
+        metadata, status = pool["metadata"], told_status(pool.get("status"))[0]
         namespace = (metadata["namespace"],) if with_namespace else ()
         counts = (_count(status, "waiting"), _count(status, "running"), _replicas(status))
         table.add_row(*namespace, metadata["name"], pool["spec"]["pool"], *counts, Text(why(pool)))
@@ -45,7 +47,7 @@ def pools_table(pools: list[dict[str, Any]], *, with_namespace: bool) -> Table:
 
 def why(pool: Mapping[str, Any]) -> str:
     """One sentence: what is wrong if something is, else the last decision."""
-    status = pool.get("status") or {}
+    status, _ = told_status(pool.get("status"))
     conditions = status.get("conditions") or ()
     ready = next((item for item in conditions if item["type"] == "Ready"), None)
     decision = status.get("decision")
@@ -72,7 +74,7 @@ def _aside(conditions: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 def explanation(pool: Mapping[str, Any], now: datetime) -> Iterator[str]:
     """Why a pool has the replicas that it has, line by line."""
-    spec, status, name = pool["spec"], pool.get("status") or {}, pool["metadata"]["name"]
+    spec, status, name = pool["spec"], told_status(pool.get("status"))[0], pool["metadata"]["name"]
     slots = 1 if spec["pool"] == "solo" else spec.get("concurrency", 4)
     yield f"{name} in namespace {pool['metadata']['namespace']}: {_replicas(status)} replicas (ready/desired)"
     yield f"  {spec['pool']} with {slots} task(s) per pod, queues {', '.join(spec.get('queues', ()))}"

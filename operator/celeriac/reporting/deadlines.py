@@ -116,7 +116,11 @@ def told(overdue: Obstacle) -> tuple[Reason, str]:
 
 
 def _as_told(status: Mapping[str, Any], moment: datetime, now: float) -> dict[str, float]:
-    """Since when what a status tells of is there, by its reason: an operator that restarts gives nothing time anew."""
+    """Since when what a status tells of is there, by its reason: an operator that restarts gives nothing all time anew.
+
+    The moments are those of another machine's clock, which may be hours from this one: of the time that an obstacle is
+    given they prove one half at most, so that nothing stalls at once where a clock is ahead.
+    """
     since = {}
     for condition in status.get("conditions") or ():
         if condition["status"] != "True":
@@ -125,5 +129,5 @@ def _as_told(status: Mapping[str, Any], moment: datetime, now: float) -> dict[st
             since[condition["reason"]] = float("-inf")
         elif condition["type"] == RECONCILING:
             age = (moment - parse_timestamp(condition["lastTransitionTime"])).total_seconds()
-            since[condition["reason"]] = now - max(age, 0.0)
+            since[condition["reason"]] = now - min(max(age, 0.0), patience(condition["reason"]) / 2)
     return since

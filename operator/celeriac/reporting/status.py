@@ -51,7 +51,7 @@ def build_status(
             status["scheduled"] = outcome.demand.scheduled
             status |= _learned(outcome, outcome.demand)
         if outcome.idle_seconds is not None:
-            status["idleSince"] = _idle_since(outcome.idle_seconds, previous.get("idleSince"), now)
+            status |= _idle(view, outcome, outcome.idle_seconds, previous, now)
     return status
 
 
@@ -102,7 +102,7 @@ def noteworthy(status: Mapping[str, Any]) -> tuple[Any, ...]:
     silent one after the other change the sentence of one that is there already, which names them.
     """
     decision = status.get("decision") or {}
-    counts = status.get("replicas"), status.get("readyReplicas"), status.get("desiredReplicas")
+    counts = [status.get(name) for name in ("replicas", "readyReplicas", "desiredReplicas", "idleSeconds")]
     conditions = status.get("conditions") or ()
     lapses = [c["message"] for c in conditions if c["type"] == WORKERS_RESPONDING and c["status"] == "False"]
     return counts, decision.get("reason"), lapses, _reasons(status, lambda type_: type_ in PATIENT)
@@ -144,9 +144,22 @@ def _decision(outcome: Outcome, previous: Mapping[str, Any], now: datetime) -> d
     }
 
 
-def _idle_since(seconds: float, previous: str | None, now: datetime) -> str:
+def _idle(view: View, outcome: Outcome, seconds: float, previous: Mapping[str, Any], now: datetime) -> Status:
+    """For how long nothing was to be done: a moment for people, and a duration that the next leader counts on from.
+
+    The moment is one of the clock that the leader had which saw idleness begin. The duration needs no clock. It is told
+    in two steps, so that an idle pool costs one write more.
+    """
+    idle: Status = {"idleSince": _idle_since(seconds, previous.get("idleSince"), now, before=outcome.idle_before)}
+    if view.policy is not None:
+        longest = view.policy.scale_to_zero_after_seconds
+        idle["idleSeconds"] = next((part for part in (longest, longest / 2) if seconds >= part), 0)
+    return idle
+
+
+def _idle_since(seconds: float, previous: str | None, now: datetime, *, before: bool) -> str:
     """The moment idleness began; a difference of a second to the last one is rounding, not news."""
     since = now - timedelta(seconds=seconds)
-    if previous is not None and abs((parse_timestamp(previous) - since).total_seconds()) < 2:
+    if previous is not None and (before or abs((parse_timestamp(previous) - since).total_seconds()) < 2):
         return previous
     return timestamp(since)

@@ -1,5 +1,6 @@
 """When a pool's status is written, and which of its changes are events; in virtual time, it writes nothing itself."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,6 +10,7 @@ from celeriac.api.keys import PoolKey
 from celeriac.api.notices import EventType, Notice
 from celeriac.api.reasons import Reason
 from celeriac.reporting.deadlines import Deadlines
+from celeriac.reporting.foreign_writes import ForeignWrites
 from celeriac.reporting.obstacles import LIMITS, obstacles
 from celeriac.reporting.status import Status, build_status, noteworthy, urgent
 from celeriac.reporting.view import (
@@ -100,11 +102,13 @@ class StatusStep:
     status         as it is now
     write          whether it is to be written now
     again_seconds  after which to look again
+    foreign        whether somebody else wrote what is there
     """
 
     status: Status
     write: bool
     again_seconds: float
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class StatusBook:
         self._budget = budget
         self._status_seconds = status_seconds
         self._deadlines = Deadlines()
+        self._foreign = ForeignWrites()
         self._written: dict[PoolKey, _Written] = {}
         self._turns: dict[PoolKey, Turn] = {}
         self._warned: set[tuple[PoolKey, str]] = set()
@@ -133,6 +138,7 @@ class StatusBook:
     def forget(self, key: PoolKey) -> None:
         """Forget a deleted pool."""
         self._deadlines.forget(key)
+        self._foreign.forget(key)
         self._written.pop(key, None)
         self._turns.pop(key, None)
         self._warned = {(warned, type_) for warned, type_ in self._warned if warned != key}
@@ -140,6 +146,7 @@ class StatusBook:
     def forget_all(self) -> None:
         """Trust nothing that was written: another replica of the operator may have written since."""
         self._deadlines.forget_all()
+        self._foreign.forget_all()
         self._written.clear()
         self._turns.clear()
 
@@ -151,13 +158,15 @@ class StatusBook:
         status = build_status(view, last.status, moment, selector(key.name), deadline.overdue)
         longest = min(self._status_seconds, deadline.again_seconds)
         patience = self._patience(status, last.status)
-        due = last.at + patience
-        if status == last.status or due > now:
+        due = math.inf if status == last.status else last.at + patience
+        foreign = self._foreign.seconds_left(view.known, last.status, now)
+        if foreign is not None:
+            due = min(due, now + foreign)
+        if due > now:
             self._turns.pop(key, None)  # a turn is for the write that asked for it, not for one some day
-            again = self._status_seconds if status == last.status else due - now
-            return StatusStep(status, False, min(again, longest))
+            return StatusStep(status, False, min(due - now, longest))
         waits = self._wait(key, now, is_urgent=not patience)
-        return StatusStep(status, not waits, min(waits or longest, longest))
+        return StatusStep(status, not waits, min(waits or longest, longest), foreign is not None and foreign <= 0)
 
     def _wait(self, key: PoolKey, now: float, *, is_urgent: bool) -> float:
         """Seconds until a write that is due may happen; 0 where it is to happen now."""
@@ -175,6 +184,7 @@ class StatusBook:
         """Take over that the status was written; returns what of it is worth an event."""
         key, last = view.known.key, self._last(view)
         self._written[key] = _Written(view.known.uid, status, now)
+        self._foreign.written(view.known)
         return self._news(key, last.status, status)
 
     def _last(self, view: View) -> _Written:

@@ -1,5 +1,6 @@
 """Writes statuses, and tells what of them is news."""
 
+import logging
 import time
 from datetime import UTC, datetime
 
@@ -9,6 +10,8 @@ from celeriac.cluster.errors import Conflict, NotFound
 from celeriac.reporting.status_book import StatusBook
 from celeriac.reporting.view import View
 from celeriac.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 
 class StatusWriter:
@@ -28,6 +31,8 @@ class StatusWriter:
             self._metrics.condition(key, condition["type"], condition["status"])
         if not step.write:
             return step.again_seconds
+        if step.foreign:
+            log.warning("pool %s: its status was not what the operator had written; it is written anew", key)
         try:
             await self._api.apply_pool_status(key, uid, step.status)
         except (NotFound, Conflict):

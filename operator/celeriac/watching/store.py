@@ -12,6 +12,7 @@ from celeriac.cluster.body import Body
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.pool.parse import parse_pool
+from celeriac.pool.told_status import told_status
 from celeriac.watching.edge import Edge
 from celeriac.watching.rivals import Rivals
 
@@ -26,7 +27,10 @@ ENDED_PODS = 1000
 
 @dataclass(frozen=True, slots=True)
 class KnownPool:
-    """One CeleryWorkerPool as last seen; `spec` is the error where it could not be parsed."""
+    """One CeleryWorkerPool as last seen; `spec` is the error where it could not be parsed.
+
+    status  what of its status can be believed; `status_whole`: that is all of it
+    """
 
     key: PoolKey
     uid: str
@@ -34,6 +38,7 @@ class KnownPool:
     deleting: bool
     spec: WorkerPool | InvalidPool
     status: Body
+    status_whole: bool = True
 
     @property
     def reference(self) -> dict[str, str]:
@@ -59,13 +64,15 @@ class KnownPool:
             log.exception("pool %s/%s: its spec cannot be read", metadata["namespace"], metadata["name"])
             what = f"cannot be read, by a fault of the operator ({type(error).__name__}, see its log)"
             spec = InvalidPool("spec", f"{what}: undo the last change of it")
+        status, status_whole = told_status(body.get("status"))
         return cls(
             key=PoolKey(metadata["namespace"], metadata["name"]),
             uid=metadata["uid"],
             generation=metadata.get("generation", 0),
             deleting="deletionTimestamp" in metadata,
             spec=spec,
-            status=body.get("status") or {},
+            status=status,
+            status_whole=status_whole,
         )
 
 

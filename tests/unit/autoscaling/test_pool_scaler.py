@@ -131,18 +131,23 @@ def test_a_new_leader_does_not_shrink_a_pool_before_its_windows_have_passed() ->
     assert life.replicas < 5
 
 
-def test_a_new_leader_goes_on_counting_idleness_where_the_status_says_that_it_began() -> None:
-    moment = datetime(2030, 1, 1, tzinfo=UTC)
-    began = (moment - timedelta(seconds=290)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    seed = Seed.of({"idleSince": began, "taskRuntimeSeconds": 2.5, "coldStartSeconds": 4.0}, moment)
-    assert seed.idle_seconds == 290
+def test_a_new_leader_goes_on_counting_idleness_for_as_long_as_the_status_says() -> None:
+    seed = Seed.of({"idleSeconds": 150, "taskRuntimeSeconds": 2.5, "coldStartSeconds": 4.0})
     assert (seed.learned.runtime_seconds, seed.learned.cold_start_seconds) == (2.5, 4.0)
     told = [Life(each, replicas=1, scale_to_zero_after_seconds=300).live(20)[-1].outcome for each in (seed, Seed())]
-    assert [outcome.idle_seconds for outcome in told if outcome] == [310, 20 - TICK]
+    assert [(each.idle_seconds, each.idle_before) for each in told if each] == [(170, True), (20 - TICK, False)]
 
 
-def test_a_clock_that_went_back_makes_nobody_idle_in_the_future() -> None:
-    assert Seed.of({"idleSince": "2030-01-01T00:00:10Z"}, datetime(2030, 1, 1, tzinfo=UTC)).idle_seconds == 0
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_a_new_leader_whose_clock_is_an_hour_off_goes_to_zero_neither_at_once_nor_an_hour_late(hours: int) -> None:
+    """What the last one wrote when the pool had been idle for 200 s of 300; how late it is, no clock tells."""
+    began = datetime(2030, 1, 1, hours + 12, tzinfo=UTC) - timedelta(seconds=200)
+    status = {"idleSince": began.strftime("%Y-%m-%dT%H:%M:%SZ"), "idleSeconds": 150}
+    life = Life(Seed.of(status), replicas=1, scale_to_zero_after_seconds=300)
+    life.live(140)
+    assert life.replicas == 1
+    life.live(70)
+    assert life.replicas == 0
 
 
 def test_replicas_hold_while_the_broker_is_away_and_fall_back_when_that_was_asked_for() -> None:
@@ -228,7 +233,7 @@ def test_what_workers_say_of_the_layout_is_read_from_then_on_told_once_and_outli
     life.pods, life.reports = {}, {}
     assert (life.tick().notices, life.scaler.layout) == ((), said)
     status = {"learnedLayout": layout_fields(said)}
-    assert PoolScaler(KEY, "pool", Seed.of(status, datetime.now(UTC)), 0.0).layout == said
+    assert PoolScaler(KEY, "pool", Seed.of(status), 0.0).layout == said
     assert queues_of(life.pool, life.scaler.layout).layout == said
 
 

@@ -246,18 +246,30 @@ def test_pinned_to_zero_paused_or_a_dry_run_says_that_no_task_wakes_the_pool() -
         assert clock.sees(view(spec=spec, broker=NO_SECRET))[0] == "False SecretNotFound"
 
 
-def test_an_operator_that_restarts_gives_nothing_its_time_anew() -> None:
+def test_an_operator_that_restarts_gives_nothing_all_of_its_time_anew() -> None:
     clock = Clock()
     seen = view(1, 0, pods=pods(FULL))
-    clock.sees(seen, 200)
+    clock.sees(seen, 100)
     heir = Clock(clock.status)
     heir.now = clock.now
     seen = replace(seen, known=known(clock.status))
-    assert heir.sees(seen, 99)[2] == "False NotStalled"
+    assert heir.sees(seen, 199)[2] == "False NotStalled"
     assert heir.sees(seen, 1) == stalled("Unschedulable")
     third = Clock()
     third.now = heir.now
     assert third.sees(replace(seen, known=known(heir.status))) == stalled("Unschedulable"), "at once"
+
+
+@pytest.mark.parametrize("ahead", [-3600, 3600])
+def test_a_leader_whose_clock_is_an_hour_off_stalls_nothing_at_once_and_gives_no_hour(ahead: int) -> None:
+    clock = Clock()
+    seen = view(1, 0, pods=pods(FULL))
+    clock.sees(seen, 10)
+    heir = Clock(clock.status)
+    heir.now = clock.now + ahead
+    seen = replace(seen, known=known(clock.status))
+    assert heir.sees(seen, 149)[2] == "False NotStalled"
+    assert heir.sees(seen, 151) == stalled("Unschedulable")
 
 
 def test_the_book_comes_back_in_time_for_the_deadline() -> None:

@@ -12,6 +12,7 @@ from celeriac.api.reasons import Reason
 from celeriac.autoscaling.outcome import Outcome
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.records import DeploymentRecord
+from celeriac.reporting.foreign_writes import LATE_SECONDS
 from celeriac.reporting.status import Status
 from celeriac.reporting.status_book import Budget, StatusBook
 from celeriac.reporting.view import View
@@ -24,6 +25,7 @@ from celeriac.watching.store import KnownPool
 pytestmark = pytest.mark.unit
 
 STATUS_SECONDS = 60.0
+NOON = datetime(2030, 1, 1, 0, 8, 20, tzinfo=UTC)
 AWAY = BrokerDoubt(Reason.BROKER_CONNECTION_FAILED, "Redis at redis:6379 cannot be reached")
 SLOW = BrokerDoubt(Reason.BROKER_TIMEOUT, "Redis at redis:6379 did not answer in time")
 
@@ -240,3 +242,27 @@ def test_the_budget_allows_a_burst_to_the_urgent_and_then_a_steady_rate_to_all()
     assert turns(3, 100.0, is_urgent=False) == pytest.approx([100.0, 100.1, 100.2])
     assert turns(10, 100.0, is_urgent=True) == [100.0] * 10
     assert turns(1, 100.0, is_urgent=True) == pytest.approx([100.1])
+
+
+def test_what_somebody_else_writes_into_the_status_is_written_over_once_it_is_no_late_word_of_the_operators() -> None:
+    hours = Hours()
+    hours.look(view())
+    own = hours.book.step(view(), NOON, hours.now).status
+    seen = view(known(status=own))
+    assert hours.look_for(600, seen) == 0
+    assert hours.look_for(LATE_SECONDS - 1, view(known(status={**own, "replicas": 999}))) == 0
+    assert hours.look_for(600, seen) == 0, "it has come right by itself"
+    other = view(known(status={**own, "conditions": []}))
+    assert hours.look_for(LATE_SECONDS + 2, other) == 1
+    assert hours.look_for(600, other) == 0, "the watch has not told yet what was written"
+    hours.look(seen)
+    assert hours.look_for(LATE_SECONDS + 2, other) == 1, "somebody does it again"
+
+
+def test_a_new_leader_writes_over_what_no_leader_can_have_written() -> None:
+    hours = Hours()
+    hours.look(view())
+    own = hours.book.step(view(), NOON, hours.now).status
+    hours.book.forget_all()
+    assert hours.look_for(60, view(known(status=own))) == 0
+    assert hours.look_for(1, view(known(status={**own, "unknown": 1}))) == 1

@@ -1,0 +1,109 @@
+"""Whoever may write the status subresource may write anything there: nobody fails, and what is true comes back."""
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.control_plane import ControlPlane
+from tests.integration.crds import POOLS as CRD
+from tests.integration.crds import install_crds
+from tests.integration.kube import POOLS, Body, Kube
+from tests.integration.operator_process import OperatorProcess
+from tests.integration.redis_server import RedisServer
+from tests.integration.tasks import push
+
+pytestmark = pytest.mark.integration
+
+ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+STATUS_SCHEMA = "/spec/versions/0/schema/openAPIV3Schema/properties/status"
+LATE_SECONDS = 20.0
+
+
+def deep(levels: int) -> Any:
+    """An object in an object in an object."""
+    found: Any = 1
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
+def not_a_field_right(status: Body) -> Body:
+    """Each field that the operator wrote, of another type, deep or huge; what /scale shows, the API server checks."""
+    odd = {str: 7, int: "x", float: [], list: {"a": 1}, dict: "no"}
+    return {
+        **{name: odd[type(value)] for name, value in status.items()},
+        **{name: status[name] for name in ("replicas", "selector")},
+        "idleSince": 7,
+        "idleSeconds": "x",
+        "taskRuntimeSeconds": 1e300,
+        "coldStartSeconds": deep(400),
+        "learnedLayout": [1],
+        "reserved": "x" * 200_000,
+        "unknown": [deep(400)],
+    }
+
+
+@pytest.fixture
+def loose(pools: ControlPlane) -> Iterator[ControlPlane]:
+    """The CRD of somebody who lets anything pass, as one of an older release may."""
+    loosened = [{"op": "replace", "path": STATUS_SCHEMA, "value": ANYTHING}]
+    pools.kubectl("patch", "crd", CRD, "--type=json", f"--patch={json.dumps(loosened)}")
+    yield pools
+    install_crds(pools)
+
+
+def replace_status(control_plane: ControlPlane, namespace: str, status: Any) -> Body:
+    """As kubectl replace --subresource=status; the pool as it was before."""
+    before: Body = json.loads(control_plane.kubectl(f"--namespace={namespace}", "get", "cwp", "ml", "--output=json"))
+    body = copy.deepcopy(before) | {"status": status}
+    control_plane.kubectl("replace", "--subresource=status", "--filename=-", stdin=json.dumps(body))
+    return before
+
+
+def standing(pool: Body) -> dict[str, tuple[str, str]]:
+    conditions = pool["status"]["conditions"]
+    return {each["type"]: (each["status"], each["reason"]) for each in conditions}
+
+
+def is_well(status: Any) -> bool:
+    conditions = status.get("conditions") if isinstance(status, dict) else None
+    return isinstance(conditions, list) and len(conditions) > 2
+
+
+def test_a_garbage_status_fails_nobody_and_is_written_over_by_whoever_leads(
+    loose: ControlPlane, namespace: str
+) -> None:
+    kube = Kube(loose.kubeconfig, namespace)
+    with RedisServer() as redis, OperatorProcess(loose.kubeconfig, namespace) as operator:
+        kube.create_pool("ml", redis.celery_url)
+        kube.create_pool("neighbour", redis.celery_url)
+        for name in ("ml", "neighbour"):
+            kube.wait_for_condition(name, "Ready", "True", "ScaledToZero")
+        told = kube.get(POOLS, "ml")["status"]
+        before = replace_status(loose, namespace, {**told, "conditions": [7, {"type": []}], "unknown": deep(400)})
+        back = kube.wait_for_pool("ml", lambda pool: is_well(pool.get("status")), LATE_SECONDS)
+        assert standing(back) == standing(before)
+        assert "unknown" not in back["status"]
+        operator.stop()
+        replace_status(loose, namespace, not_a_field_right(told))
+        push(redis, "neighbour", 1)
+        operator.start()
+        kube.wait_for_replicas("neighbour", 1, 30)
+        back = kube.wait_for_pool("ml", lambda pool: is_well(pool.get("status")), LATE_SECONDS)
+        assert standing(back) == standing(before)
+        assert "Traceback" not in operator.log()
+        assert operator.log().count("its status was not what the operator had written") == 2
+
+
+def test_figures_that_somebody_else_writes_within_the_schema_do_not_stay(pools: ControlPlane, namespace: str) -> None:
+    kube = Kube(pools.kubeconfig, namespace)
+    with RedisServer() as redis, OperatorProcess(pools.kubeconfig, namespace) as operator:
+        kube.create_pool("ml", redis.celery_url)
+        kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
+        before = replace_status(pools, namespace, {"replicas": 999, "selector": "app=other"})
+        back = kube.wait_for_pool("ml", lambda pool: pool["status"].get("replicas") == 0, LATE_SECONDS)
+        assert (standing(back), back["status"]["selector"]) == (standing(before), before["status"]["selector"])
+        assert "Traceback" not in operator.log()
