@@ -1,6 +1,7 @@
 """`make run`: the operator from the checkout, against the cluster of the current kubectl context.
 
-It says where it is about to act before it acts, and what is missing there. Arguments are those of `python -m celeriac`.
+It says where it is about to act before it acts, and what is missing there. Arguments are those of `python -m celeriac`;
+brokers on this machine are allowed.
 """
 
 import os
@@ -12,6 +13,8 @@ import kubernetes.client
 import kubernetes.config
 from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
+
+from tests.dialers import ALLOWED
 
 CRD = "celeryworkerpools.celeriac.dev"
 
@@ -27,7 +30,7 @@ def main(arguments: list[str]) -> None:
     server = client.configuration.host
     print(f"The operator acts on the cluster of context {current['name']!r}, at {server}. Ctrl-C ends it.", flush=True)
     _require_crd(client, server)
-    os.execv(sys.executable, [sys.executable, "-m", "celeriac", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "celeriac", *ALLOWED, *arguments])
 
 
 def _require_crd(client: kubernetes.client.ApiClient, server: str) -> None:

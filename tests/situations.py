@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from redis._parsers.base import BaseParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from celeriac.brokers.dialing.policy import AddressPolicy, BrokerPattern, NotAllowed
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.errors import doubt_of
 from celeriac.brokers.redis.greeting import doubt_by_greeting, needs_tls
@@ -85,6 +87,12 @@ NETWORK: Final[dict[str, BaseException]] = {
     "the kernel gave up": TimeoutError(errno.ETIMEDOUT, "Connect call failed ('10.0.0.7', 6379)"),
     "a connection that is reset": ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
     "a unix socket of another Pod": FileNotFoundError(errno.ENOENT, "No such file or directory"),
+}
+DENIED: Final = {
+    "localhost, which is the operator's own": (AddressPolicy(), "127.0.0.1"),
+    "a metadata service of a cloud": (AddressPolicy(), "169.254.169.254"),
+    "the API server": (AddressPolicy(api_server=frozenset({ip_address("10.96.0.1")})), "10.96.0.1"),
+    "a broker that the platform has not listed": (AddressPolicy((BrokerPattern.parse("10.1.0.0/16"),)), "10.2.0.1"),
 }
 TIMES: Final = {
     "packets are dropped": "Timeout connecting to server",
@@ -252,6 +260,8 @@ def broker_situations() -> Iterator[Situation]:
         yield _doubt(what, doubt_of(parse_error(reply), WHERE))
     for what, cause in NETWORK.items():
         yield _doubt(what, doubt_of(_caused(cause), WHERE))
+    for what, (policy, address) in DENIED.items():
+        yield _doubt(what, doubt_of(_caused(_refusal(policy, address)), WHERE))
     for what, words in TIMES.items():
         yield _doubt(what, doubt_of(RedisTimeoutError(words), WHERE))
     for what, greeting in GREETINGS.items():
@@ -285,6 +295,14 @@ def admission_situations() -> Iterator[Situation]:
     """Condition Ready, by what the API server says when a Pod is to be made."""
     for what, words in ADMISSION.items():
         yield Situation(what, *refused_pod(f'pods "ml-7d9c5-x2x9z" is forbidden: {words}'))
+
+
+def _refusal(policy: AddressPolicy, address: str) -> NotAllowed:
+    try:
+        policy.permitted("redis.shop", 6379, [ip_address(address)])
+    except NotAllowed as error:
+        return error
+    raise AssertionError(f"{address} is allowed")
 
 
 def _caused(cause: BaseException) -> RedisConnectionError:

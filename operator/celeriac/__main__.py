@@ -4,12 +4,15 @@ import asyncio
 import errno
 import logging
 import re
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from celeriac import __version__
 from celeriac.api.names import LEASE_NAME
+from celeriac.brokers.dialing.policy import AddressPolicy, BrokerPattern, Network, network
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import BadConfiguration
 from celeriac.operator import Operator
@@ -18,6 +21,8 @@ from celeriac.telemetry.logs import configure_logging
 from celeriac.telemetry.metrics import Metrics
 
 log = logging.getLogger("celeriac")
+
+T = TypeVar("T")
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -31,11 +36,32 @@ async def run(settings: Settings) -> None:
 
 
 def _namespaces(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    names = tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    names = tuple(_listed(values))
     for name in names:
         if not DNS_LABEL.fullmatch(name):
             raise click.BadParameter(f"{name!r} is no name of a namespace: lower-case letters, digits and '-' only")
     return names
+
+
+def _networks(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(_parsed(network, text) for text in _listed(values))
+
+
+def _patterns(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[BrokerPattern, ...]:
+    return tuple(_parsed(BrokerPattern.parse, text) for text in _listed(values))
+
+
+def _listed(values: tuple[str, ...]) -> list[str]:
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def _parsed(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {error}") from None
 
 
 @click.command(context_settings={"auto_envvar_prefix": "CELERIAC", "show_default": True})
@@ -64,10 +90,45 @@ def _namespaces(_context: click.Context, _parameter: click.Parameter, values: tu
     "--metrics-port", type=click.IntRange(0, 65535), default=8080, help="Port of /metrics, /healthz, /readyz."
 )
 @click.option(
+    "--allowed-broker",
+    "brokers",
+    multiple=True,
+    callback=_patterns,
+    envvar="CELERIAC_ALLOWED_BROKERS",
+    metavar="PATTERN",
+    help="Connect to this broker only: HOST[:PORT], where * stands for any characters, or CIDR[:PORT]; may be given"
+    " several times, or as a comma-separated list. Without it: to every address that is not denied.",
+)
+@click.option(
+    "--allow-broker-address",
+    "networks",
+    multiple=True,
+    callback=_networks,
+    envvar="CELERIAC_ALLOW_BROKER_ADDRESSES",
+    metavar="CIDR",
+    help="Connect to brokers at these addresses, too, which are denied otherwise: loopback, link-local, metadata of"
+    " clouds, multicast, the API server's and the operator's own; may be given several times, or as a list.",
+)
+@click.option("--allow-unix-sockets", "unix_sockets", is_flag=True, help="Connect to redis+socket:// brokers, too.")
+@click.option(
+    "--resolv-conf",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=None,
+    help="Where the name servers for brokers' hosts stand.  [default: /etc/resolv.conf]",
+)
+@click.option(
     "--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False), default="INFO"
 )
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
-def main(log_level: str, log_format: str, identity: str | None, **options: Any) -> None:
+def main(
+    log_level: str,
+    log_format: str,
+    identity: str | None,
+    brokers: tuple[BrokerPattern, ...],
+    networks: tuple[Network, ...],
+    unix_sockets: bool,
+    **options: Any,
+) -> None:
     """Run the operator: reconcile CeleryWorkerPools and scale them from their Redis queues.
 
     It uses the current context of $KUBECONFIG, or else the service account of its pod. Several replicas may run: the
@@ -76,6 +137,7 @@ def main(log_level: str, log_format: str, identity: str | None, **options: Any) 
     configure_logging(log_level, log_format)
     if identity:
         options["identity"] = identity
+    options["addresses"] = AddressPolicy(brokers, networks, unix_sockets)
     try:
         asyncio.run(run(Settings(**options)))
     except BadConfiguration as error:

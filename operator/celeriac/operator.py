@@ -17,6 +17,8 @@ from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.autoscaling.tick import Autoscaler
 from celeriac.brokers.allowance import CALL_SECONDS, Allowance
 from celeriac.brokers.connect import connect
+from celeriac.brokers.dialing.dial import Dialer
+from celeriac.brokers.dialing.resolver import Resolver
 from celeriac.cluster.agent_config import AgentConfigs
 from celeriac.cluster.client import Api
 from celeriac.cluster.events import EventRecorder
@@ -66,8 +68,9 @@ class Operator:
         self.authority = Authority(self.lease.is_holder, self.watch.listed.is_set)
         self.custody = Custody()
         self.credentials = Credentials(api, changed=self.queue.add)
-        allowed = partial(connect, allowance=Allowance(CALL_SECONDS))
-        self.connections = Connections(allowed, closed=lambda address: metrics.forget_broker(address.url))
+        self.dialer = Dialer(settings.addresses, Resolver(settings.resolv_conf))
+        to_broker = partial(connect, dialer=self.dialer, allowance=Allowance(CALL_SECONDS))
+        self.connections = Connections(to_broker, closed=lambda address: metrics.forget_broker(address.url))
         api.connection.fence = self.lease.is_holder
         self.events = EventRecorder(api, settings.identity)
         self.teller = EventTeller(self.events, self.store)
@@ -175,6 +178,7 @@ class Operator:
             await _cancel(reading)
             await self.credentials.close()
             await self.connections.close()
+            await self.dialer.close()
 
     def _take_signals(self) -> None:
         """Stop in good order on a signal. kopf puts its own handlers there, which would stop the watches first."""

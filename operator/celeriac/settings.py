@@ -3,8 +3,10 @@
 import secrets
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from celeriac.api.names import LEASE_NAME
+from celeriac.brokers.dialing.policy import AddressPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,8 @@ class Settings:
     resync_seconds     between two full lists of the objects, which find what a watch has missed
     status_seconds     after which changed counts alone are worth a write of the status
     status_writes_per_second  budget over all pools
+    addresses          which brokers may be connected to
+    resolv_conf        names the name servers of brokers' hosts; None: that of the system
     """
 
     watch_namespaces: tuple[str, ...] = ()
@@ -35,3 +39,5 @@ class Settings:
     status_seconds: float = 60.0
     status_writes_per_second: float = 10.0
     reconcile_workers: int = 8
+    addresses: AddressPolicy = field(default_factory=AddressPolicy)
+    resolv_conf: Path | None = None

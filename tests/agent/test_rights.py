@@ -12,6 +12,7 @@ from celeriac.pool.model import QueueLayout
 from tests.agent.rig import PREFIX, Rig
 from tests.agent.shapes import once
 from tests.agent.worker import Spec
+from tests.dialers import dialer
 from tests.integration.redis_server import HOST, RedisServer
 
 pytestmark = pytest.mark.agent
@@ -46,7 +47,7 @@ async def test_exactly_the_rule_that_is_printed_is_enough(spec: Spec, tmp_path: 
             with server.client() as client:
                 refused = [(entry["object"], entry["reason"]) for entry in client.acl_log()]
             assert [each for each in refused if each[0] not in ("client|setinfo",)] == []
-        broker = RedisBroker(parse(BrokerAddress(url)))
+        broker = RedisBroker(parse(BrokerAddress(url)), dialer())
         try:
             assert await broker.lacks(rights) == ()
         finally:

@@ -20,6 +20,7 @@ from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.rig import DRAIN_SECONDS, PREFIX, Rig
 from tests.agent.shapes import param
 from tests.agent.worker import Spec, Worker
+from tests.dialers import dialer
 from tests.integration.brokers import all_processes, readings
 from tests.unit.builders.workers import pod
 
@@ -79,7 +80,7 @@ class Operator:
 
     def _ask(self, question: Callable[[RedisBroker], Awaitable[Any]]) -> Any:
         async def asked() -> Any:
-            broker = RedisBroker(parse(BrokerAddress(self.rig.place.broker)))
+            broker = RedisBroker(parse(BrokerAddress(self.rig.place.broker)), dialer())
             try:
                 return await question(broker)
             finally:

@@ -15,6 +15,7 @@ from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.readings import QueueSet
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.url import parse
+from tests.dialers import dialer
 from tests.integration.redis_server import HOST, RedisServer
 
 POOLS = (1, 100, 1000)
@@ -23,7 +24,7 @@ USERS = ["user scripts on nopass ~* +@all", "user plain on nopass ~* +@read +@co
 
 async def measure(server: RedisServer, pools: list[QueueSet], rounds: int, user: str) -> tuple[float, float]:
     """Milliseconds per reading as the operator sees it (median), and of CPU in Redis (mean)."""
-    broker = RedisBroker(parse(BrokerAddress(f"redis://{user}:x@{HOST}:{server.port}/0")))
+    broker = RedisBroker(parse(BrokerAddress(f"redis://{user}:x@{HOST}:{server.port}/0")), dialer())
     with server.client() as client:
         await broker.queues.read(pools)
         seconds, busy = [], busy_seconds(client.info("cpu"))

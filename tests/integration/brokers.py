@@ -23,6 +23,7 @@ from celeriac.brokers.protocol import Broker
 from celeriac.brokers.readings import PoolReading, QueueSet
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.url import parse
+from tests.dialers import dialer
 from tests.integration.redis_server import RedisServer
 
 WAIT_SECONDS = 60.0
@@ -59,7 +60,7 @@ async def broker_of(
     address: BrokerAddress, clock: Callable[[], float] = time.monotonic, allowance: Allowance | None = None
 ) -> AsyncIterator[RedisBroker]:
     """A broker that is closed at the end."""
-    broker = RedisBroker(parse(address), address.tls, clock=clock, allowance=allowance)
+    broker = RedisBroker(parse(address), dialer(), address.tls, clock=clock, allowance=allowance)
     try:
         yield broker
     finally:

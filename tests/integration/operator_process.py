@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.cluster.process import wait_until
+from tests.dialers import ALLOWED
 from tests.integration.redis_server import free_port
 
 STOP_SECONDS = 20.0
@@ -26,7 +27,7 @@ class OperatorProcess:
     def __init__(self, kubeconfig: Path, namespace: str, *arguments: str, clusterwide: bool = False) -> None:
         self._kubeconfig = kubeconfig
         watched = () if clusterwide else ("--watch-namespace", namespace)
-        self._arguments = (*watched, "--lease-namespace", namespace, *arguments)
+        self._arguments = (*watched, "--lease-namespace", namespace, *ALLOWED, *arguments)
         self._directory = Path(tempfile.mkdtemp(prefix="operator "))
         self._process: subprocess.Popen[bytes] | None = None
         self._log_seen = 0

@@ -22,6 +22,7 @@ from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.takeover import LOOK_THROUGH
 from celeriac.brokers.redis.url import parse
 from celeriac.pool.model import QueueLayout
+from tests.dialers import dialer
 from tests.integration.brokers import all_processes, eventually, producer, readings, worker
 from tests.integration.gone_worker import POOL_UID, STARTED, GoneWorker, report
 from tests.integration.redis_server import HOST, RedisServer
@@ -46,7 +47,7 @@ class a_broker:
     """A RedisBroker that is closed at the end."""
 
     def __init__(self, url: str) -> None:
-        self.one = RedisBroker(parse(BrokerAddress(url)))
+        self.one = RedisBroker(parse(BrokerAddress(url)), dialer())
 
     async def __aenter__(self) -> RedisBroker:
         return self.one

@@ -12,6 +12,7 @@ from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.rights import Part, Rights, operator_rights, worker_rights
 from celeriac.brokers.redis.url import parse
 from celeriac.pool.model import QueueLayout
+from tests.dialers import dialer
 from tests.integration.brokers import all_processes, producer
 from tests.integration.gone_worker import GoneWorker
 from tests.integration.redis_server import HOST, RedisServer
@@ -49,7 +50,7 @@ def gone(server: RedisServer, *, started: bool = False, max_attempts: int = 5) -
 
 
 async def lacking(address: BrokerAddress, rights: Rights) -> Sequence[str]:
-    broker = RedisBroker(parse(address))
+    broker = RedisBroker(parse(address), dialer())
     try:
         return await broker.lacks(rights)
     finally:
@@ -84,7 +85,7 @@ async def test_five_rights_that_are_missing_are_named_in_one_round(server: Redis
 
 async def test_a_reading_tells_all_that_its_user_lacks(server: RedisServer) -> None:
     address = allow(server, OPERATOR.rule(), "-llen", "-hkeys", "-hset", "-zrem", "-evalsha")
-    broker = RedisBroker(parse(address))
+    broker = RedisBroker(parse(address), dialer())
     try:
         (doubt,) = await broker.queues.read([QueueSet(PART.queues, LAYOUT, agent="uid")])
     finally:
@@ -99,7 +100,7 @@ async def test_a_reading_tells_all_that_its_user_lacks(server: RedisServer) -> N
 async def test_a_restore_tells_all_that_its_user_lacks(server: RedisServer) -> None:
     address = allow(server, OPERATOR.rule(), "-zrem", "-hdel", "-evalsha", "-eval")
     gone(server)
-    broker = RedisBroker(parse(address))
+    broker = RedisBroker(parse(address), dialer())
     try:
         (process,) = await all_processes(broker, LAYOUT.key_prefix)
         with pytest.raises(BrokerDoubt) as raised:
@@ -114,7 +115,7 @@ async def test_with_exactly_that_rule_the_operator_does_all_it_has_to(server: Re
     """Reads, marks, restores, takes over, forgets; and dead letters by hand."""
     address = allow(server, OPERATOR.rule())
     worker = gone(server)
-    broker = RedisBroker(parse(address))
+    broker = RedisBroker(parse(address), dialer())
     try:
         (reading,) = await broker.queues.read([QueueSet(PART.queues, LAYOUT, agent=worker.pool_uid)])
         assert isinstance(reading, PoolReading)

@@ -90,7 +90,11 @@ def test_the_operator_lives_on_what_the_chart_allows_it(
 ) -> None:
     kubectl = chart_cluster.kubectl
     port = free_port()
-    values = {"watchNamespaces": [] if clusterwide else [team], "metrics": {"port": port}}
+    values = {
+        "watchNamespaces": [] if clusterwide else [team],
+        "metrics": {"port": port},
+        "brokers": {"allowAddresses": ["127.0.0.0/8"]},
+    }
     install(values)
     wait_established(chart_cluster, POOLS)
     kubeconfig = chart_cluster.kubeconfig_for_service_account(SYSTEM, RELEASE)

@@ -12,6 +12,7 @@ from celeriac_agent.settings import ProcessKeys
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.url import parse
+from tests.dialers import dialer
 from tests.integration.brokers import all_processes
 from tests.integration.gone_worker import STARTED, GoneWorker
 from tests.integration.redis_server import RedisServer
@@ -29,7 +30,7 @@ async def by_the_agent(server: RedisServer, gone: GoneWorker) -> None:
 
 
 async def by_the_operator(server: RedisServer, gone: GoneWorker) -> None:
-    broker = RedisBroker(parse(BrokerAddress(server.celery_url)))
+    broker = RedisBroker(parse(BrokerAddress(server.celery_url)), dialer())
     try:
         (process,) = await all_processes(broker)
         await broker.salvage.restore(process, died=True)

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     BROKER_RESTARTED = "Restarted"
     BROKER_WRONG_TYPE = "WrongType"
     BROKER_URL_INVALID = "InvalidURL"
+    BROKER_NOT_ALLOWED = "BrokerNotAllowed"
     BROKER_UNSUPPORTED = "UnsupportedBroker"
     BROKER_ERROR = "BrokerError"
     ANSWER_TOO_LARGE = "AnswerTooLarge"

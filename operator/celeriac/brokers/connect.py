@@ -3,6 +3,7 @@
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.allowance import Allowance
+from celeriac.brokers.dialing.dial import Dialer
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
 from celeriac.brokers.redis import url
@@ -19,15 +20,15 @@ def place_of(address: BrokerAddress) -> str:
     return url.parse(address).place
 
 
-def connect(address: BrokerAddress, allowance: Allowance | None = None) -> Broker:
-    """Return the broker of an address. The connection is made by the first reading.
+def connect(address: BrokerAddress, dialer: Dialer, allowance: Allowance | None = None) -> Broker:
+    """Return the broker of an address. The connection is made by the first reading, through the `dialer`.
 
     `allowance` is what it shares with all others of this process; without it, a person waits for each answer.
 
-    Raises BrokerDoubt (InvalidURL, UnsupportedBroker, TlsFailed) where no reading could ever succeed.
+    Raises BrokerDoubt (InvalidURL, UnsupportedBroker, TlsFailed, BrokerNotAllowed) where no reading could ever succeed.
     """
     _require_known(address)
-    return RedisBroker(url.parse(address), address.tls, allowance=allowance)
+    return RedisBroker(url.parse(address), dialer, address.tls, allowance=allowance)
 
 
 def _require_known(address: BrokerAddress) -> None:

@@ -11,6 +11,8 @@ import click
 
 from celeriac.brokers.address import BrokerAddress, SentinelAccess, TlsMaterial
 from celeriac.brokers.connect import connect
+from celeriac.brokers.dialing.dial import Dialer
+from celeriac.brokers.dialing.policy import EVERYWHERE
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
 
@@ -41,11 +43,14 @@ def on_broker(
                 tls = TlsMaterial(_text(tls_ca), _text(tls_cert), _text(tls_key))
                 url = _url(broker_url_env)
                 own = tls if tls != TlsMaterial() else None
-                broker = connect(BrokerAddress(url, own, sentinel_master, _sentinel_access()))
+                # Whoever types the command chooses the address, and it is their own machine that connects.
+                dialer = Dialer(EVERYWHERE)
+                broker = connect(BrokerAddress(url, own, sentinel_master, _sentinel_access()), dialer)
                 try:
                     await command(_needed(part(broker)), *args, **kwargs)
                 finally:
                     await broker.close()
+                    await dialer.close()
 
             try:
                 asyncio.run(act())

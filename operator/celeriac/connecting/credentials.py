@@ -29,6 +29,7 @@ RETRY_SECONDS = 3.0
 """A Secret that could not be read, or whose URL cannot be right, is read again after this long."""
 READ_AGAIN_SECONDS: Final[Mapping[str, float]] = {
     Reason.BROKER_AUTHENTICATION_FAILED: RETRY_SECONDS,
+    Reason.BROKER_NOT_ALLOWED: RETRY_SECONDS,
     Reason.BROKER_TLS_FAILED: RETRY_SECONDS,
     Reason.BROKER_UNSUPPORTED: RETRY_SECONDS,
     Reason.BROKER_URL_INVALID: RETRY_SECONDS,

@@ -15,6 +15,7 @@ from celeriac.brokers.address import BrokerAddress, TlsMaterial
 from celeriac.brokers.connect import connect, place_of
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.url import RedisTarget, parse
+from tests.dialers import dialer
 
 pytestmark = pytest.mark.unit
 
@@ -111,7 +112,7 @@ def test_certificates_from_secrets_make_a_plain_url_speak_tls_as_broker_use_ssl_
 )
 def test_a_url_that_cannot_work_is_refused_with_its_cure_and_never_repeated(url: str, reason: str, cure: str) -> None:
     with pytest.raises(BrokerDoubt) as refusal:
-        connect(BrokerAddress(url))
+        connect(BrokerAddress(url), dialer())
     assert refusal.value.reason == reason
     assert cure in str(refusal.value)
     assert SECRET not in str(refusal.value)
@@ -134,7 +135,7 @@ def test_an_address_and_its_target_print_no_password() -> None:
 )
 def test_a_certificate_that_is_no_certificate_is_told_before_any_connection(tls: TlsMaterial, cure: str) -> None:
     with pytest.raises(BrokerDoubt) as refusal:
-        connect(BrokerAddress("rediss://redis.queues/0", tls))
+        connect(BrokerAddress("rediss://redis.queues/0", tls), dialer())
     assert refusal.value.reason == Reason.BROKER_TLS_FAILED
     assert cure in str(refusal.value)
 

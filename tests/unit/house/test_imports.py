@@ -23,6 +23,7 @@ PLANTED = {
     "resources/pod.py": "from celeriac.cluster.client import Api",
     "autoscaling/tick.py": "from celeriac.reporting import status",
     "cluster/client.py": "from celeriac.brokers.protocol import Broker",
+    "brokers/redis/client.py": "import aiodns",
     "brokers/connect.py": "from celeriac.cluster.errors import ApiError",
     "api/keys.py": "from celeriac.pool.model import WorkerPool",
     "telemetry/logs.py": "from celeriac import operator",

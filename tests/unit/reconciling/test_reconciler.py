@@ -29,6 +29,7 @@ from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import Store
 from celeriac.watching.workqueue import WorkQueue
 from celeriac.workers.custody import Custody
+from tests.dialers import dialer
 from tests.unit.builders.api_server import ApiServer
 from tests.unit.builders.cluster import Body, pool_body, secret_of
 from tests.unit.builders.tellers import Listener
@@ -58,7 +59,7 @@ class Bench:
         actuator = Actuator(api=api, teller=self.told, **shared)
         autoscaler = Autoscaler(
             credentials=credentials,
-            connections=Connections(connect, closed=lambda address: None),
+            connections=Connections(lambda address: connect(address, dialer()), closed=lambda address: None),
             actuator=actuator,
             rollouts=RolloutReader(api),
             custody=Custody(),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from celeriac.brokers.address import TlsMaterial
 from celeriac.brokers.allowance import Allowance
+from celeriac.brokers.dialing.dial import Dialer
 from celeriac.brokers.redis import registry
 from celeriac.brokers.redis.calls import calling
 from celeriac.brokers.redis.client import RedisClient
@@ -35,14 +36,15 @@ class RedisBroker:
     def __init__(
         self,
         target: RedisTarget,
+        dialer: Dialer,
         tls: TlsMaterial | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         restart_hold_seconds: float = RESTART_HOLD_SECONDS,
         allowance: Allowance | None = None,
     ) -> None:
-        """Prepare; nothing is connected. Raises BrokerDoubt (TlsFailed) for certificates that cannot be used."""
-        self._client = RedisClient(target, tls, allowance or Allowance())
+        """Prepare; nothing is connected. Raises BrokerDoubt as RedisClient does."""
+        self._client = RedisClient(target, dialer, tls, allowance or Allowance())
         self.queues = RedisQueues(self._client, target.where, clock, restart_hold_seconds)
         self.agents = RedisAgents(self._client)
         self.salvage = RedisSalvage(self._client, target.where)

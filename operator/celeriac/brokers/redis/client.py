@@ -10,16 +10,18 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from redis.asyncio import ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import ConnectionPool, Redis, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import SentinelAccess, TlsMaterial
 from celeriac.brokers.allowance import Allowance, Lane
+from celeriac.brokers.dialing.dial import Dialer
+from celeriac.brokers.dialing.policy import NotAllowed
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.redis.dialled import CONNECT_SECONDS, DialledConnection, DialledMasterConnection
 from celeriac.brokers.redis.errors import denied, doubt_of, says_nothing
 from celeriac.brokers.redis.greeting import doubt_by_greeting, heard, needs_tls, speaks_tls
 from celeriac.brokers.redis.parser import BoundedParser
@@ -31,68 +33,52 @@ from celeriac.brokers.redis.url import RedisTarget
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 2.0
 SENTINEL_SECONDS: Final = 1.0
 LACKING_SECONDS: Final = 5.0
 
 
-class _TlsConnection(SSLConnection):
-    """A TLS connection with a context made beforehand: redis-py itself takes a client certificate from files only."""
-
-    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
-        super().__init__(**options)
-        self.ssl_context.context = context
-
-
-class _SentinelTlsConnection(SentinelManagedSSLConnection):
-    """The same for the master that a Sentinel names."""
-
-    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
-        super().__init__(**options)  # type: ignore[no-untyped-call]
-        self.ssl_context.context = context
-
-
 class RedisClient:
     """A client and all that has to be closed with it."""
 
-    def __init__(self, target: RedisTarget, tls: TlsMaterial | None, allowance: Allowance) -> None:
-        """Prepare; nothing is connected. Raises BrokerDoubt (TlsFailed) for a text that is no PEM.
+    def __init__(self, target: RedisTarget, dialer: Dialer, tls: TlsMaterial | None, allowance: Allowance) -> None:
+        """Prepare; nothing is connected. `proven`: the last reading was a good one.
 
-        `proven`: the last reading was a good one.
+        Raises BrokerDoubt: TlsFailed for a text that is no PEM, BrokerNotAllowed for a unix socket where those are off.
         """
-        self.redis: Redis
         self._target = target
+        self._dialer = dialer
         self.allowance = allowance
         self.proven = False
         self._lacking: tuple[Rights, float, Sequence[str]] = (Rights(), 0.0, ())
+        self._context = tls_context(target, tls or TlsMaterial()) if target.tls else None
+        self._sentinel: Sentinels | None = None
+        self.redis = self._made()
+        # redis-py's own reading of INFO takes it apart without a bound.
+        self.redis.set_response_callback("INFO", info_of)  # type: ignore[arg-type]  # it takes no options
+
+    def _made(self) -> Redis:
+        target, dialer = self._target, self._dialer
         parsing = {"parser_class": partial(BoundedParser, lane=self._lane)}
         options = _options(target) | parsing
-        self._context = context = tls_context(target, tls or TlsMaterial()) if target.tls else None
-        if context is not None:
-            options |= {"context": context}
-        self._sentinel: Sentinels | None = None
-        if target.sentinel_master:
-            options["connection_class"] = _SentinelTlsConnection if context else SentinelManagedConnection
-            self._sentinel = Sentinels(list(target.nodes), _asking(target) | parsing, **options)
-            self.redis = self._sentinel.master_for(target.sentinel_master)
-            self._read_info()
-            return
         if target.path:
-            options |= {"connection_class": UnixDomainSocketConnection, "path": target.path}
-        else:
-            host, port = target.nodes[0]
-            options |= {"host": host, "port": port} | ({"connection_class": _TlsConnection} if context else {})
-        self.redis = Redis.from_pool(ConnectionPool(**options))
-        self._read_info()
+            _check_unix_socket(dialer, target.where)
+            return Redis.from_pool(
+                ConnectionPool(connection_class=UnixDomainSocketConnection, path=target.path, **options)
+            )
+        options |= {"dialer": dialer, "context": self._context}
+        if target.sentinel_master:
+            options["connection_class"] = DialledMasterConnection
+            self._sentinel = Sentinels(list(target.nodes), _asking(target, dialer) | parsing, **options)
+            master: Redis = self._sentinel.master_for(target.sentinel_master)
+            return master
+        host, port = target.nodes[0]
+        options |= {"connection_class": DialledConnection, "host": host, "port": port}
+        return Redis.from_pool(ConnectionPool(**options))
 
     def _lane(self) -> Lane:
         """Which others a long answer waits for."""
         return self.allowance.proven if self.proven else self.allowance.others
-
-    def _read_info(self) -> None:
-        """redis-py's own reading of INFO takes it apart without a bound."""
-        self.redis.set_response_callback("INFO", info_of)  # type: ignore[arg-type]  # it takes no options
 
     @property
     def where(self) -> str:
@@ -123,8 +109,9 @@ class RedisClient:
             return doubt
         silent = doubt.reason == Reason.BROKER_TIMEOUT
         # A plain port is silent to a handshake, and answers in the clear.
-        greeting = await heard(*target.nodes[0], None if silent else self._context)
-        if greeting == b"" and not target.tls and await speaks_tls(*target.nodes[0]):
+        node = target.nodes[0]
+        greeting = await heard(self._dialer, *node, None if silent else self._context)
+        if greeting == b"" and not target.tls and await speaks_tls(self._dialer, *node):
             return needs_tls(target.where)
         return doubt_by_greeting(greeting, target.where, tls=target.tls and silent) or doubt
 
@@ -176,15 +163,23 @@ def _timeouts() -> dict[str, Any]:
     }
 
 
-def _asking(target: RedisTarget) -> dict[str, Any]:
+def _check_unix_socket(dialer: Dialer, where: str) -> None:
+    try:
+        dialer.policy.check_unix_socket()
+    except NotAllowed as error:
+        raise BrokerDoubt(Reason.BROKER_NOT_ALLOWED, f"{where}: {error}") from None
+
+
+def _asking(target: RedisTarget, dialer: Dialer) -> dict[str, Any]:
     """How a Sentinel itself is connected to."""
     access = target.sentinel or SentinelAccess()
-    options = _timeouts() | {"username": access.username, "password": access.password}
-    if access.tls is None:
-        return options
-    return options | {
-        "connection_class": _TlsConnection,
-        "context": tls_context(RedisTarget(), access.tls, "sentinel.tls"),
+    context = None if access.tls is None else tls_context(RedisTarget(), access.tls, "sentinel.tls")
+    return _timeouts() | {
+        "username": access.username,
+        "password": access.password,
+        "connection_class": DialledConnection,
+        "dialer": dialer,
+        "context": context,
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from redis import exceptions as redis_errors
 
 from celeriac.api.reasons import Reason
+from celeriac.brokers.dialing.policy import NotAllowed
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.answers import answer_to
 from celeriac.brokers.redis.budget import AnswerTooLarge
@@ -29,6 +30,8 @@ def doubt_of(error: BaseException, where: str, *, secret: str | None = None) -> 
         return found or in_words_of_sentinel(doubt_of(error.errors[0], where, secret=secret))
     causes = list(_chain(error))
     for cause in causes:
+        if isinstance(cause, NotAllowed):
+            return BrokerDoubt(Reason.BROKER_NOT_ALLOWED, f"{where}: {cause}")
         if isinstance(cause, ssl.SSLError):
             return tls_doubt(cause, where)
     if isinstance(error, redis_errors.TimeoutError | TimeoutError):

@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import Final
 
 from celeriac.api.reasons import Reason
+from celeriac.brokers.dialing.dial import Dialer
+from celeriac.brokers.dialing.policy import NotAllowed
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.answers import answer_to
 from celeriac.brokers.redis.tls_failures import tls_doubt
@@ -31,24 +33,26 @@ _TLS: Final = re.compile(rb"^[\x15\x16]\x03")
 _REDIS: Final = re.compile(rb"^(\+PONG|-NOAUTH|-NOPERM|-LOADING|-MASTERDOWN|-BUSY)")
 
 
-async def heard(host: str, port: int, context: ssl.SSLContext | None = None) -> bytes | ssl.SSLError | None:
+async def heard(
+    dialer: Dialer, host: str, port: int, context: ssl.SSLContext | None = None
+) -> bytes | ssl.SSLError | None:
     """The first bytes that come, asked for by PING where nothing comes by itself; empty where it just hangs up.
 
     None: no connection, or silence. Never raises, and takes LISTENING_SECONDS at most.
     """
     try:
         async with asyncio.timeout(LISTENING_SECONDS):
-            return await _heard(host, port, context)
+            return await _heard(dialer, host, port, context)
     except ssl.SSLError as error:
         return error
     except ConnectionError:
         return b""
-    except (OSError, TimeoutError, ValueError):
+    except (OSError, TimeoutError, ValueError, NotAllowed):
         return None
 
 
-async def _heard(host: str, port: int, context: ssl.SSLContext | None) -> bytes:
-    reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=LONGEST)
+async def _heard(dialer: Dialer, host: str, port: int, context: ssl.SSLContext | None) -> bytes:
+    reader, writer = await dialer.dial(host, port, context=context, seconds=LISTENING_SECONDS, limit=LONGEST)
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(GREETING_SECONDS):
@@ -59,13 +63,13 @@ async def _heard(host: str, port: int, context: ssl.SSLContext | None) -> bytes:
         writer.transport.abort()
 
 
-async def speaks_tls(host: str, port: int) -> bool:
+async def speaks_tls(dialer: Dialer, host: str, port: int) -> bool:
     """Whether a handshake succeeds there, whoever it is. Never raises, and takes LISTENING_SECONDS at most."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with suppress(OSError, TimeoutError, ValueError):
+    with suppress(OSError, TimeoutError, ValueError, NotAllowed):
         async with asyncio.timeout(LISTENING_SECONDS):
-            _, writer = await asyncio.open_connection(host, port, ssl=context)
+            _, writer = await dialer.dial(host, port, context=context, seconds=LISTENING_SECONDS)
             writer.transport.abort()
             return True
     return False
