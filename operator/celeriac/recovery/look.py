@@ -9,13 +9,14 @@ What is wrong with one pool, or with one pool's credentials, is that pool's alon
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.cluster.records import PodRecord
 from celeriac.connecting.credentials import BrokerSource
 from celeriac.recovery.gone import Answers, Question, Verdict, judge, question, seems_ended
 from celeriac.recovery.place import Place, PoolHere, Way
@@ -83,7 +84,7 @@ class Look:
 
     def reads(self) -> dict[BrokerAddress, list[RegistryEntry]]:
         """Which pools to read next with whose credentials: their own, or those of others where these are refused."""
-        self._note_strangers()
+        self._note_unseen()
         reads: dict[BrokerAddress, list[RegistryEntry]] = {}
         for entry in self._entries & self._place.pools.keys():
             address = self._next_reader(entry)
@@ -93,11 +94,26 @@ class Look:
         return reads
 
     def registered(self, address: BrokerAddress, found: Mapping[RegistryEntry, RegisteredPool]) -> None:
-        """Take over what was read."""
-        for entry, pool in found.items():
+        """Take over what was read, but for processes that cannot be of their pool."""
+        for entry, pool in ((entry, self._heeded(entry, pool)) for entry, pool in found.items()):
             before = self._found.get(entry)
             if before is None or len(pool.doubts) < len(before.doubts):
                 self._found[entry], self._reader[entry] = pool, address
+
+    def _heeded(self, entry: RegistryEntry, found: RegisteredPool) -> RegisteredPool:
+        """Nobody is asked about a process that names a namespace which is not its pool's, and nothing is moved."""
+        served = [each for each in found.processes if self._serves(each.namespace)]
+        strange = [each for each in served if self._place.is_strange(entry, each.namespace)]
+        if not strange:
+            return found
+        doubt = BrokerDoubt(
+            Reason.REGISTRATION_UNREADABLE,
+            f"{len(strange)} workers that are registered for it are not heeded, the first is {strange[0].process} of"
+            f" namespace {strange[0].namespace}, where no pool names {self._place.name}: something else writes there;"
+            " end that, and remove them with HDEL",
+        )
+        known = tuple(each for each in found.processes if each not in strange)
+        return replace(found, processes=known, doubts=(*found.doubts, doubt))
 
     def questions(self, store: Store) -> set[Question]:
         """What to ask the API server. Notes what each pool has, and who is silent since when."""
@@ -107,7 +123,7 @@ class Look:
         silences, audible = self._place.silences, list(self._processes(audible=True))
         silences.keep(audible)
         self._silent = {_name(process): silences.seconds(process, self._now) for process in audible}
-        asked = {question(process, store.pod(process.pod_uid), self._silence(process)) for process in audible}
+        asked = {question(process, _pod_of(process, store), self._silence(process)) for process in audible}
         return {each for each in asked if each is not None}
 
     def findings(self, store: Store, answers: Answers) -> Findings:
@@ -116,7 +132,7 @@ class Look:
         unresolved = {entry.pool_uid for entry, pool in self._pools() if pool.troubles and self._is_ours(entry)}
         hurry = False
         for process in self._processes():
-            pod = store.pod(process.pod_uid)
+            pod = _pod_of(process, store)
             ended = process.pod_uid in store.ended(PoolKey(process.namespace, process.pool))
             verdict = judge(process, pod, answers, ended=ended, silent_seconds=self._silence(process))
             if verdict is not None:
@@ -150,13 +166,24 @@ class Look:
         doubts = [(registry, doubt) for registry, found in self._lists.items() for doubt in found.doubts]
         return [each for each in doubts if each[0] in used or each[1].reason != Reason.BROKER_PERMISSION_DENIED]
 
-    def _note_strangers(self) -> None:
-        """Pools that a registry lists and nobody here has ever seen, but none of namespaces that others serve."""
-        for entry, key in self._listed.items():
-            if key is None or self._serves(key.namespace):
-                pool = self._place.pools.setdefault(entry, PoolHere())
-                pool.key = pool.key or key
-                self._entries.add(entry)
+    def _note_unseen(self) -> None:
+        """Pools that a registry lists and this operator has not seen, but none of namespaces that others serve.
+
+        Anybody may write there: a pool of a namespace in which nobody names this broker is a stranger. A pool that
+        exists has the name that the cluster gives it.
+        """
+        strangers = []
+        for entry, listed_as in self._listed.items():
+            key = self._place.key_of(entry) or listed_as
+            if key is not None and not self._serves(key.namespace):
+                continue
+            if self._place.is_stranger(entry, listed_as):
+                strangers.append(entry)
+                continue
+            pool = self._place.pools.setdefault(entry, PoolHere())
+            pool.key = pool.key or key
+            self._entries.add(entry)
+        self._place.strangers = tuple(strangers)
 
     def _pools(self) -> list[tuple[RegistryEntry, PoolHere]]:
         """Those that this look is about: others may come while it waits for an answer."""
@@ -206,6 +233,12 @@ class Look:
         if pool.lives or found.processes or found.doubts or self._place.is_named(entry.registry, pool.key):
             return False
         return pool.key is None or store.pools.get(pool.key) is not None or not store.pods(pool.key)
+
+
+def _pod_of(process: Process, store: Store) -> PodRecord | None:
+    """The Pod that a process names; one of another namespace is not its own."""
+    pod = store.pod(process.pod_uid)
+    return pod if pod is not None and pod.key.namespace == process.namespace else None
 
 
 def _name(process: Process) -> tuple[RegistryEntry, str]:

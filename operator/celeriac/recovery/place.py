@@ -5,7 +5,7 @@ newest address that it gave. No I/O and no clock; `now` is in monotonic seconds.
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from celeriac.api.keys import PoolKey
@@ -77,6 +77,7 @@ class PoolHere:
     doubts              what of it is not known, and since when
     had_agents          its workers have the agent, or had it: only then may something be registered
     moved               the pool exists and its broker is another one
+    was_named           Pods of it named this place once
     """
 
     key: PoolKey | None = None
@@ -91,6 +92,7 @@ class PoolHere:
     doubt_since: float | None = None
     had_agents: bool = False
     moved: bool = False
+    was_named: bool = False
 
     def learn(self, found: RegisteredPool | None, doubts: tuple[BrokerDoubt, ...], now: float) -> None:
         """Take over what a look brought.
@@ -133,6 +135,9 @@ class Place:
     ended       Pods whose end was known at the last look at them
     unresolved  uids of pools of which nobody knows that they hold nothing: a worker may be gone whose messages are not
                 back, or what is registered could not be read
+    living      all pools of the cluster by uid, wherever their brokers are
+    namespaces  of the pools and Pods that name this broker, or did: a registry is heard about no other
+    strangers   pools that the registries list and that are nobody's here, as of the last look
     """
 
     name: str
@@ -144,12 +149,16 @@ class Place:
     ended: frozenset[tuple[str, float | None]] = frozenset()
     silences: Silences = field(default_factory=Silences)
     unresolved: frozenset[str] = frozenset()
+    living: Mapping[str, PoolKey] = field(default_factory=dict)
+    namespaces: set[str] = field(default_factory=set)
+    strangers: tuple[RegistryEntry, ...] = ()
 
     def reach(self, source: BrokerSource, address: BrokerAddress, registry: str) -> None:
         """Note that a source leads here, for a registry."""
         way = self.ways.setdefault(source, Way(address))
         way.update(address)
         way.registries.add(registry)
+        self.namespaces.add(source.namespace)
 
     def ways_of(self, entry: RegistryEntry) -> list[BrokerSource]:
         """Whose credentials may read a pool: its own first, then those of others that use the registry."""
@@ -203,7 +212,30 @@ class Place:
         """Whether Pods of a pool name this place; without its name, Pods of any pool."""
         return any(named == registry and key in (None, pool) for named, pool in self.named)
 
+    def key_of(self, entry: RegistryEntry) -> PoolKey | None:
+        """The name of a pool by the word of the cluster, and not of the registry; None where it does not tell."""
+        pool = self.pools.get(entry)
+        own = pool.spec.key if pool is not None and pool.spec is not None else None
+        return self.living.get(entry.pool_uid, own)
+
     def is_ours(self, entry: RegistryEntry) -> bool:
-        """Whether the cluster itself says that the pool was here: anybody may write a uid into a registry."""
-        pool = self.pools[entry]
-        return pool.spec is not None or (pool.key is not None and self.is_named(entry.registry, pool.key))
+        """Whether the cluster itself says that the pool is here, or was: anybody may write a uid into a registry."""
+        pool = self.pools.get(entry)
+        if pool is None or pool.spec is not None or pool.was_named:
+            return pool is not None
+        key = self.key_of(entry) or pool.key
+        return key is not None and self.is_named(entry.registry, key)
+
+    def living_at(self, entry: RegistryEntry) -> PoolKey | None:
+        """The pool that exists and whose own entry this is: what this broker says may be told of it, and of no other."""
+        return self.living.get(entry.pool_uid) if self.is_ours(entry) else None
+
+    def is_stranger(self, entry: RegistryEntry, listed_as: PoolKey | None) -> bool:
+        """Whether an entry of a registry is about a pool of a namespace in which nobody names this broker."""
+        key = self.key_of(entry) or listed_as
+        return key is not None and key.namespace not in self.namespaces
+
+    def is_strange(self, entry: RegistryEntry, namespace: str) -> bool:
+        """Whether a process that says it is of this namespace cannot be one of this pool."""
+        key = self.key_of(entry)
+        return namespace not in self.namespaces if key is None else namespace != key.namespace

@@ -27,6 +27,7 @@ class Places:
         self._homes: dict[str, tuple[str, RegistryEntry]] = {}
         self.all: dict[str, Place] = {}
         self.living: Mapping[str, PoolKey] = {}
+        """All pools by uid."""
 
     def clear(self) -> None:
         """Forget everything."""
@@ -62,6 +63,10 @@ class Places:
         """
         return frozenset(uid for place in self.all.values() for uid in place.unresolved)
 
+    def strangers(self) -> int:
+        """Pools that registries list and that are nobody's there."""
+        return sum(len(place.strangers) for place in self.all.values())
+
     def doubts(self) -> Counter[str]:
         """By reason: pools, deleted ones too, of which not all is known that is registered."""
         pools = (pool for place in self.all.values() for pool in place.pools.values())
@@ -83,6 +88,10 @@ class Places:
                 pool.lives = home == (place.name, entry)
                 pool.moved = home is not None and not pool.lives
         self._name(orphans, addresses)
+        for place in self.all.values():
+            place.living = self.living
+            for entry, pool in place.pools.items():
+                pool.was_named = pool.spec is None and place.is_ours(entry)
 
     def leave(self, place: Place) -> bool:
         """Forget a place where nothing is left; tell whether that is so."""

@@ -104,6 +104,7 @@ class Reaper:
     def _publish(self) -> None:
         self._custody.unresolved = self._places.unresolved()
         self._metrics.unread_registrations(self._places.doubts() + Counter(self._not_found.values()))
+        self._metrics.strange_pools(self._places.strangers())
 
     def _follow(self, now: float) -> None:
         """Take over where pools and Pods say that their brokers are, and what credentials there are now."""
@@ -116,7 +117,6 @@ class Reaper:
         addresses = {source: self._credentials.of(source) for source in sources}
         self._places.follow(pools, self._orphans, addresses)
         self._connections.retain(USER, self._places.addresses().union(*self._in_use.values()))
-        self._tidings.living = self._places.living
         self._tell_of_orphans(addresses, now)
         for place in list(self._places.all.values()):
             for entry, pool in place.give_up(now):

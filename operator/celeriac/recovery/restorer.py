@@ -78,11 +78,11 @@ class Restorer:
         """Put back what a process held; tell whether all of it is."""
         done = await self._try(process.entry, lambda salvage: salvage.restore(process, died=verdict.died))
         if isinstance(done, NotAllRestored):
-            self._tidings.restored(process, verdict, done.restored)
+            self._tidings.restored(self._place, process, verdict, done.restored)
         if isinstance(done, BrokerDoubt):
-            self._tidings.not_restored(process, done, self._clock())
+            self._tidings.not_restored(self._place, process, done, self._clock())
             return False
-        self._tidings.restored(process, verdict, done)
+        self._tidings.restored(self._place, process, verdict, done)
         return True
 
     async def _take_over(self, entry: RegistryEntry) -> None:
@@ -95,11 +95,11 @@ class Restorer:
         layout, queues = pool.layout or spec.broker.layout, spec.queues
         done = await self._try(entry, lambda each: each.take_over(layout, queues, older_than_seconds=timeout))
         if isinstance(done, NotAllRestored):
-            self._tidings.taken_over(entry, done.restored)
+            self._tidings.taken_over(self._place, entry, done.restored)
         if isinstance(done, BrokerDoubt):
             self._tidings.not_cleared(self._place, entry, done, self._clock())
         else:
-            self._tidings.taken_over(entry, done)
+            self._tidings.taken_over(self._place, entry, done)
 
     async def _forget(self, entry: RegistryEntry) -> bool:
         """Remove what is left of a pool that is gone."""

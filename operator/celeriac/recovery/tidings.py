@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from typing import Final
 
 from celeriac.api.keys import PoolKey
@@ -21,13 +21,14 @@ AGAIN_SECONDS: Final = 600.0
 """The same trouble is told again after so long: it is still there."""
 REMEMBERED: Final = 10_000
 """Troubles that are remembered as told."""
+STRANGERS: Final = "strangers"
+"""Pools of others in a registry, as a trouble."""
 
 
 class Tidings:
-    """Tells. A pool is named by its uid: what a registry says of names is nobody's reason for an event on a pool."""
+    """Tells. What a broker says is a reason for an event on a pool, or for a count of it, only where it is its own."""
 
     def __init__(self, metrics: Metrics, teller: Teller) -> None:
-        self.living: Mapping[str, PoolKey] = {}
         self._metrics = metrics
         self._teller = teller
         self._told: dict[tuple[Hashable, str], float] = {}
@@ -38,7 +39,7 @@ class Tidings:
         for entry, pool in place.pools.items():
             self._forget_all_but(place, entry, pool.troubles)
             for doubt in pool.troubles:
-                self._count(entry.pool_uid, doubt)
+                self._count(place, entry, doubt)
                 if pool.found is not None:
                     self._unread(place, entry, pool, doubt, now)
                 elif self._is_news((place.name, entry), doubt.reason, now):
@@ -49,13 +50,19 @@ class Tidings:
         for registry, doubt in list_doubts:
             if self._is_news((place.name, registry), doubt.reason, now):
                 log.warning("what workers of deleted pools held may not be found: %s", doubt)
+        if place.strangers and self._is_news((place.name, ""), STRANGERS, now):
+            log.warning(
+                "%d pools in the registry of %s are not heeded, the first has uid %s: in their namespace no pool and no"
+                " Pod names this broker. What workers of theirs hold is put back by `celeriac evacuate`",
+                *(len(place.strangers), place.name, place.strangers[0].pool_uid),
+            )
         self._tell_of_lost_ways(place, now)
 
     def _unread(self, place: Place, entry: RegistryEntry, pool: PoolHere, doubt: BrokerDoubt, now: float) -> None:
         """What a pool has in a registry is not all known."""
         if self._is_news((place.name, entry), doubt.reason, now):
             message = f"what ended workers held may not be put back: {doubt}"
-            self._warn(entry, pool, doubt.reason, message, f"registry-{doubt.reason}")
+            self._warn(place, entry, pool, doubt.reason, message, f"registry-{doubt.reason}")
 
     def _tell_of_lost_ways(self, place: Place, now: float) -> None:
         """Say where what leads to the broker of a deleted pool went with it."""
@@ -68,14 +75,14 @@ class Tidings:
                     *(place.name, way.lost),
                 )
 
-    def not_restored(self, process: Process, doubt: BrokerDoubt, now: float) -> None:
+    def not_restored(self, place: Place, process: Process, doubt: BrokerDoubt, now: float) -> None:
         """Of what a process held that is gone, something is not back yet."""
-        self._count(process.pool_uid, doubt)
+        self._count(place, process.entry, doubt)
         if self._is_news((process.entry, process.process), doubt.reason, now):
             message = f"what worker {process.pod} held is not back in its queues yet: {doubt}"
-            self._warn(process.entry, PoolHere(_key(process)), doubt.reason, message, "restore")
+            self._warn(place, process.entry, PoolHere(_key(process)), doubt.reason, message, "restore")
 
-    def restored(self, process: Process, verdict: Verdict, restored: Restored) -> None:
+    def restored(self, place: Place, process: Process, verdict: Verdict, restored: Restored) -> None:
         """What a process held that is gone is back."""
         if restored == Restored():
             return
@@ -83,7 +90,7 @@ class Tidings:
             "pool %s: worker %s has ended (%s): %d messages are back in their queues, %d dead letters",
             *(_key(process), process.pod, verdict.why, restored.restored, restored.dead),
         )
-        living = self.living.get(process.pool_uid)
+        living = place.living_at(process.entry)
         if living is None:
             return
         self._metrics.restored(living, restored.restored, restored.dead)
@@ -91,19 +98,19 @@ class Tidings:
             message = f"{restored.restored} messages of worker {process.pod} are back in their queues: {verdict.why}"
             self._teller.tell(Notice(living, "Normal", Reason.RESTORED, message, process.pod))
 
-    def taken_over(self, entry: RegistryEntry, restored: Restored) -> None:
+    def taken_over(self, place: Place, entry: RegistryEntry, restored: Restored) -> None:
         """What workers without the agent left is back."""
-        living = self.living.get(entry.pool_uid)
+        living = place.living_at(entry)
         if living is not None and restored.restored:
             message = f"{restored.restored} messages that an earlier worker left behind are back in their queues"
             self._teller.tell(Notice(living, "Normal", Reason.RESTORED, message, "take-over"))
 
     def not_cleared(self, place: Place, entry: RegistryEntry, doubt: BrokerDoubt, now: float) -> None:
         """What earlier workers left could not be taken over, or the rest of a pool that is gone not be removed."""
-        self._count(entry.pool_uid, doubt)
+        self._count(place, entry, doubt)
         if self._is_news((place.name, entry), f"clean-up-{doubt.reason}", now):
             message = f"what earlier workers left cannot be cleared up: {doubt}"
-            self._warn(entry, place.pools[entry], doubt.reason, message, "clean-up")
+            self._warn(place, entry, place.pools[entry], doubt.reason, message, "clean-up")
 
     def given_up(self, place: Place, entry: RegistryEntry, pool: PoolHere) -> None:
         """Nobody looks any more for what a pool that is gone left."""
@@ -122,14 +129,16 @@ class Tidings:
                 *(key, pod, bounded(str(doubt))),
             )
 
-    def _count(self, pool_uid: str, doubt: BrokerDoubt) -> None:
-        living = self.living.get(pool_uid)
+    def _count(self, place: Place, entry: RegistryEntry, doubt: BrokerDoubt) -> None:
+        living = place.living_at(entry)
         if living is not None:
             self._metrics.recovery_failure(living, doubt.reason)
 
-    def _warn(self, entry: RegistryEntry, pool: PoolHere, reason: Reason, message: str, series: str) -> None:
+    def _warn(
+        self, place: Place, entry: RegistryEntry, pool: PoolHere, reason: Reason, message: str, series: str
+    ) -> None:
         log.warning("pool %s: %s", _words(entry, pool), message)
-        living = self.living.get(entry.pool_uid)
+        living = place.living_at(entry)
         if living is not None:
             self._teller.tell(Notice(living, "Warning", reason, message, series))
 

@@ -179,6 +179,11 @@ class OperatorFamilies:
             ("reason",),
             registry=registry,
         )
+        self.strange_pools = Gauge(
+            "celeriac_strange_pools",
+            "Pools in registries that are not heeded, as no pool of their namespace names that broker: see the log.",
+            registry=registry,
+        )
         self.given_up = Counter(
             "celeriac_given_up_pools_total",
             "Deleted pools whose broker could not be read for an hour: what their workers held stays there.",

@@ -117,6 +117,10 @@ class Metrics:
         for reason, count in pools.items():
             self._operator.unread_registrations.labels(reason).set(count)
 
+    def strange_pools(self, count: int) -> None:
+        """Say how many pools in registries are not heeded."""
+        self._operator.strange_pools.set(count)
+
     def given_up(self) -> None:
         """Count a deleted pool whose broker is not looked at any more."""
         self._operator.given_up.inc()

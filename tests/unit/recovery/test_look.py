@@ -1,20 +1,25 @@
 """A look at a broker, in virtual time: what is wrong with one pool is nothing to the others."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.agents import RegistryEntry
 from celeriac.brokers.connect import place_of
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.pool.model import BrokerSpec
 from celeriac.recovery.gone import NodeQuestion, PodQuestion
+from tests.unit.builders.cluster import pod_body
 from tests.unit.recovery.world import AWAY, DENIED, URL, World
 
 pytestmark = pytest.mark.unit
 
 PLACE = place_of(BrokerAddress(URL))
+EVIL = "redis://evil:6379/0"
 BROKEN = [
     DENIED,
     BrokerDoubt(Reason.BROKER_WRONG_TYPE, "key 'celeriac:b:processes' is no hash"),
@@ -153,6 +158,89 @@ def test_a_uid_that_somebody_writes_into_another_broker_holds_up_no_pool_of_that
     world.doubts["A"] = BROKEN[0]
     world.live(6)
     assert world.unresolved == {"A"}, "at home it counts"
+
+
+def of_a_tenant() -> World:
+    """Pool A of namespace `shop`, and a tenant's pool E with a Pod of its deleted pool `ml`, on a Redis of its own."""
+    world = two_pools()
+    world.pool("mine", "E", namespace="evil", url=EVIL)
+    world.pod("ml-1", "ml", BrokerSpec(url=EVIL), "evil")
+    world.live(6)
+    return world
+
+
+def test_a_uid_of_anothers_pool_is_none_in_a_registry_that_names_it_as_a_pool_of_the_tenants_own() -> None:
+    world = of_a_tenant()
+    world.keys["A2"] = PoolKey("evil", "ml")
+    world.worker("x", "ml", "A2", url=EVIL, namespace="evil")
+    lie, place = world.workers.pop("x")[1], place_of(BrokerAddress(EVIL))
+    world.workers["x"] = place, replace(lie, pool_uid="A"), True
+    world.listed[place, ""] = {"A"}
+    world.keys["A"] = PoolKey("evil", "ml")
+    world.vanish("x", reports=True)
+    world.doubts["A"] = BROKEN[2]
+    there = world.places.all[place]
+    world.look(there)
+    assert (there.unresolved, there.strangers, RegistryEntry("", "A") in there.pools) == (
+        frozenset(),
+        (RegistryEntry("", "A"),),
+        False,
+    )
+    world.live(60)
+    assert (world.unresolved, world.gone, world.places.strangers()) == ({"A"}, [], 1), "A is in doubt at its own home"
+
+
+@pytest.mark.parametrize("namespace", ["shop", "kube-system"])
+def test_nobody_is_asked_about_a_process_of_a_namespace_that_is_not_its_pools_and_nothing_is_moved(
+    namespace: str,
+) -> None:
+    """It is told as what it is: a registration that nobody can heed."""
+    world = of_a_tenant()
+    world.worker("e", "mine", "E", url=EVIL, namespace="evil")
+    world.worker("x", "mine", "E", url=EVIL, namespace=namespace)
+    for name in ("e", "x"):
+        world.vanish(name)
+    world.live(60)
+    asked = {each.namespace for each in world.asked if isinstance(each, PodQuestion)}
+    assert (asked, world.gone) == ({"evil"}, [("ml-e", "its Pod is gone")])
+    assert world.unresolved == {"E"}
+    assert world.places.doubts() == {Reason.REGISTRATION_UNREADABLE: 1}
+
+
+def test_the_pod_of_another_namespace_is_no_proof_of_anything() -> None:
+    world = of_a_tenant()
+    world.worker("e", "mine", "E", url=EVIL, namespace="evil")
+    place, lie, _ = world.workers["e"]
+    world.workers["e"] = place, replace(lie, pod_uid="b"), False
+    ended = pod_body("ml-b", "b", pool="video", ended_at="2026-01-01T00:00:00Z")
+    world.store.pod_event(ended, deleted=False)
+    world.live(20)
+    assert world.gone == []
+
+
+def test_a_pool_that_nobody_saw_is_heard_of_where_another_of_its_namespace_uses_the_broker() -> None:
+    world = two_pools()
+    world.worker("x", "gone", "G")
+    world.worker("y", "gone", "H", namespace="nobody")
+    for name in ("x", "y"):
+        world.end(name)
+    world.live(6)
+    assert world.gone == [("ml-x", "its Pod has ended")]
+    assert world.places.all[PLACE].strangers == (RegistryEntry("", "H"),)
+    assert world.unresolved == set()
+
+
+def test_a_namespace_whose_pods_have_named_a_broker_is_heard_of_there_after_they_are_gone() -> None:
+    """Its pool was deleted while nobody looked; of its Pods, too, nothing is left before they are certainly gone."""
+    world = two_pools()
+    world.worker("x", "gone", "G", namespace="other")
+    world.pod("gone-1", "gone", BrokerSpec(url=URL), "other")
+    world.live(6)
+    for uid, namespace in (("gone-1", "other"), ("x", "shop")):
+        world.store.pod_event(pod_body(uid, uid, pool="gone", namespace=namespace), deleted=True)
+    world.workers["x"] = *world.workers["x"][:2], False
+    world.live(60)
+    assert world.gone == [("ml-x", "its Pod is gone")]
 
 
 def test_pools_of_namespaces_that_others_serve_are_neither_judged_nor_forgotten() -> None:

@@ -65,10 +65,10 @@ class Bench:
         self.told = listener.told
         self.metrics = Metrics()
         self.tidings = Tidings(self.metrics, listener)
-        self.tidings.living = KEYS
         self.shelf = Shelf()
         source = BrokerSource.of_pool(pool())
         self.place = Place("Redis at redis:6379", ways={source: Way(ADDRESS, {""})})
+        self.place.living = KEYS
         for entry in (A, B):
             spec = pool(key=KEYS[entry.pool_uid], uid=entry.pool_uid)
             self.place.pools[entry] = PoolHere(KEYS[entry.pool_uid], True, source, spec, 600.0)
@@ -227,8 +227,8 @@ async def test_what_a_registry_says_of_names_makes_no_event_on_somebody_elses_po
     here = bench.place.pools[stranger.entry] = PoolHere(KEYS["A"])
     here.learn(RegisteredPool((stranger,), doubts=(WRONG,)), (WRONG,), bench.now)
     bench.tidings.looked(bench.place, [], bench.now)
-    bench.tidings.restored(stranger, ENDED, Restored(restored=1000))
-    bench.tidings.not_restored(stranger, WRONG, bench.now)
+    bench.tidings.restored(bench.place, stranger, ENDED, Restored(restored=1000))
+    bench.tidings.not_restored(bench.place, stranger, WRONG, bench.now)
     assert bench.told == []
     assert bench.count("celeriac_pool_restored_messages_total", namespace="shop", pool="ml", to="queue") is None
 

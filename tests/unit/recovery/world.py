@@ -66,6 +66,10 @@ class World:
         """Make or change a pool."""
         self.store.pool_event(pool_body(name, uid, **(broker or {"url": URL})), deleted=False)
 
+    def pod(self, name: str, pool: str, broker: BrokerSpec, namespace: str = KEY.namespace) -> None:
+        """A Pod of a pool in which no worker is."""
+        self.store.pod_event(pod_body(name, name, pool=pool, namespace=namespace, broker=broker), deleted=False)
+
     def delete_pool(self, name: str = KEY.name) -> None:
         self.store.pool_event(pool_body(name), deleted=True)
 
@@ -84,7 +88,7 @@ class World:
         place = place_of(BrokerAddress(url))
         made = process(name, pool=pool, pool_uid=uid, layout=QueueLayout(prefix), reported=1, **fields)
         self.workers[name] = place, made, True
-        self.keys[uid] = PoolKey(made.namespace, made.pool)
+        self.keys.setdefault(uid, PoolKey(made.namespace, made.pool))
         self.listed.setdefault((place, prefix), set()).add(uid)
         self.store.pod_event(pod_body(made.pod, name, pool=pool, broker=broker), deleted=False)
         return made

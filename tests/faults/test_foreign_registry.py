@@ -1,0 +1,157 @@
+"""Two tenants, two Redis. One writes into its own Redis whatever it likes about the other: nothing changes there."""
+
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.control_plane import ControlPlane
+from tests.faults.conftest import SECONDS, Figure
+from tests.integration.brokers import producer
+from tests.integration.crds import install_crds
+from tests.integration.gone_worker import GoneWorker
+from tests.integration.kube import DEPLOYMENTS, EVENTS, POOLS, Body, Kube
+from tests.integration.operator_process import OperatorProcess
+from tests.integration.redis_server import RedisServer
+from tests.integration.shop import Shop
+
+pytestmark = pytest.mark.faults
+
+USER = "operator-of-two-tenants"
+NOT_THEIRS = "kube-system"
+"""A namespace that no pool is in."""
+MARK = "W1CKED"
+"""Stands in every text that the tenant writes."""
+TEXT = f"{MARK}\r\nlevel=error \x1b[31mred\x1b[0m \u202eesrever" + "x" * 500
+AT_ONCE = {"scaleToZeroAfterSeconds": 1, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}
+"""A pool that goes to zero once it is idle, and has nothing to wait for."""
+OF_ITS_SIZE = {"Ready", "Reconciling", "ScalingActive", "ScalingLimited", "Draining"}
+SILENT_SECONDS = 45.0
+"""Longer than a worker may be silent before the API server is asked about it."""
+
+
+class Tenant(Shop):
+    """A namespace whose owner means harm, with a Redis of its own."""
+
+    def registers(self, uid: str, name: str, **wrong: Any) -> GoneWorker:
+        """A process under the uid of anybody's pool; it holds nothing."""
+        worker = GoneWorker(self.redis, name, pool_uid=uid, namespace=self.kube.namespace)
+        self.write(worker.key("processes"), worker.process, json.dumps(worker.registration | wrong))
+        return worker
+
+    def write(self, key: str, field: str, text: str | bytes) -> None:
+        """A field of a hash."""
+        with self.redis.client() as client:
+            client.hset(key, field, text)
+
+
+@pytest.fixture
+def tenant(control_plane: ControlPlane, namespace: str, redis: RedisServer) -> Iterator[Tenant]:
+    """Its pool `ml` was there for a while, and a Pod of it still is; its pool `own` stays."""
+    install_crds(control_plane)
+    tenant = Tenant(control_plane, namespace, redis)
+    with tenant.node:
+        yield tenant
+
+
+@pytest.fixture
+def other(control_plane: ControlPlane, core_api: Any, namespace: str) -> Iterator[Kube]:
+    """The namespace of somebody else."""
+    name = f"{namespace}-other"
+    core_api.create_namespace({"metadata": {"name": name}})
+    yield Kube(control_plane.kubeconfig, name, patience=SECONDS)
+    core_api.delete_namespace(name)
+
+
+@pytest.fixture
+def operator(control_plane: ControlPlane, tenant: Tenant) -> Iterator[OperatorProcess]:
+    """It serves the whole cluster."""
+    kubeconfig = control_plane.kubeconfig_for(USER, ["system:masters"])
+    with OperatorProcess(kubeconfig, tenant.kube.namespace, clusterwide=True) as running:
+        yield running
+        assert "fault of the operator" not in running.log()
+
+
+def asked_for(control_plane: ControlPlane, seen: int) -> set[tuple[str, str]]:
+    """Namespace and name of each Pod that the operator has read since, one by one."""
+    events = itertools.islice(control_plane.audit_events(), seen, None)
+    objects = [event["objectRef"] for event in events if event["user"]["username"] == USER and event["verb"] == "get"]
+    return {(each["namespace"], each["name"]) for each in objects if each["resource"] == "pods"}
+
+
+def told_of(kube: Kube) -> list[str]:
+    """The events of a namespace but those of scaling."""
+    events = [event for event in kube.list(EVENTS) if event["regarding"]["kind"] == "CeleryWorkerPool"]
+    return [f"{event['reason']}: {event['note']}" for event in events if not event["reason"].startswith("Scaled")]
+
+
+def test_what_a_tenant_writes_about_the_pool_of_another_into_its_own_redis_changes_nothing_there(
+    control_plane: ControlPlane, tenant: Tenant, other: Kube, operator: OperatorProcess, figure: Figure
+) -> None:
+    with RedisServer() as elsewhere:
+        uid = other.create_pool("ml", elsewhere.celery_url, scaling=AT_ONCE)["metadata"]["uid"]
+        other.wait_for_condition("ml", "BrokerReachable", "True", "Readable")
+        tenant.open(tenant.redis.celery_url)
+        tenant.kube.create_pool("own", tenant.redis.celery_url, scaling={"mode": "Paused"})
+        for name in ("ml", "own"):
+            tenant.kube.wait_for_condition(name, "BrokerReachable", "True", "Readable")
+        tenant.node.run("ml-bare", "ml", tenant.broker)
+        tenant.delete_pool()
+        before, status = sum(1 for _ in control_plane.audit_events()), other.get(POOLS, "ml")["status"]
+        lies(tenant, other, uid)
+        began = time.monotonic()
+        # The tenant's own is looked after in the same looks, however poisoned its registry is.
+        own = GoneWorker(tenant.redis, "ml-bare-2", pool_uid=tenant.pool_uid, namespace=tenant.kube.namespace)
+        tenant.send("a")
+        own.take("mail")
+        tenant.wait_until_back("a")
+        figure("the tenant's own message is back after", time.monotonic() - began, "s")
+        time.sleep(max(0.0, SILENT_SECONDS - (time.monotonic() - began)))
+        with elsewhere.client() as client:
+            client.rpush("ml", *[b"{}"] * 4)
+        other.wait_for(DEPLOYMENTS, "ml", lambda found: found["spec"]["replicas"] > 0)
+        with elsewhere.client() as client:
+            client.delete("ml")
+        began = time.monotonic()
+        other.wait_for_replicas("ml", 0)
+        figure("the other's pool at zero after", time.monotonic() - began, "s")
+        assert told_of(other) == []
+        assert {namespace for namespace, _ in asked_for(control_plane, before)} <= {tenant.kube.namespace}
+        assert changes(status, other.get(POOLS, "ml")["status"]) == set()
+        figures = [line for line in operator.metrics().splitlines() if f'namespace="{other.namespace}"' in line]
+        assert [line for line in figures if "restored" in line or "recovery_failures" in line] == []
+    surfaces = {"log": operator.log(), "metrics": operator.metrics()}
+    surfaces |= {kube.namespace: json.dumps([*kube.list(EVENTS), *kube.list(POOLS)]) for kube in (tenant.kube, other)}
+    assert "\x1b" not in surfaces["log"]
+    assert "\u202e" not in "".join(surfaces.values())
+    assert max(map(len, surfaces["log"].splitlines())) < 4000
+    assert MARK not in surfaces["metrics"] + surfaces[other.namespace]
+    assert "celeriac_strange_pools" in surfaces["metrics"]
+
+
+def lies(tenant: Tenant, other: Kube, uid: str) -> None:
+    """Whatever may be said of a pool that is somebody else's."""
+    reports = f"celeriac:{uid}:reports"
+    tenant.registers(uid, "ml-lost")  # its Pod is not there, and it goes on reporting
+    tenant.registers(uid, "ml-theirs", namespace=other.namespace)
+    for number, namespace in enumerate([NOT_THEIRS, "default", other.namespace]):
+        tenant.registers(tenant.pool_uid, f"coredns-{number}", namespace=namespace)
+    tenant.write(f"celeriac:{uid}:processes", TEXT, "{}")
+    tenant.write(f"celeriac:{uid}:processes", "ml-x.00000000", json.dumps({"namespace": TEXT}))
+    tenant.write(f"celeriac:{tenant.pool_uid}:processes", TEXT, json.dumps({"namespace": ".."}))
+    tenant.write(reports, TEXT, json.dumps({"v": 1, "state": TEXT}))
+    tenant.write("celeriac:pools", TEXT, "{}")
+    tenant.write("celeriac:pools", uid, json.dumps({"namespace": tenant.kube.namespace, "name": "ml"}))
+    held = GoneWorker(tenant.redis, "ml-held", pool_uid=uid, namespace=tenant.kube.namespace)
+    producer(tenant.redis).send_task("task", queue="video", task_id="b")
+    held.take("video")
+    tenant.write("celeriac:pools", uid, json.dumps({"namespace": tenant.kube.namespace, "name": "ml"}))
+
+
+def changes(before: Body, now: Body) -> set[str]:
+    """Types of the conditions whose status or reason is another; those of its size come and go."""
+    said = [{(c["type"], c["status"], c["reason"]) for c in status["conditions"]} for status in (before, now)]
+    return {type_ for type_, _, _ in said[0] ^ said[1] if type_ not in OF_ITS_SIZE}
