@@ -12,8 +12,10 @@ import redis
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
-from celeriac.brokers.agents import NotAllRestored, RegistryEntry, Restored
+from celeriac.brokers.agents import NotAllRestored, Process, RegistryEntry, Restored
 from celeriac.brokers.protocol import Broker, Salvage
+from celeriac.brokers.redis import registry
+from celeriac.brokers.redis.registration import process_of as registration_of
 from celeriac.brokers.redis.registry import MOST_ENTRIES
 from celeriac.pool.model import QueueLayout
 from tests.integration.brokers import broker_of, producer
@@ -95,6 +97,27 @@ async def test_what_is_broken_of_one_pool_is_its_own_doubt_that_names_the_key(
     assert {doubt.reason for doubt in found[B].doubts} == {reason}
     assert all(f"celeriac:{B.pool_uid}:" in str(doubt) and len(str(doubt)) < 1000 for doubt in found[B].doubts)
     assert found[B].audible == ("reports" not in name)
+
+
+async def test_an_entry_that_the_operator_fails_to_read_hides_no_other(
+    server: RedisServer, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finds one that nobody thought of keeps nobody else's messages away."""
+    GoneWorker(server, "ml-a", pool_uid=A.pool_uid)
+    b = GoneWorker(server, "ml-b", pool_uid=A.pool_uid)
+
+    def process_of(prefix: str, uid: str, name: bytes, text: bytes) -> Process:
+        if name.startswith(b"ml-a"):
+            raise ZeroDivisionError
+        return registration_of(prefix, uid, name, text)
+
+    monkeypatch.setattr(registry, "process_of", process_of)
+    found = (await salvage_of(broker).registered([A]))[A]
+    assert ([each.process for each in found.processes], found.doubts[0].reason) == (
+        [b.process],
+        Reason.REGISTRATION_UNREADABLE,
+    )
+    assert "a fault of the operator, ZeroDivisionError" in str(found.doubts[0])
 
 
 async def test_a_user_that_may_not_read_one_pool_reads_the_others_and_is_told_which_right_is_missing(

@@ -256,7 +256,7 @@ async def test_a_herd_of_requests_does_not_delay_a_renewal(enter: Enter, namespa
     await first.acquires()
 
     async def watch() -> None:
-        path, query = SECRETS.path(namespace), {"watch": "true", "resourceVersion": "0"}
+        path, query = SECRETS.collection(namespace), {"watch": "true", "resourceVersion": "0"}
         await first.api.connection.request("list", "secrets", path, query=query, timeout_seconds=PATIENCE)
 
     async def outlive_the_deadline() -> None:

@@ -70,7 +70,7 @@ class Verbs:
         page = await self.connection.request(
             "list",
             resource.plural,
-            resource.path(namespace),
+            resource.collection(namespace),
             query={"labelSelector": label_selector, "resourceVersion": "0"},
             accept=METADATA_LIST,
             timeout_seconds=_LIST_TIMEOUT_SECONDS,
@@ -82,7 +82,7 @@ class Verbs:
         page = await self.connection.request(
             "list",
             resource.plural,
-            resource.path(namespace),
+            resource.collection(namespace),
             query={"labelSelector": label_selector, "limit": "1"},
             accept=METADATA_LIST,
             timeout_seconds=_LIST_TIMEOUT_SECONDS,
@@ -91,7 +91,7 @@ class Verbs:
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; Conflict where it exists."""
-        return await self.connection.request("create", resource.plural, resource.path(namespace), body=body)
+        return await self.connection.request("create", resource.plural, resource.collection(namespace), body=body)
 
     async def replace(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Replace an object; Conflict where `body` carries a resourceVersion that is not the current one."""
@@ -166,7 +166,7 @@ class Verbs:
                 page = await self.connection.request(
                     "list",
                     resource.plural,
-                    resource.path(namespace),
+                    resource.collection(namespace),
                     query=query,
                     timeout_seconds=_LIST_TIMEOUT_SECONDS,
                 )

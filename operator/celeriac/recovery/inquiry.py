@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -15,15 +16,17 @@ log = logging.getLogger(__name__)
 OUT_OF_SERVICE: Final = "node.kubernetes.io/out-of-service"
 AT_ONCE: Final = 8
 """Requests at the same time."""
+MOST: Final = 500
+"""Questions of one look: whoever writes into a registry decides how many there are. Others come with later looks."""
 
 
 async def ask(api: Api, questions: Collection[Question]) -> Answers:
     """The answers that came. A question without one, or with one that cannot be understood, is not among them.
 
-    Where the API server is not there, the other questions are not asked.
+    Where the API server is not there, the other questions are not asked. Of very many, MOST are asked, others each time.
     """
     answers: dict[Question, bool] = {}
-    left = list(questions)
+    left = random.sample(list(questions), min(MOST, len(questions)))
 
     async def ask_some() -> None:
         while left:
@@ -34,7 +37,7 @@ async def ask(api: Api, questions: Collection[Question]) -> Answers:
                 left.clear()
             except ApiError as error:
                 log.debug("asked about %s: %s", question, error)
-            except (KeyError, TypeError, AttributeError):
+            except Exception:
                 log.exception("the API server's answer about %s cannot be understood", question)
 
     await asyncio.gather(*(ask_some() for _ in range(min(AT_ONCE, len(left)))))

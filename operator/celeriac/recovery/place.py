@@ -227,7 +227,7 @@ class Place:
         return key is not None and self.is_named(entry.registry, key)
 
     def living_at(self, entry: RegistryEntry) -> PoolKey | None:
-        """The pool that exists and whose own entry this is: what this broker says may be told of it, and of no other."""
+        """The pool that exists and whose entry this is: what this broker says may be told of it, and of no other."""
         return self.living.get(entry.pool_uid) if self.is_ours(entry) else None
 
     def is_stranger(self, entry: RegistryEntry, listed_as: PoolKey | None) -> bool:

@@ -8,7 +8,7 @@ from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError, Forbidden, NotFound, Unavailable
 from celeriac.cluster.paths import Resource
 from celeriac.recovery.gone import Answers, NodeQuestion, PodQuestion, Question
-from celeriac.recovery.inquiry import OUT_OF_SERVICE, ask
+from celeriac.recovery.inquiry import MOST, OUT_OF_SERVICE, ask
 
 pytestmark = pytest.mark.unit
 
@@ -39,6 +39,27 @@ async def answers(cluster: Cluster, *questions: Question) -> Answers:
 
 async def test_what_does_not_exist_is_gone() -> None:
     assert await answers(Cluster(), POD, NODE) == {POD: True, NODE: True}
+
+
+async def test_of_more_questions_than_a_look_may_ask_each_has_its_turn() -> None:
+    """A registry may name very many."""
+    cluster, many = Cluster(), [PodQuestion("shop", f"ml-{number}", "a") for number in range(3 * MOST // 2)]
+    asked = await answers(cluster, *many)
+    assert (cluster.asked, len(asked)) == (MOST, MOST)
+    for _ in range(30):
+        asked = {**asked, **await answers(cluster, *many)}
+    assert asked.keys() == set(many)
+
+
+async def test_an_answer_that_nobody_foresaw_spoils_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    class Sick(Cluster):
+        async def read(self, resource: Resource, namespace: str | None, name: str) -> Any:
+            if name == "ml-a":
+                raise ValueError("a surprise")
+            return await super().read(resource, namespace, name)
+
+    assert await answers(Sick(), POD, NODE) == {NODE: True}
+    assert "cannot be understood" in caplog.text
 
 
 async def test_a_pod_of_that_name_is_another_one_by_its_uid() -> None:

@@ -4,6 +4,8 @@ import json
 import math
 from typing import Any
 
+from celeriac.api.words import is_whole
+
 LONGEST_TEXT = 65_536
 """Characters of an object that is read at all; a report has some 700."""
 
@@ -100,12 +102,3 @@ class JsonFields:
         if name not in self._values:
             raise WrongField(f"field {name}")
         return self._values[name] is None
-
-
-def is_whole(text: str) -> bool:
-    """Whether a text can be written: it has no half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

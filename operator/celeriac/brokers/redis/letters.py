@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from celeriac.api.words import is_whole
 from celeriac.brokers.redis.bindings import Binding, queues_bound
-from celeriac.brokers.redis.json_fields import is_whole
 
 QUEUE_STAMP: Final = "celeriac_queue"
 DEATHS: Final = "celeriac_deaths"

@@ -4,6 +4,7 @@ A registration never expires: it is the only trace of messages that a dead worke
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
@@ -25,6 +26,7 @@ from celeriac.brokers.redis.round_trip import replies
 from celeriac.brokers.redis.worker_reports import report_of
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 MOST_ENTRIES: Final = 10_000
 """Fields of one hash that are read at a time: workers of a pool, or pools of a registry."""
@@ -134,6 +136,9 @@ def _each(found: Hash, read: Callable[[bytes, bytes], T]) -> tuple[dict[bytes, T
             values[name] = read(name, text)
         except WrongField as error:
             wrong[name] = str(error)
+        except Exception as error:
+            log.exception("an entry of %s cannot be read", found.key)
+            wrong[name] = f"a fault of the operator, {type(error).__name__}; see its log"
     return values, wrong
 
 
