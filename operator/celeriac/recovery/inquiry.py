@@ -23,7 +23,7 @@ MOST: Final = 500
 async def ask(api: Api, questions: Collection[Question]) -> Answers:
     """The answers that came. A question without one, or with one that cannot be understood, is not among them.
 
-    Where the API server is not there, the other questions are not asked. Of very many, MOST are asked, others each time.
+    Where the API server is not there, the other questions are not asked. Of very many MOST are asked.
     """
     answers: dict[Question, bool] = {}
     left = random.sample(list(questions), min(MOST, len(questions)))
