@@ -1,0 +1,70 @@
+"""What the operator may do: the program's own table, the chart's policies, and the documentation agree."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from celeriac.cli.rights import RIGHTS
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[3]
+OPERATIONS = {"create": "CREATE", "patch": "UPDATE", "update": "UPDATE", "delete": "DELETE"}
+ELSEWHERE = {
+    "/nodes": ("get",),
+    "coordination.k8s.io/leases": ("get", "update", "create"),
+}
+"""Of the cluster, and of the operator's own namespace."""
+NEVER_REQUESTED = ("celeriac.dev/celeryworkerpools/finalizers", "update")
+
+
+def policies() -> Any:
+    """What the chart's policies match and ask, by name."""
+    text = (ROOT / "charts" / "celeriac" / "templates" / "_admission.tpl").read_text()
+    body = text.split('{{- define "celeriac.admissionRules" -}}')[1].split("{{- end -}}")[0]
+    without_comments = re.sub(r"^ *{{- /\*.*?\*/}}\n", "", body, flags=re.MULTILINE)
+    return yaml.safe_load(re.sub(r"{{.*?}}", "x", without_comments))
+
+
+def by_resource(rules: list[dict[str, Any]], key: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for rule in rules:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                found.setdefault(f"{group}/{resource}", set()).update(rule[key])
+    return found
+
+
+def documented() -> dict[str, set[str]]:
+    """The rows of docs/security.md whose first cell is a resource."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    section = text.split("## What the operator may do in a cluster")[1].split("\n### ")[0]
+    found: dict[str, set[str]] = {}
+    for resource, verbs in re.findall(r"^\| ([\w.]*/[\w/]+) \| ([a-z, ]+) \|", section, flags=re.MULTILINE):
+        assert found.setdefault(resource, set()).isdisjoint(verbs.split(", ")), resource
+        found[resource] |= set(verbs.split(", "))
+    return found
+
+
+def test_each_verb_is_documented_with_its_reason_and_no_other() -> None:
+    assert documented() == {resource: set(verbs) for resource, verbs in (RIGHTS | ELSEWHERE).items()}
+
+
+def test_each_write_has_its_place_in_the_policies_and_no_other_has() -> None:
+    every = policies()
+    left_open = by_resource(every.pop("other")["matchConstraints"]["excludeResourceRules"], "operations")
+    reviews = {"authentication.k8s.io/*", "authorization.k8s.io/*"}
+    writes: dict[str, set[str]] = {}
+    for resource, verbs in (RIGHTS | ELSEWHERE).items():
+        for verb in verbs:
+            if verb in OPERATIONS and (resource, verb) != NEVER_REQUESTED:
+                writes.setdefault(resource, set()).add(OPERATIONS[verb])
+    assert {name: found for name, found in left_open.items() if name not in reviews} == writes
+    checked = by_resource(
+        [rule for each in every.values() for rule in each["matchConstraints"]["resourceRules"]], "operations"
+    )
+    assert writes.keys() - checked.keys() == {"celeriac.dev/celeryworkerpools/status"}
+    assert all(checked[name] == writes[name] for name in checked)
