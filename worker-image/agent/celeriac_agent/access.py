@@ -7,6 +7,7 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError
 
+from .full_redis import is_full
 from .settings import ProcessKeys
 
 PROBE = "celeriac"  # a field that no message has as its tag
@@ -17,7 +18,7 @@ def refused(client: Any, keys: ProcessKeys, patterns: Mapping[str, str]) -> list
 
     `patterns` are those that a rule would name, by key. The commands are tried on the process's own keys, which hold
     nothing yet. EVAL names a key without touching it, and Redis wants to allow both reading and writing for that.
-    Raises redis-py's other errors.
+    Raises redis-py's other errors, but for that of a Redis that is full: it refuses some of them to everybody.
     """
     unacked, index, mutex = (keys.prefix + key for key in (keys.unacked, keys.index, keys.mutex))
     commands: list[tuple[Any, ...]] = [
@@ -41,6 +42,6 @@ def refused(client: Any, keys: ProcessKeys, patterns: Mapping[str, str]) -> list
         if isinstance(answer, NoPermissionError):
             key = command[3] if command[0] == "EVAL" else command[1]
             found[f"~{patterns[key]}" if "to access" in str(answer) else command[0]] = None
-        elif isinstance(answer, RedisError):
+        elif isinstance(answer, RedisError) and not is_full(answer):
             raise answer
     return list(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import redis
@@ -16,27 +16,30 @@ from .deliveries import Deliveries
 from .drain import Drain
 from .ending import Ending, before_pool_closes
 from .fetching import fetch_by_need
+from .full_redis import bind_when_full
 from .gate import Gate
 from .green import look_at_the_pool
 from .heartbeat import Heartbeat
 from .hooks import DRAIN, DRAIN_LEVEL, REPORT_LEVEL, Hooks, level_of, words_of
 from .identity import Identity
 from .idle import mind_idle_connection
-from .inflight import InFlight
 from .leftover import Leftover
 from .lost_children import lay_over_lost_children
 from .own_keys import OwnKeys
 from .prefetch import Prefetch
 from .reconnect import Reconnect
+from .refusals import Refusals, outlast_refusals, passes
 from .registry import Registry
 from .report import Report
+from .restoring import Restoring
 from .sampler import Sampler
 from .sentinels import know_sentinels
-from .settings import ProcessKeys, TransportSettings
+from .settings import TransportSettings
 from .silence import OverdueReplies, limit_silence
 from .slots import Slots
 from .started import StartedMarks
 from .times import TICK_SECONDS
+from .unwritten import Unwritten
 
 
 class Agent:
@@ -49,25 +52,29 @@ class Agent:
         self.registry = Registry(identity, self.settings)
         self.own_keys = OwnKeys(self.worker, hooks, self.registry, self.counters)
         self.started = StartedMarks(self.worker, hooks, self.registry)
-        self.drain = Drain(self.worker, self.slots, self.registry, self.counters)
+        self.refusals = Refusals()
+        self.unwritten = Unwritten(self.worker, self.slots, self.registry, self.refusals)
+        self.drain = Drain(self.worker, self.slots, self.registry, self.unwritten, self.counters)
         limited = limits_prefetch and hooks.have(*DRAIN)
         self.prefetch = Prefetch(self.worker, self.slots, self.drain) if limited else None
         self.leftover = Leftover(self.slots, self.drain, self.registry, self.counters)
+        self.restoring = Restoring(self.registry, self.slots, self.unwritten, self.refusals, self.counters)
         self.deliveries = Deliveries(self.settings, identity.max_attempts, self.slots, self.counters)
         self.reconnect = Reconnect(self.worker, hooks, self.slots, self.counters)
         self.report = Report(
             *(identity, self.settings, self.worker, hooks, self.slots, self.drain, self.counters),
+            *(self.refusals, self.unwritten),
             limits_prefetch=limited,
         )
         self.sampler = Sampler(hooks, self.slots, self.started, self.counters)
         self.heartbeat = Heartbeat(
-            *(self.worker, hooks, self.registry, self.drain, self.report, self.sampler, self.counters)
+            *(self.worker, hooks, self.registry, self.drain, self.report, self.sampler, self.counters),
+            *(self.refusals, self.unwritten),
         )
-        self.ending = Ending(self.worker, hooks, self.slots, self.drain, self.heartbeat)
+        self.ending = Ending(self.worker, hooks, self.slots, self.drain, self.unwritten, self.heartbeat)
         self.overdue = OverdueReplies()
         self.channel: TaskChannel | None = None  # of the latest connection
         self._timer: Any = None
-        self._inherited = False  # messages of earlier starts in this pod were restored
 
     @classmethod
     def of(cls, worker: Any, environ: Mapping[str, str]) -> Agent:
@@ -98,6 +105,9 @@ class Agent:
             if self.hooks.inflight:
                 limit_silence()
                 prepare_connections(consumer, self.own_keys.prepare)
+                if self.hooks.have("refusals"):
+                    bind_when_full()
+                    outlast_refusals(consumer, self.refusals)
         except Exception as error:
             self.counters.failed("prepare for connections", error)
 
@@ -129,6 +139,8 @@ class Agent:
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
             raise
         except Exception as error:
+            if passes(error) and self.hooks.have("refusals"):
+                raise  # Celery connects again, see outlast_refusals
             self.counters.failed("start", error)
             if self.hooks.inflight and not self.registry.registered:
                 self.own_keys.give_up(channel, "registry")
@@ -136,7 +148,9 @@ class Agent:
     def _take_over(self, channel: TaskChannel) -> None:
         """Install the overrides of the channel, each only where its hook is there."""
         if self.hooks.inflight:
-            self.deliveries.take_over(channel, keeps_in_hand=self.hooks.have("append"))
+            if self.hooks.have("refusals"):
+                self.unwritten.take_over(channel)
+            self.deliveries.take_over(channel)
             self.reconnect.take_over(channel)
             self.overdue.watch(channel)
         if self.hooks.drain:
@@ -150,25 +164,10 @@ class Agent:
             return
         self.leftover.connected()
         if not first:
-            kept = self.reconnect.adopt(channel)
-            self._attempt("write down what was in hand", self.deliveries.write_down, self.registry.client)
-            self._attempt("restore", lambda: self._put_back(self.registry.own, died=False, skip=kept))
-        if not self._inherited:
-            self._attempt("look for earlier starts", self._inherit)
-            self._inherited = True
-
-    def _inherit(self) -> None:
-        for process, entry in self.registry.predecessors():
-            self._attempt("restore an earlier start", self._bury, process, entry)
-
-    def _bury(self, process: str, entry: Mapping[str, Any]) -> None:
-        keys = ProcessKeys.of_entry(self.settings.keys.prefix, entry)
-        self._put_back(held := InFlight(self.registry.client, keys, self.identity.max_attempts), died=True)
-        if held.is_empty():
-            self.registry.forget(process, keys.mutex)
-
-    def _put_back(self, held: InFlight, *, died: bool, skip: Collection[str] = ()) -> None:
-        self.counters.count_restored(held.restore(died=died, skip=skip))
+            self.reconnect.adopt(channel)
+            self.unwritten.write_down()
+            self.restoring.reconnected()
+        self.restoring.step(channel)
 
     def _attempt(self, what: str, do: Callable[..., None], *args: Any) -> None:
         """Do something that may fail without taking the rest with it, unless it is the connection that fails."""
@@ -204,19 +203,27 @@ class Agent:
         try:
             self.drain.held |= self.slots.prune()
             self.started.collect()
+            self.refusals.tell()
             if self.channel is not None:
                 self.overdue.step(self.channel)
-            if self.channel is not None and self.worker.phase == "consuming" and self.hooks.drain:
-                self.drain.step(self.channel)
-                self.leftover.step(self.channel)
-                if self.prefetch is not None and self.drain.token is None:
-                    self.prefetch.step(self.channel)
+                if self.worker.phase == "consuming":
+                    self._step(self.channel)
         except Exception as error:
             self.counters.failed("tick", error)
         if self.heartbeat.thread is None:
             self.sampler.look()
             if self.heartbeat.due():
                 self.heartbeat.beat()
+
+    def _step(self, channel: TaskChannel) -> None:
+        if self.hooks.inflight:
+            self.unwritten.step(channel)
+            self.restoring.step(channel)
+        if self.hooks.drain:
+            self.drain.step(channel)
+            self.leftover.step(channel)
+            if self.prefetch is not None and self.drain.token is None:
+                self.prefetch.step(channel)
 
     def disconnected(self) -> None:
         """The connection was lost, or the worker is stopping."""
@@ -234,6 +241,7 @@ class Agent:
     def leave(self) -> None:
         """The worker has stopped: leave nothing behind, unless messages are."""
         try:
+            self.unwritten.end()
             self.heartbeat.stop()
             if self.channel is not None:
                 self.registry.leave()

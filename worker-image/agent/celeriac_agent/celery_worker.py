@@ -100,6 +100,10 @@ class CeleryWorker:
             flag is not None and flag is not False for flag in (worker_state.should_stop, worker_state.should_terminate)
         )
 
+    def is_told_to_end_at_once(self) -> bool:
+        """Whether Celery has been asked, by a second signal, not to wait for anything."""
+        return worker_state.should_terminate not in (None, False)
+
     def stop(self) -> None:
         """As SIGTERM does, which has not come; once. A task that runs is ended first."""
         if not self.is_told_to_stop():

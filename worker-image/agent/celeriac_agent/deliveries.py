@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import Any
-
-import redis
-from kombu.utils.json import dumps
 
 from .channel import TaskChannel
 from .counters import Counters
@@ -22,36 +18,9 @@ class Deliveries:
     def __init__(self, settings: TransportSettings, max_attempts: int, slots: Slots, counters: Counters) -> None:
         self._settings, self._max_attempts = settings, max_attempts
         self._slots, self._counters = slots, counters
-        self._in_hand: dict[str, str] = {}  # by tag: entries of the unacked hash that are not there yet
 
-    def _keep_in_hand(self, channel: TaskChannel) -> None:
-        """Keep what the channel has taken off a list and cannot write down, because its connection goes."""
-        append = channel.qos.append
-
-        def append_or_keep(message: Any, delivery_tag: str) -> Any:
-            try:
-                return append(message, delivery_tag)
-            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-                route = [message.delivery_info[name] for name in ("exchange", "routing_key")]
-                self._in_hand[delivery_tag] = dumps([message._raw, *route])
-                raise
-
-        channel.qos.append = append_or_keep
-
-    def write_down(self, client: Any) -> None:
-        """Write down, as kombu does, what could not be before; twice is as good as once."""
-        keys = self._settings.keys
-        for tag, entry in list(self._in_hand.items()):
-            with client.pipeline() as pipe:
-                pipe.zadd(keys.prefix + keys.index, {tag: time.time()})
-                pipe.hset(keys.prefix + keys.unacked, tag, entry)
-                pipe.execute()
-            del self._in_hand[tag]
-
-    def take_over(self, channel: TaskChannel, *, keeps_in_hand: bool) -> None:
+    def take_over(self, channel: TaskChannel) -> None:
         """Install the overrides."""
-        if keeps_in_hand:
-            self._keep_in_hand(channel)
         self._stamp(channel)
         self._restore_by_stamp(channel)
 

@@ -16,6 +16,7 @@ from .counters import Counters
 from .inflight import Moved
 from .registry import Registry
 from .slots import Slots
+from .unwritten import Unwritten
 
 LOOP_SECONDS = 1.0  # the worker's loop does nothing else for so long, its reports included
 
@@ -27,8 +28,10 @@ class Drain:
     pending, so that everything goes back at once and in order.
     """
 
-    def __init__(self, worker: CeleryWorker, slots: Slots, registry: Registry, counters: Counters) -> None:
-        self._worker, self._slots = worker, slots
+    def __init__(
+        self, worker: CeleryWorker, slots: Slots, registry: Registry, unwritten: Unwritten, counters: Counters
+    ) -> None:
+        self._worker, self._slots, self._unwritten = worker, slots, unwritten
         self._registry, self._counters = registry, counters
         self._watched: weakref.WeakSet[Any] = weakref.WeakSet()  # kombu channels that do not fetch under a mark
         self.token: str | None = None
@@ -83,6 +86,7 @@ class Drain:
         slots = self._slots
         return not (
             self.held
+            or self._unwritten.waits()
             or slots.passed
             or slots.settling
             or slots.foreign

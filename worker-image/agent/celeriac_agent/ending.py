@@ -13,6 +13,7 @@ from .heartbeat import Heartbeat
 from .hooks import Hooks
 from .slots import Slots
 from .times import TICK_SECONDS
+from .unwritten import Unwritten
 
 GIVE_BACK_SECONDS = 5.0  # what is not back by then goes back at the very end, as Celery has it
 FETCH_SECONDS = 10.0  # a fetch that is pending for longer is left to the end
@@ -33,8 +34,16 @@ def before_pool_closes(worker: CeleryWorker, do: Callable[[], None]) -> None:
 class Ending:
     """What is done, once, when the worker begins to stop."""
 
-    def __init__(self, worker: CeleryWorker, hooks: Hooks, slots: Slots, drain: Drain, heartbeat: Heartbeat) -> None:
-        self._worker, self._hooks = worker, hooks
+    def __init__(
+        self,
+        worker: CeleryWorker,
+        hooks: Hooks,
+        slots: Slots,
+        drain: Drain,
+        unwritten: Unwritten,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._worker, self._hooks, self._unwritten = worker, hooks, unwritten
         self._slots, self._drain, self._heartbeat = slots, drain, heartbeat
 
     def begin(self, channel: TaskChannel | None) -> None:
@@ -65,6 +74,7 @@ class Ending:
         try:
             channel.read_pending(FETCH_SECONDS)
         finally:
+            self._unwritten.put_back()
             drain.give_back(channel)
             left = len(drain.held) + 1
             while left > len(drain.held) > 0 and time.monotonic() < deadline:

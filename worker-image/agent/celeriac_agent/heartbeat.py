@@ -11,10 +11,12 @@ from .channel import TaskChannel
 from .counters import Counters
 from .drain import Drain
 from .hooks import Hooks
+from .refusals import REPORT, Refusals
 from .registry import STOP, Registry
 from .report import Report
 from .sampler import Sampler
 from .times import BACK_OFF_SECONDS, REPORT_SECONDS, SOCKET_SECONDS, TICK_SECONDS
+from .unwritten import Unwritten
 
 
 class Heartbeat:
@@ -29,10 +31,12 @@ class Heartbeat:
         report: Report,
         sampler: Sampler,
         counters: Counters,
+        refusals: Refusals,
+        unwritten: Unwritten,
     ) -> None:
         self._worker, self._hooks, self._registry = worker, hooks, registry
         self._drain, self._report, self._counters = drain, report, counters
-        self._sampler = sampler
+        self._sampler, self._refusals, self._unwritten = sampler, refusals, unwritten
         self.channel: TaskChannel | None = None  # of the latest connection
         self.thread: threading.Thread | None = None
         self._next = 0.0
@@ -59,8 +63,14 @@ class Heartbeat:
         drain, report = self._drain, self._report
         quiet = self.channel is not None and drain.is_quiet(self.channel)
         made = report.make(self.channel, quiet)
-        mark, report.held, found = self._registry.beat(json.dumps(made, allow_nan=False))
-        if not found and self._registry.registered and not self._stop.is_set():
+        beat = self._registry.beat(json.dumps(made, allow_nan=False))
+        mark, report.held = beat.mark, beat.held
+        if beat.refusal is None:
+            self._refusals.over(REPORT)
+            self._unwritten.settled()
+        else:
+            self._refusals.note(REPORT, beat.refusal)
+        if not beat.found and self._registry.registered and not self._stop.is_set():
             self._registry.register(self._worker.queues())
         if mark and mark.startswith(STOP):
             self._worker.stop()

@@ -94,6 +94,17 @@ def _connection_can_be_minded() -> bool:
     return all(hasattr(poller, name) for name in known) and _has(_channel(), "_brpop_start", "timeout")
 
 
+def _refusals_can_be_minded() -> bool:
+    from kombu.transport.virtual import QoS
+
+    channel, qos = _channel(), _channel().QoS
+    kept = all(_has(kind, "append", "message", "delivery_tag") for kind in (QoS, qos))
+    answered = _has(qos, "ack", "delivery_tag") and _has(qos, "reject", "delivery_tag", "requeue")
+    fetched = hasattr(channel, "_brpop_read") and _has(channel, "_brpop_start", "timeout")
+    bound = _has(channel, "_queue_bind", "exchange", "routing_key", "pattern", "queue")
+    return kept and answered and fetched and bound and _qos_is_known()
+
+
 def _children_can_be_heard() -> bool:
     from billiard.pool import READY, ApplyResult, ResultHandler
     from celery.concurrency import asynpool
@@ -149,7 +160,7 @@ HOOKS: dict[str, Callable[[], bool]] = {
     "apply-async": lambda: _has(_base_pool(), "apply_async", "target", "args", "kwargs"),
     # extras
     "started-mark": lambda: hasattr(redis.Connection, "send_packed_command"),
-    "append": lambda: _has(_channel().QoS, "append", "message", "delivery_tag"),
+    "refusals": _refusals_can_be_minded,
     "pool-close": lambda: _has(_base_pool(), "close") and hasattr(_channel(), "_brpop_read"),
     "restore-once": lambda: _has(_channel().QoS, "restore_unacked_once"),
     "keep-running": _keeps_running_tasks,

@@ -15,9 +15,11 @@ BATCH = 200  # messages moved per round trip,
 BATCH_BYTES = 4 << 20  # and no more than so many bytes of them, unless one alone is larger
 
 # Moves one message, if it still is what was read: idempotent, whoever races. KEYS: unacked, index[, list];
-# ARGV: tag, raw[, payload, RPUSH or LPUSH].
+# ARGV: tag, raw[, payload, RPUSH or LPUSH]. It begins with a write that changes nothing: a Redis that is full lets a
+# script go on that has written, and the move takes no more room than it frees.
 MOVE = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HDEL', KEYS[1], 'celeriac')
 if KEYS[3] then redis.call(ARGV[4], KEYS[3], ARGV[3]) end
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])

@@ -10,6 +10,7 @@ from .celery_worker import CeleryWorker
 from .channel import TaskChannel
 from .counters import Counters, Telling
 from .hooks import Hooks
+from .refusals import passes
 from .registry import Registry
 
 
@@ -33,7 +34,7 @@ class OwnKeys:
     def use(self, channel: TaskChannel) -> None:
         """Make the process known, then let the connection use its keys: Redis may refuse the one, the application both.
 
-        Raises redis-py's errors of the connection.
+        Raises redis-py's errors of the connection, and those that pass: it is tried again with the next one.
         """
         if self._hooks.inflight and not self._settings.can_be_told:
             self._counters.failed("use priority_steps that are not all whole numbers", ValueError())
@@ -48,6 +49,8 @@ class OwnKeys:
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
             raise
         except Exception as error:
+            if passes(error) and not self._registry.registered:
+                raise
             self._counters.failed("register", error)
             self._hooks.refused = self._registry.refused
             if not self._registry.registered:  # else the entry is there, and so are the messages that it tells of

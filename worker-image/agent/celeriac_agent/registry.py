@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .access import refused
 from .counters import Telling
+from .full_redis import is_full, set_field
 from .identity import Identity
 from .inflight import InFlight, text
 from .messages import UNROUTABLE, dead_list
@@ -20,6 +21,19 @@ STOP = "stop-"  # a drain mark that begins so tells the worker to stop, too: SIG
 
 class NotAllowed(Telling):
     """Redis refuses what the agent needs."""
+
+
+class Beat(NamedTuple):
+    """What one round trip brought back.
+
+    `found` says whether the process is registered: Redis may evict the registry, and anybody delete it. `refusal` is
+    what Redis says instead of writing the report; a full one has it nevertheless.
+    """
+
+    mark: str | None
+    held: int
+    found: bool
+    refusal: Exception | None
 
 
 class Registry:
@@ -85,10 +99,9 @@ class Registry:
             self.refused = refused(self.client, self.settings.keys, self._patterns())
         if self.refused:
             raise NotAllowed(f"an ACL of Redis refuses {' '.join(self.refused)}")
-        with self.client.pipeline(transaction=False) as pipe:
-            pipe.hset(self._pools, who.pool_uid, json.dumps({"namespace": who.namespace, "name": who.pool}))
-            pipe.hset(self._processes, who.process, json.dumps(self.entry(queues), allow_nan=False))
-            pipe.execute()
+        pool = json.dumps({"namespace": who.namespace, "name": who.pool})
+        set_field(self.client, self._pools, who.pool_uid, pool)
+        set_field(self.client, self._processes, who.process, json.dumps(self.entry(queues), allow_nan=False))
         self.registered = True
 
     def _patterns(self) -> dict[str, str]:
@@ -101,11 +114,10 @@ class Registry:
             **dict.fromkeys(shared, f"{keys.prefix}celeriac:*"),
         }
 
-    def beat(self, report: str) -> tuple[str | None, int, bool]:
+    def beat(self, report: str) -> Beat:
         """Write a report, read the pod's drain mark and the number of messages held: one round trip.
 
-        The third value says whether the process is registered: Redis may evict the registry, and anybody delete it. Of
-        a process that never was, nothing is asked that an ACL may refuse.
+        Of a process that never was registered, nothing is asked that an ACL may refuse.
         """
         who, keys = self.identity, self.settings.keys
         with self.client.pipeline(transaction=False) as pipe:
@@ -115,9 +127,16 @@ class Registry:
                 pipe.hlen(keys.prefix + keys.unacked)
                 pipe.hexists(self._pools, who.pool_uid)
                 pipe.hexists(self._processes, who.process)
-            _, mark, *more = pipe.execute()
+            written, *read = pipe.execute(raise_on_error=False)
+        for answer in read:
+            if isinstance(answer, Exception):
+                raise answer
+        refusal = written if isinstance(written, Exception) else None
+        if refusal is not None and is_full(refusal):
+            set_field(self.client, self._reports, who.pod_uid, report)
+        mark, *more = read
         held, *found = more or [0]
-        return (text(mark) if mark else None), int(held), all(found)
+        return Beat(text(mark) if mark else None, int(held), all(found), refusal)
 
     def predecessors(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The registered processes of earlier starts in this pod; one that still runs is another worker beside this."""

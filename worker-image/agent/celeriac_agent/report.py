@@ -20,8 +20,10 @@ from .hooks import Hooks
 from .identity import Identity
 from .lost_children import LONGEST_NAME, NAMED, lost_with_child
 from .proc import OwnGroup, init_of, read_status, sigterm_arrives
+from .refusals import Refusals
 from .settings import TransportSettings
 from .slots import Slots
+from .unwritten import Unwritten
 
 REPORT_VERSION = 1  # as long as fields are only added
 
@@ -38,12 +40,15 @@ class Report:
         slots: Slots,
         drain: Drain,
         counters: Counters,
+        refusals: Refusals,
+        unwritten: Unwritten,
         *,
         limits_prefetch: bool,
     ) -> None:
         self._identity, self._settings = identity, settings
         self._worker, self._hooks = worker, hooks
         self._slots, self._drain, self._counters = slots, drain, counters
+        self._refusals, self._unwritten = refusals, unwritten
         self._limits_prefetch = limits_prefetch
         self.counter = 0
         self.held: int | None = None  # HLEN of the own hash, by the last beat
@@ -113,7 +118,7 @@ class Report:
             "slots": self._worker.slots(),
             "token": self._drain.token,
             "active": active,
-            "reserved": max(reserved - active, 0) + limited,
+            "reserved": max(reserved - active, 0) + limited + self._unwritten.in_hand(),
             "limited": limited,
             "scheduled": self._waiting_for_eta.of(channel.consumer.timer) if channel else 0,
             "unacked": self.held if self._hooks.inflight else None,
@@ -122,6 +127,7 @@ class Report:
             "capabilities": self._hooks.capabilities(),
             "missing": list(self._hooks.missing),
             "refused": list(self._hooks.refused),
+            "refusal": self._refusals.code,
             "delivered": counters.delivered,
             "givenBack": counters.given_back,
             "restored": counters.restored,

@@ -1,0 +1,87 @@
+"""Redis answers and refuses to write: no message is lost, no worker ends, and all goes on once Redis writes again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agent.environments import NEWEST, OLDEST
+from tests.agent.refusals import CODES, Refusal
+from tests.agent.rig import Rig
+from tests.agent.shapes import full, param
+from tests.agent.worker import Spec, Worker
+from tests.integration.redis_server import RedisServer
+
+pytestmark = pytest.mark.agent
+
+ANSWERS = 3  # refused so often, a worker has tried again
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    """A pool on a Redis of its own, as its configuration is changed."""
+    with RedisServer() as server, Rig(server, tmp_path) as rig:
+        yield rig
+
+
+def _workers(*quick: tuple[str, str, bool]) -> list[Any]:
+    shapes = [
+        Spec(version, pool, late)
+        for version in (OLDEST, "5.6", NEWEST)
+        for pool in ("solo", "prefork", "threads", "gevent")
+        for late in (False, True)
+    ]
+    return [param(spec, quick=(spec.version, spec.pool, spec.acks_late) in quick) for spec in shapes]
+
+
+def _refusals(*quick: str) -> list[Any]:
+    return [pytest.param(code, id=code, marks=() if code in quick else full) for code in CODES]
+
+
+@pytest.mark.parametrize("code", _refusals("OOM", "MISCONF"))
+@pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", False), (OLDEST, "threads", True)))
+def test_redis_refuses_to_write_while_tasks_end_and_others_wait(rig: Rig, spec: Spec, code: str) -> None:
+    [worker] = rig.start(spec)
+    tasks = [f"t{number}" for number in range(6)]
+    running = rig.occupy(worker, tasks, seconds=1.5)
+    refusal = Refusal(code, rig.server)
+    with refusal.lasts():
+        rig.wait_for(lambda: set(running) <= set(rig.ledger.ended()), "what ran ends")
+        told = refusal.told
+        worker.eventually(lambda: refusal.told >= told + ANSWERS, "it is refused again", 20)
+    rig.settle()
+    worker.wait_for(lambda report: report["state"] == "consuming" and not report["refusal"], "it works on", 20)
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("code", _refusals("READONLY"))
+@pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", True), (OLDEST, "solo", False)))
+def test_a_message_is_on_its_way_when_redis_begins_to_refuse(rig: Rig, spec: Spec, code: str) -> None:
+    [worker] = rig.start(spec)
+    with rig.producer() as producer:
+        producer.channel.client.ping()
+        worker.eventually(lambda: _is_stopped_while_it_fetches(rig, worker), "it is stopped while it fetches", 20)
+        rig.send("caught", producer=producer)
+    assert rig.queue() == [], "Redis has not sent it"
+    refusal = Refusal(code, rig.server)
+    with refusal.lasts():
+        told = refusal.told
+        os.killpg(worker.pid, signal.SIGCONT)
+        worker.eventually(lambda: refusal.told >= told + ANSWERS, "it is refused", 20)
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+def _is_stopped_while_it_fetches(rig: Rig, worker: Worker) -> bool:
+    """Whether the worker stands still (SIGSTOP) and Redis will answer its fetch with the next message."""
+    os.killpg(worker.pid, signal.SIGSTOP)
+    listed = rig.client.client_list()
+    if any(one["cmd"] == "brpop" and "b" in one["flags"] and float(one["idle"]) == 0 for one in listed):
+        return True
+    os.killpg(worker.pid, signal.SIGCONT)
+    return False

@@ -1,0 +1,101 @@
+"""Redis answers a write with an error: what that means, and for how long it is left alone."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import redis
+from celery.utils.log import get_logger
+
+logger = get_logger("celeriac")
+
+PAUSE_SECONDS = 1.0  # from a refused write to the next try
+CONNECT, FETCH, TAKE, ACKNOWLEDGE, REPORT = "connect", "fetch", "take", "acknowledge", "report"
+FULL = "OOM"  # maxmemory is reached, and nothing may be dropped
+ELSEWHERE = frozenset(
+    {"READONLY", "MASTERDOWN", "UNBLOCKED"}
+)  # the master is another server: only a new connection helps
+PASSING = ELSEWHERE | {FULL, "MISCONF", "NOREPLICAS", "BUSY", "LOADING", "CLUSTERDOWN", "TRYAGAIN"}
+"""What ends by itself, or by what a person does to Redis. Other errors are those of the application or its user."""
+
+_NAMED = {"OutOfMemoryError": FULL, "ReadOnlyError": "READONLY", "NoPermissionError": "NOPERM"}
+_CODE = re.compile(r"(?:^|caused error: )([A-Z][A-Z0-9]{1,19})\b")
+
+
+def code_of(error: BaseException) -> str:
+    """The word by which Redis names an error; redis-py takes it off the text where it has a class for it."""
+    for kind in type(error).__mro__:
+        if kind.__name__ in _NAMED:
+            return _NAMED[kind.__name__]
+    found = _CODE.search(str(error))
+    return found.group(1) if found else "ERR"
+
+
+def passes(error: BaseException) -> bool:
+    """Whether Redis has refused a write for a reason that ends."""
+    return isinstance(error, redis.exceptions.ResponseError) and code_of(error) in PASSING
+
+
+class Refusals:
+    """What Redis refuses now. All methods but `tell` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, str] = {}  # by what was to be written
+        self._told: str | None = None
+        self._again = 0.0  # monotonic seconds
+
+    @property
+    def code(self) -> str | None:
+        """The word for it; None while Redis takes what is written."""
+        return next(iter(list(self._codes.values())), None)
+
+    def note(self, what: str, error: BaseException) -> None:
+        """Redis has refused it."""
+        self._codes[what] = code_of(error)
+
+    def over(self, what: str) -> None:
+        """Redis has taken it."""
+        self._codes.pop(what, None)
+
+    def wait(self) -> None:
+        """Leave Redis alone for a while."""
+        self._again = time.monotonic() + PAUSE_SECONDS
+
+    def is_time(self) -> bool:
+        """Whether the next try is due."""
+        return time.monotonic() >= self._again
+
+    def tell(self) -> None:
+        """Log what has begun or ended since: by the worker's loop alone, as other threads must not log."""
+        code = self.code
+        if code == self._told:
+            return
+        if code is None:
+            logger.info("Redis takes what the worker writes again")
+        else:
+            logger.warning("Redis refuses what the worker writes (%s): no message is lost, all is tried again", code)
+        self._told = code
+
+
+def outlast_refusals(consumer: Any, refusals: Refusals) -> None:
+    """Let Celery connect again where Redis refuses something else that it writes, rather than end the worker.
+
+    Celery's own list of errors after which it does so is by classes, which do not part what passes from what stays.
+    """
+    blueprint = consumer.blueprint
+    start = blueprint.start
+
+    def start_or_connect_again(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return start(*args, **kwargs)
+        except redis.exceptions.ResponseError as error:
+            if not passes(error):
+                raise
+            refusals.note(CONNECT, error)
+            refusals.tell()
+            time.sleep(PAUSE_SECONDS)
+            raise redis.exceptions.ConnectionError(f"Redis refuses to write ({code_of(error)})") from None
+
+    blueprint.start = start_or_connect_again
