@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +64,83 @@ def test_redis_refuses_to_write_while_tasks_end_and_others_wait(rig: Rig, spec: 
 @pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", True), (OLDEST, "solo", False)))
 def test_a_message_is_on_its_way_when_redis_begins_to_refuse(rig: Rig, spec: Spec, code: str) -> None:
     [worker] = rig.start(spec)
+    _stop_with_a_message_on_its_way(rig, worker)
+    refusal = Refusal(code, rig.server)
+    with refusal.lasts():
+        _go_on_until_refused(worker, refusal)
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("code", _refusals("NOREPLICAS"))
+@pytest.mark.parametrize("spec", _workers((OLDEST, "prefork", False), (NEWEST, "threads", True)))
+def test_a_worker_with_a_message_in_hand_is_not_drained_before_redis_has_it(rig: Rig, spec: Spec, code: str) -> None:
+    [worker] = rig.start(spec)
+    _stop_with_a_message_on_its_way(rig, worker)
+    token, refusal = rig.mark(worker), Refusal(code, rig.server)
+    with refusal.lasts():
+        _go_on_until_refused(worker, refusal)
+    rig.drained(worker, token)
+    assert rig.queue() == ["caught"]
+    rig.undrain(worker)
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("code", _refusals("MISCONF"))
+@pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", False), (OLDEST, "gevent", True)))
+def test_a_worker_that_stops_with_a_message_in_hand_ends_when_redis_has_it(rig: Rig, spec: Spec, code: str) -> None:
+    [worker] = rig.start(spec)
+    _stop_with_a_message_on_its_way(rig, worker)
+    refusal = Refusal(code, rig.server)
+    with refusal.lasts():
+        worker.signal(signal.SIGTERM)
+        _go_on_until_refused(worker, refusal)
+        assert worker.alive
+    worker.gone()
+    assert rig.queue() == ["caught"]
+    rig.start(spec)
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", _workers((NEWEST, "threads", False), (OLDEST, "prefork", True)))
+def test_workers_start_at_a_full_redis_and_empty_its_queue(rig: Rig, spec: Spec) -> None:
+    tasks = [f"t{number:02}" for number in range(20)]
+    rig.send(*tasks, args=[0.1])
+    with Refusal("OOM", rig.server).lasts():
+        [worker] = rig.start(spec)
+        rig.settle()
+        worker.wait_for(lambda report: report["refusal"] == "OOM", "it tells that Redis is full")
+        assert rig.account().problems == {}
+
+
+@pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", True), (OLDEST, "gevent", False)))
+def test_a_worker_is_drained_while_redis_is_full(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(replace(spec, prefetch=4))
+    running = rig.occupy(worker, [f"t{number}" for number in range(8)], seconds=2)
+    token = rig.mark(worker)
+    with Refusal("OOM", rig.server).lasts():
+        rig.drained(worker, token)
+        assert sorted(rig.ledger.started()) == sorted(running)
+    rig.undrain(worker)
+    rig.settle()
+    assert rig.account().problems == {}
+
+
+def _stop_with_a_message_on_its_way(rig: Rig, worker: Worker) -> None:
+    """The worker stands still (SIGSTOP), and Redis has answered its fetch with the task `caught`."""
     with rig.producer() as producer:
         producer.channel.client.ping()
         worker.eventually(lambda: _is_stopped_while_it_fetches(rig, worker), "it is stopped while it fetches", 20)
         rig.send("caught", producer=producer)
     assert rig.queue() == [], "Redis has not sent it"
-    refusal = Refusal(code, rig.server)
-    with refusal.lasts():
-        told = refusal.told
-        os.killpg(worker.pid, signal.SIGCONT)
-        worker.eventually(lambda: refusal.told >= told + ANSWERS, "it is refused", 20)
-    rig.settle()
-    assert rig.account().problems == {}
+
+
+def _go_on_until_refused(worker: Worker, refusal: Refusal) -> None:
+    told = refusal.told
+    os.killpg(worker.pid, signal.SIGCONT)
+    worker.eventually(lambda: refusal.told >= told + ANSWERS, "it is refused", 20)
 
 
 def _is_stopped_while_it_fetches(rig: Rig, worker: Worker) -> bool:

@@ -16,7 +16,7 @@ from .deliveries import Deliveries
 from .drain import Drain
 from .ending import Ending, before_pool_closes
 from .fetching import fetch_by_need
-from .full_redis import bind_when_full
+from .full_redis import connect_when_full
 from .gate import Gate
 from .green import look_at_the_pool
 from .heartbeat import Heartbeat
@@ -52,27 +52,26 @@ class Agent:
         self.registry = Registry(identity, self.settings)
         self.own_keys = OwnKeys(self.worker, hooks, self.registry, self.counters)
         self.started = StartedMarks(self.worker, hooks, self.registry)
-        self.refusals = Refusals()
-        self.unwritten = Unwritten(self.worker, self.slots, self.registry, self.refusals)
+        self.unwritten = Unwritten(self.worker, self.slots, self.registry, refusals := Refusals())
         self.drain = Drain(self.worker, self.slots, self.registry, self.unwritten, self.counters)
         limited = limits_prefetch and hooks.have(*DRAIN)
         self.prefetch = Prefetch(self.worker, self.slots, self.drain) if limited else None
         self.leftover = Leftover(self.slots, self.drain, self.registry, self.counters)
-        self.restoring = Restoring(self.registry, self.slots, self.unwritten, self.refusals, self.counters)
+        self.restoring = Restoring(self.registry, self.slots, self.unwritten, refusals, self.counters)
         self.deliveries = Deliveries(self.settings, identity.max_attempts, self.slots, self.counters)
         self.reconnect = Reconnect(self.worker, hooks, self.slots, self.counters)
         self.report = Report(
             *(identity, self.settings, self.worker, hooks, self.slots, self.drain, self.counters),
-            *(self.refusals, self.unwritten),
+            *(refusals, self.unwritten),
             limits_prefetch=limited,
         )
         self.sampler = Sampler(hooks, self.slots, self.started, self.counters)
         self.heartbeat = Heartbeat(
             *(self.worker, hooks, self.registry, self.drain, self.report, self.sampler, self.counters),
-            *(self.refusals, self.unwritten),
+            *(refusals, self.unwritten),
         )
         self.ending = Ending(self.worker, hooks, self.slots, self.drain, self.unwritten, self.heartbeat)
-        self.overdue = OverdueReplies()
+        self.refusals, self.overdue = refusals, OverdueReplies()
         self.channel: TaskChannel | None = None  # of the latest connection
         self._timer: Any = None
 
@@ -105,9 +104,9 @@ class Agent:
             if self.hooks.inflight:
                 limit_silence()
                 prepare_connections(consumer, self.own_keys.prepare)
-                if self.hooks.have("refusals"):
-                    bind_when_full()
-                    outlast_refusals(consumer, self.refusals)
+            if self.hooks.inflight and self.hooks.have("refusals"):
+                connect_when_full()
+                outlast_refusals(consumer, self.refusals)
         except Exception as error:
             self.counters.failed("prepare for connections", error)
 
@@ -147,9 +146,9 @@ class Agent:
 
     def _take_over(self, channel: TaskChannel) -> None:
         """Install the overrides of the channel, each only where its hook is there."""
+        if self.hooks.inflight and self.hooks.have("refusals"):
+            self.unwritten.take_over(channel)
         if self.hooks.inflight:
-            if self.hooks.have("refusals"):
-                self.unwritten.take_over(channel)
             self.deliveries.take_over(channel)
             self.reconnect.take_over(channel)
             self.overdue.watch(channel)
@@ -166,7 +165,7 @@ class Agent:
         if not first:
             self.reconnect.adopt(channel)
             self.unwritten.write_down()
-            self.restoring.reconnected()
+        self.restoring.connected(again=not first)
         self.restoring.step(channel)
 
     def _attempt(self, what: str, do: Callable[..., None], *args: Any) -> None:
@@ -204,26 +203,22 @@ class Agent:
             self.drain.held |= self.slots.prune()
             self.started.collect()
             self.refusals.tell()
-            if self.channel is not None:
-                self.overdue.step(self.channel)
-                if self.worker.phase == "consuming":
-                    self._step(self.channel)
+            if (channel := self.channel) is not None:
+                self.overdue.step(channel)
+            if channel is not None and self.worker.phase == "consuming":
+                self.unwritten.step(channel)
+                self.restoring.step(channel)
+                if self.hooks.drain:
+                    self.drain.step(channel)
+                    self.leftover.step(channel)
+                    if self.prefetch is not None and self.drain.token is None:
+                        self.prefetch.step(channel)
         except Exception as error:
             self.counters.failed("tick", error)
         if self.heartbeat.thread is None:
             self.sampler.look()
             if self.heartbeat.due():
                 self.heartbeat.beat()
-
-    def _step(self, channel: TaskChannel) -> None:
-        if self.hooks.inflight:
-            self.unwritten.step(channel)
-            self.restoring.step(channel)
-        if self.hooks.drain:
-            self.drain.step(channel)
-            self.leftover.step(channel)
-            if self.prefetch is not None and self.drain.token is None:
-                self.prefetch.step(channel)
 
     def disconnected(self) -> None:
         """The connection was lost, or the worker is stopping."""

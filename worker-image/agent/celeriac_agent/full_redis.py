@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from .refusals import FULL, code_of
+from .refusals import FULL, code_of, passes
 
 NO_FIELD = "celeriac"  # no message has it as its tag, no process as its name
 
@@ -71,32 +71,70 @@ def set_field(client: Any, key: str, field: str, value: str) -> None:
         client.eval(SET, 1, key, NO_FIELD, field, value)
 
 
-def bind_when_full() -> None:
-    """Let kombu's channels in this process declare their queues in a full Redis, as a worker does when it starts.
+def connect_when_full() -> None:
+    """Let kombu's channels in this process do in a full Redis what a worker does when it starts.
 
-    A queue's row is small, and mostly there already. One that ends with its connection, for replies, does without.
+    They declare and delete queues, and look for messages that somebody has held for too long. Redis may refuse the last
+    for other reasons, too; the next look is as good.
     """
     from kombu.transport.redis import Channel
 
-    bind: Callable[..., Any] = Channel._queue_bind
-    if getattr(bind, "when_full", False):
+    _do_instead(Channel, "_queue_bind", _queue_bind, is_full)
+    _do_instead(Channel, "_size", _size, is_full)
+    _do_instead(Channel, "_has_queue", _has_queue, is_full)
+    _do_instead(Channel, "_delete", _delete, is_full)
+    _do_instead(Channel.QoS, "restore_visible", _nothing, passes)
+    if hasattr(Channel, "maybe_refresh_binding_expiry"):  # kombu 5.7: it logs each second that it could not
+        _do_instead(Channel, "maybe_refresh_binding_expiry", _nothing, passes)
+
+
+def _do_instead(
+    owner: Any, name: str, instead: Callable[..., Any], where: Callable[[redis.exceptions.ResponseError], bool]
+) -> None:
+    """Do something else where a method is answered with such an error."""
+    original = getattr(owner, name)
+    if hasattr(original, "instead"):
         return
 
-    def _queue_bind(channel: Any, exchange: str, routing_key: Any, pattern: Any, queue: str) -> None:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            bind(channel, exchange, routing_key, pattern, queue)
+            return original(self, *args, **kwargs)
         except redis.exceptions.ResponseError as error:
-            if not is_full(error):
+            if not where(error):
                 raise
-            if queue not in getattr(channel, "_expires", ()):
-                _add_row(channel, exchange, channel.sep.join([routing_key or "", pattern or "", queue or ""]))
+            return instead(self, *args, **kwargs)
 
-    _queue_bind.when_full = True  # type: ignore[attr-defined]
-    setattr(Channel, "_queue_bind", _queue_bind)  # noqa: B010  # mypy takes an assignment for a mistake
+    method.instead = instead  # type: ignore[attr-defined]
+    setattr(owner, name, method)
 
 
-def _add_row(channel: Any, exchange: str, row: str) -> None:
+def _nothing(*_: Any, **__: Any) -> None:
+    """Kombu does it again in its own time."""
+
+
+def _queue_bind(channel: Any, exchange: str, routing_key: Any, pattern: Any, queue: str) -> None:
+    """A queue's row is small, and mostly there already. One for replies ends with its connection, and does without."""
+    if queue in getattr(channel, "_expires", ()):
+        return
+    row = channel.sep.join([routing_key or "", pattern or "", queue or ""])
     names = (getattr(channel, name, None) for name in ("keyprefix_queue", "keyprefix_binding_permanent"))
     keys = [channel.global_keyprefix + name % (exchange,) for name in names if name]
     client = redis.Redis(connection_pool=channel.pool)
     client.eval(ADD, len(keys), *keys, "", row)
+
+
+def _size(channel: Any, queue: str) -> int:
+    with channel.conn_or_acquire() as client:
+        return sum(client.llen(channel._q_for_pri(queue, step)) for step in channel.priority_steps)
+
+
+def _has_queue(channel: Any, queue: str, **_: Any) -> bool:
+    with channel.conn_or_acquire() as client:
+        return any(client.exists(channel._q_for_pri(queue, step)) for step in channel.priority_steps)
+
+
+def _delete(channel: Any, queue: str, *_: Any, client: Any = None, **__: Any) -> None:
+    """The rest of a queue whose row is gone: kombu deletes that first, and not within MULTI."""
+    with channel.conn_or_acquire(client) as connected:
+        for step in channel.priority_steps:
+            connected.delete(channel._q_for_pri(queue, step))

@@ -101,8 +101,11 @@ def _refusals_can_be_minded() -> bool:
     kept = all(_has(kind, "append", "message", "delivery_tag") for kind in (QoS, qos))
     answered = _has(qos, "ack", "delivery_tag") and _has(qos, "reject", "delivery_tag", "requeue")
     fetched = hasattr(channel, "_brpop_read") and _has(channel, "_brpop_start", "timeout")
-    bound = _has(channel, "_queue_bind", "exchange", "routing_key", "pattern", "queue")
-    return kept and answered and fetched and bound and _qos_is_known()
+    declared = _has(channel, "_queue_bind", "exchange", "routing_key", "pattern", "queue") and all(
+        _has(channel, name, "queue") for name in ("_size", "_has_queue", "_delete")
+    )
+    declared = declared and _has(qos, "restore_visible")
+    return kept and answered and fetched and declared and _qos_is_known()
 
 
 def _children_can_be_heard() -> bool:

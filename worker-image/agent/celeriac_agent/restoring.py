@@ -27,11 +27,14 @@ class Restoring:
         self._registry, self._slots, self._counters = registry, slots, counters
         self._unwritten, self._refusals = unwritten, refusals
         self._own = False  # the connection was made anew
-        self._inherited = True  # earlier starts in this pod may have left something
+        self._inherited = False  # earlier starts in this pod may have left something
+        self._begun = False
 
-    def reconnected(self) -> None:
-        """What this process holds and does not run goes back."""
-        self._own = True
+    def connected(self, *, again: bool) -> None:
+        """Earlier starts are looked for once; `again`, what this process holds and does not run goes back."""
+        self._own = self._own or again
+        self._inherited = self._inherited or not self._begun
+        self._begun = True
 
     def step(self, channel: TaskChannel) -> None:
         """Do what is to be done; once in a worker's life and once for a connection, if Redis takes it at once.
