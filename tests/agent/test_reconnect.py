@@ -163,7 +163,7 @@ def _cpu_seconds(pid: int) -> float:
             hook, one.values[0], id=f"{hook}-{one.id}", marks=one.marks if hook == "children" else pytest.mark.full
         )
         for hook in (
-            "append",
+            "refusals",
             "restore-once",
             "keep-running",
             "children",
