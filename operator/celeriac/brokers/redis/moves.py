@@ -33,7 +33,9 @@ end
 return made
 """
 
+# It begins with a write that changes nothing: a Redis that is full lets a script go on that has written.
 _FROM_UNACKED: Final = Script(f"""
+redis.call('HDEL', KEYS[1], 'celeriac')
 local function found(tag, entry) return redis.call('HGET', KEYS[1], tag) == entry end
 local function remove(tag)
   redis.call('HDEL', KEYS[1], tag)
