@@ -14,6 +14,7 @@ from celeriac import __version__
 from celeriac.api.names import LEASE_NAME
 from celeriac.brokers.dialing.policy import AddressPolicy, BrokerPattern, Network, network
 from celeriac.cluster.client import Api
+from celeriac.cluster.depth import allow_deep_objects
 from celeriac.cluster.errors import BadConfiguration
 from celeriac.operator import Operator
 from celeriac.settings import Settings
@@ -135,6 +136,7 @@ def main(
     holder of the Lease acts, the others stand by.
     """
     configure_logging(log_level, log_format)
+    allow_deep_objects()
     if identity:
         options["identity"] = identity
     options["addresses"] = AddressPolicy(brokers, networks, unix_sockets)

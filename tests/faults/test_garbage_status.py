@@ -20,6 +20,8 @@ from tests.integration.tasks import push
 pytestmark = pytest.mark.faults
 
 ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+DEEPEST = 9_900
+"""An API server takes 10,000 levels in all."""
 STATUS_SCHEMA = "/spec/versions/0/schema/openAPIV3Schema/properties/status"
 
 
@@ -29,6 +31,11 @@ def deep(levels: int) -> Any:
     for _ in range(levels):
         found = {"a": found}
     return found
+
+
+def nested(levels: int) -> str:
+    """The same as JSON, which json.dumps would not write."""
+    return '{"a": ' * levels + "1" + "}" * levels
 
 
 def not_a_field_right(status: Body) -> Body:
@@ -102,6 +109,28 @@ def test_a_garbage_status_fails_nobody_and_is_written_over_by_whoever_leads(
     assert standing(back) == standing(before)
     assert "Traceback" not in operator.log()
     assert operator.log().count("its status was not what the operator had written") == 2
+
+
+def test_a_pool_as_deep_as_an_api_server_takes_it_hides_no_other(
+    control_plane: ControlPlane, kube: Kube, operator: OperatorProcess, redis: RedisServer, figure: Figure
+) -> None:
+    """Its affinity is checked by nobody before there are Pods. One such object once ended the watch of all pools."""
+    kube.create_pool("ml", redis.celery_url)
+    kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
+    spec = json.dumps({"image": "app:1", "app": "app", "broker": {"url": redis.celery_url}, "template": {"spec": "?"}})
+    affinity = f'{{"affinity": {{"nodeAffinity": {nested(DEEPEST)}}}}}'
+    head = '{"apiVersion": "celeriac.dev/v1alpha1", "kind": "CeleryWorkerPool", "metadata": {"name": "deep"}, "spec": '
+    path = f"/apis/celeriac.dev/v1alpha1/namespaces/{kube.namespace}/celeryworkerpools"
+    control_plane.kubectl("create", "--raw", path, "-f", "-", stdin=head + spec.replace('"?"', affinity) + "}")
+    begun = time.monotonic()
+    push(redis, "ml", 1)
+    kube.wait_for_replicas("ml", 1)
+    figure("another pool scales after", time.monotonic() - begun, "s")
+    operator.stop()
+    operator.start()
+    push(redis, "ml", 1)
+    kube.wait_for_replicas("ml", 2)
+    assert "Traceback" not in operator.log()
 
 
 @pytest.mark.full

@@ -33,9 +33,9 @@ class FakePod:
         self._core: Any = kube.core
         self.namespace, self.name, self.uid = kube.namespace, body["metadata"]["name"], body["metadata"]["uid"]
 
-    def runs(self, *, restarts: int = 0, last_state: Body | None = None) -> None:
-        """Its container runs and is ready; `last_state` is that of the container before."""
-        state = {"running": {"startedAt": api_time(0)}}
+    def runs(self, *, restarts: int = 0, last_state: Body | None = None, since: float = 0) -> None:
+        """Its container runs since then (Unix seconds) and is ready; `last_state` is that of the container before."""
+        state = {"running": {"startedAt": api_time(since)}}
         self._tell("Running", state, ready=True, restarts=restarts, last_state=last_state)
 
     def is_not_ready(self) -> None:

@@ -9,6 +9,7 @@ shop.wait_until_back("a", "b")
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celeriac.api.names import POOL_LABEL
@@ -123,7 +124,7 @@ class Shop:
         """Until exactly these stand in a list, in this order."""
         wait_until(lambda: self.ids(key) == list(ids), f"{ids} stand in {key}", seconds=SECONDS)
 
-    def wait_until_all_was_judged(self) -> None:
+    def wait_until_all_was_judged(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Until the operator has looked at every process that is registered by now.
 
         Another worker ends, whose registration goes as soon as the operator has seen all for long enough to be sure.
@@ -131,7 +132,12 @@ class Shop:
         self._sentinels += 1
         sentinel = self.worker(f"sentinel-{self._sentinels}")
         sentinel.pod.ends(self.now)
-        wait_until(lambda: not sentinel.registered, "a worker that ended is not registered", seconds=SECONDS)
+
+        def is_judged() -> bool:
+            meanwhile()
+            return not sentinel.registered
+
+        wait_until(is_judged, "a worker that ended is not registered", seconds=SECONDS)
 
     def delete_pool(self) -> None:
         """As kubectl delete; until it is gone, and with it what the garbage collector removes."""

@@ -11,6 +11,7 @@ from celeriac import __version__
 from celeriac.cli.doctor import examine
 from celeriac.cli.pools_api import Pools
 from celeriac.cli.words import explanation, pools_table
+from celeriac.cluster.depth import allow_deep_objects
 
 MAX_REPLICAS = 10_000
 PIPE_COLUMNS = 10_000
@@ -177,4 +178,5 @@ def unpause(name: str, namespace: str | None, kubeconfig: str | None, context: s
 
 def main() -> None:
     """Run under the name that people type."""
+    allow_deep_objects()
     celery(prog_name="kubectl celery")

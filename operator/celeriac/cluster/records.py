@@ -147,7 +147,9 @@ class PodRecord:
     evicted        its end is the cluster's will: eviction, preemption, a node that shuts down or is gone
     running        whether the worker's container runs
     started        whether that container's startup probe has succeeded: its worker consumes, or did
+    running_since  when it started, by its node's clock; None where it does not run or nobody knows
     finished_at    when that container last ended, by its node's clock; None if it never did or nobody knows when
+    last_end       tells this end from those before; None where there was none
     exit_reason    how it then ended: OOMKilled, Error, Completed...
     all_terminated whether every container has ended, sidecars included, and none is started anew
     """
@@ -172,7 +174,9 @@ class PodRecord:
     evicted: bool = False
     running: bool = False
     started: bool = False
+    running_since: float | None = None
     finished_at: float | None = None
+    last_end: str | None = None
     exit_reason: str | None = None
     all_terminated: bool = False
 
@@ -205,7 +209,9 @@ class PodRecord:
             evicted=status.get("reason") in _KUBELET_EVICTIONS or bool(_condition(status, "DisruptionTarget")),
             running="running" in state,
             started=bool(worker.get("started")),
+            running_since=_unix_time((state.get("running") or {}).get("startedAt")),
             finished_at=_unix_time(ended.get("finishedAt")),
+            last_end=ended.get("containerID") or ended.get("finishedAt") or None,
             exit_reason=ended.get("reason") or None,
             all_terminated=_all_terminated(status),
         )

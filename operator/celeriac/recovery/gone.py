@@ -1,17 +1,17 @@
 """When a worker process is certainly gone, and whether its end counts against the tasks that it ran; no I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from celeriac.brokers.agents import Process, RegistryEntry
+from celeriac.brokers.agents import Process
 from celeriac.cluster.records import PodRecord
+from celeriac.recovery.sightings import Sighting
 
 SILENT_SECONDS = 30.0
 """A Pod that the API server does not know is believed to be gone after its reports stood still for so long."""
 QUIET_SECONDS = 2.0
-"""A process whose container has ended does not report any more: one that did so lately is its successor, whatever the
-clock of a node that was set back says."""
+"""A process whose container has ended does not report any more: one that did so lately is its successor."""
 
 OUT_OF_MEMORY = "OOMKilled"
 
@@ -44,69 +44,49 @@ Answers = Mapping[Question, bool]
 
 
 def judge(
-    process: Process, pod: PodRecord | None, answers: Answers, *, ended: bool, silent_seconds: float
+    process: Process, pod: PodRecord | None, answers: Answers, sighting: Sighting, *, ended: bool
 ) -> Verdict | None:
-    """Whether the process is gone; None: not certain.
-
-    `ended`: its Pod is gone and was last seen with all containers terminated. A process ended with its container if it
-    had started by then. Both times are those of its node's clock, so they may be compared; the kubelet's has whole
-    seconds, rounded down, which errs towards waiting. `silent_seconds`: since its reports stand still.
-    """
+    """Whether the process is gone; None: not certain. `ended`: its Pod is gone, all containers were seen terminated."""
     if pod is None and ended:
         return Verdict(False, "its Pod has ended")
-    if pod is not None and pod.finished_at is not None and _was_in(process, pod) and silent_seconds >= QUIET_SECONDS:
+    if pod is not None and _was_in(process, pod, sighting) and sighting.silent_seconds >= QUIET_SECONDS:
         why = f"its container ended ({pod.exit_reason})" if pod.exit_reason else "its container ended"
         if pod.evicted:
             return Verdict(False, "its Pod was evicted")
         return Verdict(not pod.terminating or pod.exit_reason == OUT_OF_MEMORY, why)
-    asked = question(process, pod, silent_seconds)
+    asked = question(process, pod, sighting)
     if asked is None or not answers.get(asked, False):
         return None
     return Verdict(False, "its Pod is gone" if pod is None else "its node is gone")
 
 
-def question(process: Process, pod: PodRecord | None, silent_seconds: float) -> Question | None:
+def question(process: Process, pod: PodRecord | None, sighting: Sighting) -> Question | None:
     """What the API server has to be asked of a process that has been silent for long; None: nothing would help."""
-    if silent_seconds < SILENT_SECONDS:
+    if sighting.silent_seconds < SILENT_SECONDS:
         return None
     if pod is None:
         return PodQuestion(process.namespace, process.pod, process.pod_uid)
     return NodeQuestion(pod.node) if pod.node is not None else None
 
 
-def seems_ended(process: Process, pod: PodRecord | None) -> bool:
+def seems_ended(process: Process, pod: PodRecord | None, sighting: Sighting) -> bool:
     """Whether its Pod is not there, or its container ended after it had started."""
-    return pod is None or _was_in(process, pod)
+    return pod is None or _was_in(process, pod, sighting)
 
 
-def _was_in(process: Process, pod: PodRecord) -> bool:
-    """Whether it ran in the container of its Pod that ended last."""
-    return pod.finished_at is not None and process.started <= pod.finished_at
+def _was_in(process: Process, pod: PodRecord, sighting: Sighting) -> bool:
+    """Whether it ran in the container of its Pod that ended last.
 
-
-@dataclass(slots=True)
-class _Silence:
-    """What told a process's last report from the one before, and since when that has not changed."""
-
-    reported: int | None
-    since: float
-
-
-class Silences:
-    """Since when the reports of each process stand still, by the looks at them; in seconds of one monotonic clock."""
-
-    def __init__(self) -> None:
-        self._of: dict[tuple[RegistryEntry, str], _Silence] = {}
-
-    def seconds(self, process: Process, now: float) -> float:
-        """Take over one look; the silence begins with the first."""
-        name = process.entry, process.process
-        silence = self._of.get(name)
-        if silence is None or silence.reported != process.reported:
-            silence = self._of[name] = _Silence(process.reported, now)
-        return now - silence.since
-
-    def keep(self, processes: Iterable[Process]) -> None:
-        """Forget all other processes."""
-        names = {(process.entry, process.process) for process in processes}
-        self._of = {name: silence for name, silence in self._of.items() if name in names}
+    What was seen in order beats the clock: a process that appeared or reported after the end was seen ran elsewhere.
+    Of a Pod whose containers are not started anew, all processes ran there. Otherwise it has to have started by the
+    end, by the clock of their node, in whole seconds rounded down, which errs towards waiting. That clock may have been
+    set back: it must not have started after the container that runs now, unless another process reports from there.
+    """
+    if pod.finished_at is None or pod.last_end == sighting.outlived:
+        return False
+    if not pod.running and (pod.terminating or pod.phase in ("Succeeded", "Failed")):
+        return True
+    if process.started > pod.finished_at:
+        return False
+    started_later = pod.running_since is None or process.started >= pod.running_since
+    return not (pod.running and started_later) or sighting.displaced

@@ -20,6 +20,7 @@ from celeriac.cluster.records import PodRecord
 from celeriac.connecting.credentials import BrokerSource
 from celeriac.recovery.gone import Answers, Question, Verdict, judge, question, seems_ended
 from celeriac.recovery.place import Place, PoolHere, Way
+from celeriac.recovery.sightings import Name, Sighting, name_of
 from celeriac.watching.store import Store
 
 
@@ -56,7 +57,8 @@ class Look:
         self._found: dict[RegistryEntry, RegisteredPool] = {}
         self._reader: dict[RegistryEntry, BrokerAddress] = {}
         self._tried: dict[RegistryEntry, set[BrokerAddress]] = {}
-        self._silent: dict[tuple[RegistryEntry, str], float] = {}
+        self._sightings: Mapping[Name, Sighting] = {}
+        self._pods: Mapping[Name, PodRecord | None] = {}
 
     def listings(self) -> dict[BrokerAddress, frozenset[str]]:
         """Which registries to list with whose credentials; sources that gave the same address are one."""
@@ -120,10 +122,10 @@ class Look:
         for entry, pool in self._pools():
             found = self._found.get(entry)
             pool.learn(found, found.doubts if found is not None else (self._doubt_of(entry, pool),), self._now)
-        silences, audible = self._place.silences, list(self._processes(audible=True))
-        silences.keep(audible)
-        self._silent = {_name(process): silences.seconds(process, self._now) for process in audible}
-        asked = {question(process, _pod_of(process, store), self._silence(process)) for process in audible}
+        self._pods = {name_of(each): _pod_of(each, store) for each in self._processes()}
+        audible = list(self._processes(audible=True))
+        self._sightings = self._place.sightings.look(audible, self._ends(store), self._now)
+        asked = {question(process, self._pods[name_of(process)], self._sighting(process)) for process in audible}
         return {each for each in asked if each is not None}
 
     def findings(self, store: Store, answers: Answers) -> Findings:
@@ -132,12 +134,12 @@ class Look:
         unresolved = {entry.pool_uid for entry, pool in self._pools() if pool.troubles and self._is_ours(entry)}
         hurry = False
         for process in self._processes():
-            pod = _pod_of(process, store)
+            pod = self._pods[name_of(process)]  # as it was when its end was put in order
             ended = process.pod_uid in store.ended(PoolKey(process.namespace, process.pool))
-            verdict = judge(process, pod, answers, ended=ended, silent_seconds=self._silence(process))
+            verdict = judge(process, pod, answers, self._sighting(process), ended=ended)
             if verdict is not None:
                 gone.append((process, verdict))
-            elif seems_ended(process, pod):
+            elif seems_ended(process, pod, self._sighting(process)):
                 hurry = True
                 unresolved |= {process.pool_uid} if self._is_ours(process.entry) else set()
         self._place.listed = set(self._listed)
@@ -217,9 +219,20 @@ class Look:
             if found.audible or not audible:
                 yield from (each for each in found.processes if self._serves(each.namespace))
 
-    def _silence(self, process: Process) -> float:
-        """For how long its reports stand still; 0 where nobody could hear them."""
-        return self._silent.get(_name(process), 0.0)
+    def _ends(self, store: Store) -> dict[RegistryEntry, dict[str, str]]:
+        """By pool whose reports could be heard: which container of each of its Pods ended last."""
+        ends: dict[RegistryEntry, dict[str, str]] = {}
+        for entry, pool in self._pools():
+            found = self._found.get(entry)
+            if found is not None and found.audible:
+                named = (self._pods.get(name_of(each)) for each in found.processes)
+                pods = [*(store.pods(pool.key) if pool.key else ()), *named]
+                ends[entry] = {pod.uid: pod.last_end for pod in pods if pod is not None and pod.last_end is not None}
+        return ends
+
+    def _sighting(self, process: Process) -> Sighting:
+        """What is known of it; where nobody could hear it, that it has just been heard."""
+        return self._sightings.get(name_of(process), Sighting())
 
     def _serves(self, namespace: str) -> bool:
         return not self._namespaces or namespace in self._namespaces
@@ -239,7 +252,3 @@ def _pod_of(process: Process, store: Store) -> PodRecord | None:
     """The Pod that a process names; one of another namespace is not its own."""
     pod = store.pod(process.pod_uid)
     return pod if pod is not None and pod.key.namespace == process.namespace else None
-
-
-def _name(process: Process) -> tuple[RegistryEntry, str]:
-    return process.entry, process.process

@@ -15,7 +15,7 @@ from celeriac.brokers.agents import RegisteredPool, RegistryEntry
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.connecting.credentials import BrokerSource
 from celeriac.pool.model import QueueLayout, WorkerPool
-from celeriac.recovery.gone import Silences
+from celeriac.recovery.sightings import Sightings
 from celeriac.watching.store import Store
 
 SCAN_SECONDS = 5.0
@@ -147,7 +147,7 @@ class Place:
     listed: set[RegistryEntry] = field(default_factory=set)
     scan_at: float = -math.inf
     ended: frozenset[tuple[str, float | None]] = frozenset()
-    silences: Silences = field(default_factory=Silences)
+    sightings: Sightings = field(default_factory=Sightings)
     unresolved: frozenset[str] = frozenset()
     living: Mapping[str, PoolKey] = field(default_factory=dict)
     namespaces: set[str] = field(default_factory=set)

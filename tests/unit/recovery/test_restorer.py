@@ -17,6 +17,7 @@ from celeriac.recovery.gone import Verdict
 from celeriac.recovery.look import Findings, Look
 from celeriac.recovery.place import Place, PoolHere, Way
 from celeriac.recovery.restorer import TAKE_OVER_SECONDS, Restorer
+from celeriac.recovery.sightings import name_of
 from celeriac.recovery.tidings import AGAIN_SECONDS, Tidings
 from celeriac.telemetry.metrics import Metrics
 from tests.unit.builders.pools import pool
@@ -142,7 +143,8 @@ async def test_a_take_over_that_fails_is_told_and_keeps_no_other_pool_from_anyth
     bench.shelf.broken["b:"] = WRONG
     spec = pool(key=KEYS["B"], uid="B")
     bench.place.pools[B].spec = replace(spec, broker=replace(spec.broker, layout=QueueLayout("b:")))
-    before = bench.place.silences.seconds(worker("a", "A"), bench.now)
+    a = worker("a", "A")
+    bench.place.sightings.look([a], {a.entry: {}}, bench.now)
     await bench.carry_out(take_overs=(B, A))
     assert bench.shelf.done == ["take over "]
     assert [(notice.pool, notice.type) for notice in bench.told] == [
@@ -151,7 +153,8 @@ async def test_a_take_over_that_fails_is_told_and_keeps_no_other_pool_from_anyth
     ]
     assert not bench.place.pools[B].takes_over(bench.now + TAKE_OVER_SECONDS - 1)
     assert bench.place.pools[B].takes_over(bench.now + TAKE_OVER_SECONDS)
-    assert bench.place.silences.seconds(worker("a", "A"), bench.now + 20) == before + 20, "it began no silence anew"
+    later = bench.place.sightings.look([a], {a.entry: {}}, bench.now + 20)
+    assert later[name_of(a)].silent_seconds == 20, "it began no silence anew"
 
 
 async def test_the_rest_of_a_pool_that_cannot_be_removed_is_tried_again_and_others_are_removed() -> None:
