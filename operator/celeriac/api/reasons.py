@@ -60,6 +60,7 @@ class Reason(StrEnum):
     BROKER_UNSUPPORTED = "UnsupportedBroker"
     BROKER_ERROR = "BrokerError"
     ANSWER_TOO_LARGE = "AnswerTooLarge"
+    MESSAGE_TOO_LARGE = "MessageTooLarge"
     KEYS_ARE_KEPT = "KeysAreKept"
     KEYS_MAY_BE_EVICTED = "KeysMayBeEvicted"
     NOT_TOLD = "NotTold"

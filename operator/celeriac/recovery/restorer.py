@@ -23,6 +23,7 @@ OF_ONE_POOL = {
     Reason.BROKER_WRONG_TYPE,
     Reason.BROKER_PERMISSION_DENIED,
     Reason.BROKER_ERROR,
+    Reason.MESSAGE_TOO_LARGE,
     Reason.REGISTRATION_UNREADABLE,
 }
 """Doubts after which the next process is worth a try: they are about keys, not about the connection."""

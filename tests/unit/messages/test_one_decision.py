@@ -16,6 +16,7 @@ from kombu.transport.virtual.exchange import DirectExchange, TopicExchange
 
 from celeriac.brokers.redis import letters
 from celeriac.brokers.redis.bindings import Binding
+from celeriac.brokers.redis.envelopes import Envelope
 from celeriac.brokers.redis.restore import Hash, Held, judge
 from celeriac.pool.model import QueueLayout
 from tests.unit.messages.cases import CASES, NO_MESSAGES, PRIORITIES, ROUTES, SEPARATOR, Case, entry, stamped
@@ -41,7 +42,7 @@ def of_the_operator(case: Case) -> Decision:
     tables = {letter.exchange: [Binding(*row) for row in case.bindings]} if letter else {}
     held = Held(b"tag", started=True)
     limit = case.max_attempts if case.died else 0
-    move = judge(source, held, case.entry, letter, tables, died=case.died, limit=limit).move
+    move = judge(source, held, Envelope.whole(case.entry), tables, died=case.died, limit=limit).move
     return move.target, move.message
 
 

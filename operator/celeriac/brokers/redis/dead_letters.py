@@ -8,10 +8,12 @@ from redis.asyncio import Redis
 from celeriac.brokers.protocol import DeadLetter
 from celeriac.brokers.redis.calls import calling
 from celeriac.brokers.redis.client import RedisClient
+from celeriac.brokers.redis.envelopes import Envelope, in_list
 from celeriac.brokers.redis.errors import write_doubt
 from celeriac.brokers.redis.keys import dead_key, list_key
 from celeriac.brokers.redis.letters import dead_reason_of, message_of, revived, step_of
-from celeriac.brokers.redis.moves import MessageList, Move, ask_one, move
+from celeriac.brokers.redis.moves import MessageList, Move, move
+from celeriac.brokers.redis.round_trip import ask_one
 from celeriac.brokers.redis.traces import escaped
 from celeriac.pool.model import QueueLayout
 
@@ -64,8 +66,11 @@ async def count_all(redis: Redis, key_prefix: str) -> dict[str, int]:
 
 async def oldest(redis: Redis, key_prefix: str, queue: str, most: int) -> list[DeadLetter]:
     """The oldest of a queue first, `most` of them at most."""
-    texts: list[bytes] = await ask_one(redis, "LRANGE", dead_key(key_prefix, queue), -most, -1)
-    return [_shown(text) for text in reversed(texts)]
+    key = dead_key(key_prefix, queue)
+    shown: list[DeadLetter] = []
+    while len(shown) < most and (found := await in_list(redis, key, len(shown), most - len(shown))):
+        shown += [_shown(each.text) for each in found]
+    return shown
 
 
 async def requeue(redis: Redis, layout: QueueLayout, source: str, target: str, where: str) -> int:
@@ -77,22 +82,31 @@ async def requeue(redis: Redis, layout: QueueLayout, source: str, target: str, w
     key = dead_key(layout.key_prefix, source)
     left, skipped, moved = await count(redis, layout.key_prefix, source), 0, 0
     while left > 0:
-        size = min(PAGE, left)
-        texts: list[bytes] = await ask_one(redis, "LRANGE", key, -(skipped + size), -(skipped + 1))
-        left -= size
-        moves = []
-        for text in reversed(texts):
-            message = message_of(text)
-            if message is None:
-                skipped += 1
-                continue
-            to = list_key(layout, target, step_of(message, layout.priority_steps))
-            moves.append(Move(b"", text, to, revived(message), push="LPUSH"))
-        for each, done in zip(moves, await move(redis, MessageList(key), moves), strict=True):
+        found = await in_list(redis, key, skipped, min(PAGE, left))
+        moves = [_revival(each, place, layout, target) for place, each in enumerate(found, skipped)]
+        ours = [each for each in moves if each is not None]
+        made = await move(redis, MessageList(key), ours)
+        for each, done in zip(ours, made, strict=True):
             if isinstance(done, Exception):
                 raise write_doubt(done, each.target or key, where)
-            moved += done
+        moved += made.count(True)
+        skipped += moves.count(None)
+        # Where another moves them at the same time, a place has another message by now: it is looked at again.
+        left -= made.count(True) + moves.count(None)
+        left = min(left, await count(redis, layout.key_prefix, source) - skipped)
     return moved
+
+
+def _revival(letter: Envelope, place: int, layout: QueueLayout, target: str) -> Move | None:
+    """Back into a queue; None for what is no message, or nested so deep that it can be read and not written."""
+    message = message_of(letter.text)
+    if message is None:
+        return None
+    to = list_key(layout, target, step_of(message, layout.priority_steps))
+    try:
+        return Move(b"%d" % place, letter, to, revived(message), push="LPUSH")
+    except RecursionError:
+        return None
 
 
 async def purge(redis: Redis, key_prefix: str, queue: str) -> int:

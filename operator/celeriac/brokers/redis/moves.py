@@ -1,32 +1,62 @@
 """Moving one message from where it is to where it belongs, atomically: whoever comes second finds nothing to move."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import NoScriptError, ResponseError, WatchError
+from redis.exceptions import InvalidResponse, ResponseError, WatchError
 
+from celeriac.brokers.redis.envelopes import Envelope
+from celeriac.brokers.redis.parser import NO_REDIS
 from celeriac.brokers.redis.queries import Command, Script
-from celeriac.brokers.redis.round_trip import replies
+from celeriac.brokers.redis.round_trip import run_script
 
 BATCH: Final = 500
 
-# Five arguments for each move: tag, entry as it was read, push command, number of the target key (0: none), message.
-# For each: 1, 0 where it found nothing to move, or the error that the target answered.
+# For each move: tag, size of the message, its bare text, its cuts (how many numbers, then start and length of each),
+# push command, number of the target key (0: none), and the new text: how many cuts there are in it, a literal, and for
+# each cut its number and a literal. Answers for each: 1, 0 where it found nothing to move, or the target's error.
 _EACH: Final = """
+local sub = string.sub
+local at = 0
+local function take() at = at + 1 return ARGV[at] end
+local function number() return tonumber(take()) end
+local function is_same(entry, size, bare, cuts)
+  if not entry or #entry ~= size then return false end
+  local parts, from = {}, 1
+  for i = 1, #cuts, 2 do
+    parts[#parts + 1] = sub(entry, from, cuts[i])
+    from = cuts[i] + cuts[i + 1] + 1
+  end
+  parts[#parts + 1] = sub(entry, from)
+  return table.concat(parts) == bare
+end
+-- With three parts, which is the rule, one copy less than table.concat makes.
+local function joined(parts)
+  if #parts == 3 then return parts[1] .. parts[2] .. parts[3] end
+  return table.concat(parts)
+end
 local made = {}
-for i = 1, #ARGV, 5 do
-  local done = 0
-  if found(ARGV[i], ARGV[i + 1]) then
+while at < #ARGV do
+  local tag, size, bare, cuts = take(), number(), take(), {}
+  for i = 1, number() do cuts[i] = number() end
+  local push, target, spliced = take(), number(), number()
+  local parts, entry, done = {take()}, found(tag), 0
+  local same = is_same(entry, size, bare, cuts)
+  for i = 1, spliced do
+    local cut = number() * 2 + 1
+    if same then parts[#parts + 1] = sub(entry, cuts[cut] + 1, cuts[cut] + cuts[cut + 1]) end
+    parts[#parts + 1] = take()
+  end
+  if same then
     done = 1
-    local target = tonumber(ARGV[i + 3])
     if target > 0 then
-      local pushed = redis.pcall(ARGV[i + 2], KEYS[target], ARGV[i + 4])
+      local pushed = redis.pcall(push, KEYS[target], joined(parts))
       if type(pushed) == 'table' then done = pushed end
     end
-    if done == 1 then remove(ARGV[i], ARGV[i + 1]) end
+    if done == 1 then remove(tag, entry) end
   end
   made[#made + 1] = done
 end
@@ -36,16 +66,24 @@ return made
 # It begins with a write that changes nothing: a Redis that is full lets a script go on that has written.
 _FROM_UNACKED: Final = Script(f"""
 redis.call('HDEL', KEYS[1], 'celeriac')
-local function found(tag, entry) return redis.call('HGET', KEYS[1], tag) == entry end
+local function found(tag) return redis.call('HGET', KEYS[1], tag) end
 local function remove(tag)
   redis.call('HDEL', KEYS[1], tag)
   redis.call('ZREM', KEYS[2], tag)
 end
 {_EACH}""")
 
+# The tag is the place in the list, counted from the right; what was moved before is gone from there.
 _FROM_LIST: Final = Script(f"""
-local function found(_, entry) return redis.call('LPOS', KEYS[1], entry, 'RANK', -1) end
-local function remove(_, entry) redis.call('LREM', KEYS[1], -1, entry) end
+local moved = 0
+local function found(tag)
+  local place = moved - tonumber(tag) - 1
+  return redis.call('LRANGE', KEYS[1], place, place)[1]
+end
+local function remove(_, entry)
+  redis.call('LREM', KEYS[1], -1, entry)
+  moved = moved + 1
+end
 {_EACH}""")
 
 
@@ -53,11 +91,13 @@ local function remove(_, entry) redis.call('LREM', KEYS[1], -1, entry) end
 class Move:
     """One message: what it is in its source, and what is pushed to where. Without a target it is dropped.
 
-    `push` is RPUSH (consumed next) or LPUSH (the producers' end).
+    tag      its field of the hash, or its place in the list, counted from the right
+    message  what is pushed; marks of the entry stand for its cuts
+    push     RPUSH (consumed next) or LPUSH (the producers' end)
     """
 
     tag: bytes
-    entry: bytes
+    entry: Envelope
     target: str | None = None
     message: bytes = b""
     push: str = "RPUSH"
@@ -96,7 +136,7 @@ class Unacked:
 
     async def has(self, pipe: Pipeline, move: Move) -> bool:
         """Compare the entry."""
-        return bool(await pipe.execute_command("HGET", self.unacked, move.tag) == move.entry)
+        return bool(await pipe.execute_command("HGET", self.unacked, move.tag) == move.entry.text)
 
     def removal(self, move: Move) -> Sequence[Command]:
         """Out of both."""
@@ -117,11 +157,11 @@ class MessageList:
 
     async def has(self, pipe: Pipeline, move: Move) -> bool:
         """Look for it from the right."""
-        return await pipe.execute_command("LPOS", self.key, move.entry, "RANK", -1) is not None
+        return await pipe.execute_command("LPOS", self.key, move.entry.text, "RANK", -1) is not None
 
     def removal(self, move: Move) -> Sequence[Command]:
         """Out of the list."""
-        return (("LREM", self.key, -1, move.entry),)
+        return (("LREM", self.key, -1, move.entry.text),)
 
 
 async def move(redis: Redis, source: Source, moves: Sequence[Move]) -> list[bool | Exception]:
@@ -131,14 +171,11 @@ async def move(redis: Redis, source: Source, moves: Sequence[Move]) -> list[bool
     """
     if not moves:
         return []
-    arguments = _arguments(source, moves)
-    (reply,) = await replies(redis, [("EVALSHA", source.script.sha, *arguments)])
-    if isinstance(reply, NoScriptError):
-        (reply,) = await replies(redis, [("EVAL", source.script.text, *arguments)])
-    if isinstance(reply, ResponseError):
+    made = await _by_script(redis, source, moves)
+    if isinstance(made, ResponseError):
         # It says nothing of a single message, and may be about scripts alone.
         return [await _alone(redis, source, each) for each in moves]
-    return [each if isinstance(each, Exception) else bool(each) for each in reply]
+    return made
 
 
 async def when(redis: Redis, watched: str, holds: Callable[[Pipeline], Awaitable[bool]], *commands: Command) -> bool:
@@ -157,12 +194,6 @@ async def when(redis: Redis, watched: str, holds: Callable[[Pipeline], Awaitable
     return True
 
 
-async def ask_one(redis: Redis, *command: str | bytes | int) -> Any:
-    """The reply to one command."""
-    (reply,) = await ask(redis, [command])
-    return reply
-
-
 def _begin(pipe: Pipeline) -> None:
     pipe.multi()  # type: ignore[no-untyped-call]
 
@@ -173,27 +204,35 @@ async def _require_list(pipe: Pipeline, key: str) -> None:
         raise ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
 
 
-async def ask(redis: Redis, commands: Collection[Command]) -> list[Any]:
-    """All replies in one round trip. Raises the first error."""
-    answers = await replies(redis, commands)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
+async def _by_script(redis: Redis, source: Source, moves: Sequence[Move]) -> list[bool | Exception] | ResponseError:
+    """What the script did, or why there is none. Raises InvalidResponse for what it does not answer."""
+    size = sum(each.entry.size for each in moves)
+    reply = await run_script(redis, source.script, _arguments(source, moves), size)
+    if isinstance(reply, ResponseError):
+        return reply
+    if not isinstance(reply, list) or len(reply) != len(moves):
+        raise InvalidResponse(NO_REDIS)
+    return [each if isinstance(each, Exception) else bool(each) for each in reply]
 
 
 def _arguments(source: Source, moves: Sequence[Move]) -> Command:
-    """Number of keys, keys, and five arguments for each move."""
+    """Number of keys, keys, and the arguments for each move."""
     keys = (*source.keys, *dict.fromkeys(each.target for each in moves if each.target is not None))
     number = {key: place for place, key in enumerate(keys, 1)}
     arguments: list[str | bytes | int] = [len(keys), *keys]
     for each in moves:
-        target = 0 if each.target is None else number[each.target]
-        arguments += (each.tag, each.entry, each.push, target, each.message)
+        entry, target = each.entry, 0 if each.target is None else number[each.target]
+        cuts = [number for cut in entry.cuts for number in cut]
+        pieces = entry.pieces(each.message)
+        arguments += (each.tag, entry.size, entry.bare, len(cuts), *cuts, each.push, target, len(pieces) // 2, *pieces)
     return tuple(arguments)
 
 
 async def _alone(redis: Redis, source: Source, each: Move) -> bool | Exception:
+    """What was left out of a message has to be moved by a script; one of the others may be what it was refused for."""
+    if each.entry.cuts:
+        made = await _by_script(redis, source, [each])
+        return made if isinstance(made, ResponseError) else made[0]
     async with redis.pipeline(transaction=True) as pipe:
         try:
             await pipe.watch(source.keys[0])

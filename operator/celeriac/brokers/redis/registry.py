@@ -19,10 +19,10 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.errors import is_about_a_key, quoted, registry_doubt
 from celeriac.brokers.redis.json_fields import WrongField
 from celeriac.brokers.redis.keys import drain_key, pools_key, processes_key, reports_key
-from celeriac.brokers.redis.moves import ask, when
+from celeriac.brokers.redis.moves import when
 from celeriac.brokers.redis.queries import Command
 from celeriac.brokers.redis.registration import heard_of, pool_key_of, pool_uid_of, process_of
-from celeriac.brokers.redis.round_trip import replies
+from celeriac.brokers.redis.round_trip import ask, replies
 from celeriac.brokers.redis.worker_reports import report_of
 
 T = TypeVar("T")

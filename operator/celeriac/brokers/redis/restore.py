@@ -1,7 +1,7 @@
 """Puts back what a process held that is gone: newest first, so that the oldest is consumed next and order is kept."""
 
 import heapq
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -11,19 +11,20 @@ from redis.asyncio import Redis
 from celeriac.brokers.agents import NotAllRestored, Process, Restored
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.bindings import Binding, bindings_of
+from celeriac.brokers.redis.envelopes import LOOK_BYTES, Envelope, Unread, how_many, in_hash
 from celeriac.brokers.redis.errors import write_doubt
 from celeriac.brokers.redis.keys import UNROUTABLE, dead_key, list_key
 from celeriac.brokers.redis.letters import BROADCAST, NO_ROUTE, Letter, letter_of, redelivered, step_of
-from celeriac.brokers.redis.moves import BATCH, Move, Unacked, ask, ask_one, move
+from celeriac.brokers.redis.moves import BATCH, Move, Unacked, move
 from celeriac.brokers.redis.reading_plan import Share
 from celeriac.brokers.redis.registry import forget_process, held_keys
+from celeriac.brokers.redis.round_trip import ask, ask_one
 from celeriac.pool.model import QueueLayout
 
 STARTED: Final = 1e12
 """The agent adds this to a message's score in its index when the task starts; by itself it is a Unix time."""
 
 ROUNDS: Final = 3
-BATCH_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,14 @@ class Carried:
         return self.restored
 
 
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Some of the messages that were to be read, and what became of those that were not."""
+
+    found: Sequence[tuple[Held, Envelope]]
+    carried: Carried
+
+
 async def restore(redis: Redis, process: Process, where: str, *, died: bool) -> Restored:
     """Move all that the process held, then forget it. Raises NotAllRestored where some messages cannot be moved.
 
@@ -94,32 +103,41 @@ async def restore(redis: Redis, process: Process, where: str, *, died: bool) -> 
     total = Carried()
     for _ in range(ROUNDS):
         async for some in _newest_first(redis, source):
-            async for portion in entries(redis, source, some):
-                total += await _restore_some(redis, source, portion, died=died, limit=limit, where=where)
+            async for portion in entries(redis, source, some, where):
+                total += portion.carried
+                total += await _restore_some(redis, source, portion.found, died=died, limit=limit, where=where)
         if total.doubt is not None or await forget_process(redis, process):
             break
     return total.result()
 
 
-async def entries(redis: Redis, source: Hash, held: Sequence[Held]) -> AsyncIterator[list[tuple[Held, bytes]]]:
-    """Read their entries, BATCH_BYTES at a time; those that are gone are left out, and leave the index."""
+async def entries(redis: Redis, source: Hash, held: Sequence[Held], where: str) -> AsyncIterator[Portion]:
+    """Read their envelopes, a portion at a time; those that are gone are left out, and leave the index."""
     sizes: list[int] = await ask(redis, [("HSTRLEN", source.unacked, each.tag) for each in held])
-    for some in _portions(held, sizes):
-        found = await ask_one(redis, "HMGET", source.unacked, *(each.tag for each in some))
-        gone = [each.tag for each, entry in zip(some, found, strict=True) if entry is None]
+    first = 0
+    while first < len(held):
+        until = first + how_many(sizes[first:], LOOK_BYTES)
+        tags = [each.tag for each in held[first:until]]
+        found = await in_hash(redis, source.unacked, tags, sizes[first:until])
+        some = list(zip(held[first : first + len(found)], found, strict=True))
+        first += len(found)
+        gone = [each.tag for each, entry in some if entry is None]
         if gone:
             await ask_one(redis, "ZREM", source.index, *gone)
-        yield [(each, entry) for each, entry in zip(some, found, strict=True) if entry is not None]
+        unread = next((entry for _, entry in some if isinstance(entry, Unread)), None)
+        doubt = None if unread is None else unread.doubt(source.unacked, where)
+        yield Portion([(each, entry) for each, entry in some if isinstance(entry, Envelope)], Carried(doubt=doubt))
 
 
-async def tables(redis: Redis, share: Share, letters: Sequence[Letter | None]) -> dict[str, list[Binding]]:
-    """The bindings of those exchanges without which a letter's queue is not known."""
-    exchanges = sorted({letter.exchange for letter in letters if letter is not None and letter.needs_bindings})
-    found = {}
-    for exchange in exchanges:
+async def tables(redis: Redis, share: Share, found: Sequence[tuple[Held, Envelope]]) -> dict[str, list[Binding]]:
+    """The bindings of those exchanges without which a message's queue is not known."""
+    letters = (letter_of(entry.text) for _, entry in found)
+    exchanges = {letter.exchange for letter in letters if letter is not None and letter.needs_bindings}
+    bound = {}
+    for exchange in sorted(exchanges):
         rows = await ask_one(redis, "SMEMBERS", share.binding_key(exchange))
-        found[exchange] = bindings_of(rows, share.separator)
-    return found
+        bound[exchange] = bindings_of(rows, share.separator)
+    return bound
 
 
 async def carry_out(redis: Redis, source: Hash, disposals: Sequence[Disposal], where: str) -> Carried:
@@ -134,23 +152,20 @@ async def carry_out(redis: Redis, source: Hash, disposals: Sequence[Disposal], w
     return total
 
 
-def back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str) -> Disposal:
+def back(source: Hash, held: Held, entry: Envelope, letter: Letter, queue: str) -> Disposal:
     """To the consumed end of its queue, as kombu restores it."""
     try:
         return _back(source, held, entry, letter, queue, letter.deaths)
     except RecursionError:  # nested so deep that it can be read and not written
-        return _dead(source, held, entry, UNROUTABLE, entry)
+        return _dead(source, held, entry, UNROUTABLE, entry.text)
 
 
 async def _restore_some(
-    redis: Redis, source: Hash, some: Sequence[tuple[Held, bytes]], *, died: bool, limit: int, where: str
+    redis: Redis, source: Hash, some: Sequence[tuple[Held, Envelope]], *, died: bool, limit: int, where: str
 ) -> Carried:
-    letters = [letter_of(entry) for _, entry in some]
-    bindings = await tables(redis, source.share, letters)
-    disposals = [
-        judge(source, held, entry, letter, bindings, died=died, limit=limit)
-        for (held, entry), letter in zip(some, letters, strict=True)
-    ]
+    bindings = await tables(redis, source.share, some)
+    # One at a time is parsed: a hostile text takes up twenty times its length then.
+    disposals = [judge(source, held, entry, bindings, died=died, limit=limit) for held, entry in some]
     dead = [disposal for disposal in disposals if disposal.effect.dead]
     # A worker that waits on all steps is served from the list that was filled first: the urgent one has to be that.
     living = sorted((each for each in disposals if not each.effect.dead), key=lambda each: each.step)
@@ -161,8 +176,7 @@ async def _restore_some(
 def judge(
     source: Hash,
     held: Held,
-    entry: bytes,
-    letter: Letter | None,
+    entry: Envelope,
     bindings: Mapping[str, Sequence[Binding]],
     *,
     died: bool,
@@ -173,23 +187,23 @@ def judge(
     The agent decides the same for its own messages (worker-image/agent/celeriac_agent/messages.py), by the same cases.
     """
     try:
-        return _judge(source, held, entry, letter, bindings, died=died, limit=limit)
+        return _judge(source, held, entry, bindings, died=died, limit=limit)
     except RecursionError:  # nested so deep that it can be read and not written
-        return _dead(source, held, entry, UNROUTABLE, entry)
+        return _dead(source, held, entry, UNROUTABLE, entry.text)
 
 
 def _judge(
     source: Hash,
     held: Held,
-    entry: bytes,
-    letter: Letter | None,
+    entry: Envelope,
     bindings: Mapping[str, Sequence[Binding]],
     *,
     died: bool,
     limit: int,
 ) -> Disposal:
+    letter = letter_of(entry.text)
     if letter is None:
-        return _dead(source, held, entry, UNROUTABLE, entry)
+        return _dead(source, held, entry, UNROUTABLE, entry.text)
     queue = letter.queue(bindings)
     if queue == BROADCAST:
         return Disposal(Move(held.tag, entry), Restored(dropped=1))
@@ -202,13 +216,13 @@ def _judge(
     return _back(source, held, entry, letter, queue, deaths)
 
 
-def _back(source: Hash, held: Held, entry: bytes, letter: Letter, queue: str, deaths: int) -> Disposal:
+def _back(source: Hash, held: Held, entry: Envelope, letter: Letter, queue: str, deaths: int) -> Disposal:
     step = step_of(letter.message, source.layout.priority_steps)
     move_ = Move(held.tag, entry, list_key(source.layout, queue, step), redelivered(letter, deaths))
     return Disposal(move_, Restored(restored=1), step)
 
 
-def _dead(source: Hash, held: Held, entry: bytes, queue: str, message: bytes) -> Disposal:
+def _dead(source: Hash, held: Held, entry: Envelope, queue: str, message: bytes) -> Disposal:
     target = dead_key(source.layout.key_prefix, queue)
     move_ = Move(held.tag, entry, target, message, push="LPUSH")
     return Disposal(move_, Restored(dead=1))
@@ -234,17 +248,3 @@ async def _newest_first(redis: Redis, source: Hash) -> AsyncIterator[list[Held]]
 async def _newest(redis: Redis, index: str, highest: str, lowest: str) -> list[Held]:
     reply: Any = redis.zrevrangebyscore(index, highest, lowest, start=0, num=BATCH, withscores=True)
     return [Held(tag, score % STARTED, score >= STARTED) for tag, score in await reply]
-
-
-def _portions(held: Sequence[Held], sizes: Sequence[int]) -> Iterator[list[Held]]:
-    """Cut into portions of BATCH_BYTES at most, of one message at least."""
-    some: list[Held] = []
-    total = 0
-    for each, size in zip(held, sizes, strict=True):
-        if some and total + size > BATCH_BYTES:
-            yield some
-            some, total = [], 0
-        some.append(each)
-        total += size
-    if some:
-        yield some

@@ -4,7 +4,7 @@ Their `unacked` hash is shared by all queues of a database and key prefix and na
 back after a visibility timeout, but only a worker that uses the same hash does so: with the agent everywhere none does.
 """
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -13,7 +13,7 @@ from celeriac.brokers.agents import Restored
 from celeriac.brokers.redis.letters import letter_of
 from celeriac.brokers.redis.moves import BATCH
 from celeriac.brokers.redis.reading_plan import Share
-from celeriac.brokers.redis.restore import Carried, Disposal, Hash, Held, back, carry_out, entries, tables
+from celeriac.brokers.redis.restore import Carried, Disposal, Hash, Held, Portion, back, carry_out, entries, tables
 from celeriac.pool.model import QueueLayout
 
 LOOK_THROUGH: Final = 5000
@@ -44,27 +44,32 @@ class TakeOver:
         held = await self._next(source.index, self._from.pop(place, 0.0), until)
         if len(held) == LOOK_THROUGH:
             self._from[place] = held[-1].at
-        disposals: list[Disposal] = []
-        for first in range(0, len(held), BATCH):
-            async for portion in entries(self._redis, source, held[first : first + BATCH]):
-                disposals += await self._ours(source, portion, queues)
-        total = Carried()
-        newest_first = disposals[::-1]
-        for first in range(0, len(disposals), BATCH):
-            total += await carry_out(self._redis, source, newest_first[first : first + BATCH], self._where)
+        total, ours = Carried(), []
+        async for portion in self._portions(source, held):
+            total += portion.carried
+            ours += [held for held, _ in await self._ours(source, portion, queues)]
+        # They are read again: nobody knows before how many of them go back, and the newest has to go first.
+        async for portion in self._portions(source, ours[::-1]):
+            disposals = [disposal for _, disposal in await self._ours(source, portion, queues)]
+            total += await carry_out(self._redis, source, disposals, self._where)
         return total.result()
+
+    async def _portions(self, source: Hash, held: Sequence[Held]) -> AsyncIterator[Portion]:
+        for first in range(0, len(held), BATCH):
+            async for portion in entries(self._redis, source, held[first : first + BATCH], self._where):
+                yield portion
 
     async def _next(self, index: str, since: float, until: float) -> list[Held]:
         reply: Any = self._redis.zrangebyscore(index, since, f"({until}", start=0, num=LOOK_THROUGH, withscores=True)
         return [Held(tag, score) for tag, score in await reply]
 
-    async def _ours(self, source: Hash, portion: list[tuple[Held, bytes]], queues: Collection[str]) -> list[Disposal]:
+    async def _ours(self, source: Hash, portion: Portion, queues: Collection[str]) -> list[tuple[Held, Disposal]]:
         """What is surely of these queues; everything else is left where it is."""
-        letters = [letter_of(entry) for _, entry in portion]
-        bindings = await tables(self._redis, source.share, letters)
+        bindings = await tables(self._redis, source.share, portion.found)
         disposals = []
-        for (held, entry), letter in zip(portion, letters, strict=True):
+        for held, entry in portion.found:
+            letter = letter_of(entry.text)
             queue = letter.queue(bindings) if letter else None
             if letter is not None and queue is not None and queue in queues:
-                disposals.append(back(source, held, entry, letter, queue))
+                disposals.append((held, back(source, held, entry, letter, queue)))
         return disposals

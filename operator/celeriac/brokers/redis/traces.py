@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from celeriac.brokers.agents import Process, Traces
 from celeriac.brokers.redis.json_fields import WrongField
 from celeriac.brokers.redis.keys import processes_key, reports_key
-from celeriac.brokers.redis.moves import ask
 from celeriac.brokers.redis.registration import pool_uid_of
+from celeriac.brokers.redis.round_trip import ask
 from celeriac.brokers.redis.worker_reports import report_of
 from celeriac.pool.model import QueueLayout
 
