@@ -51,6 +51,12 @@ class OperatorProcess:
                 stderr=log,
             )
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, the Lease is not released."""
         assert self._process is not None

@@ -55,6 +55,16 @@ class Worker:
         self._process.report(self._reports)
 
     @property
+    def unacked(self) -> str:
+        """The key of what it holds."""
+        return self._process.unacked
+
+    @property
+    def index(self) -> str:
+        """The key of when that was delivered."""
+        return self._process.index
+
+    @property
     def held(self) -> list[str]:
         """Ids of what it holds, in no order."""
         with self._shop.redis.client() as client:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from celeriac.api.words import is_whole
 from celeriac.brokers.protocol import DeadLetter
 from celeriac.brokers.redis.calls import calling
 from celeriac.brokers.redis.client import RedisClient
@@ -125,4 +126,5 @@ def _shown(text: bytes) -> DeadLetter:
         return DeadLetter("?", "?", "it is no message of Celery")
     headers = message.get("headers")
     named = headers if isinstance(headers, dict) else {}
-    return DeadLetter(str(named.get("task", "?")), str(named.get("id", "?")), dead_reason_of(message))
+    words = str(named.get("task", "?")), str(named.get("id", "?")), dead_reason_of(message)
+    return DeadLetter(*(word if is_whole(word) else "?" for word in words))  # too long to be read

@@ -70,7 +70,7 @@ local function cut(text, mark, long, longest)
       cuts[#cuts + 1] = length
       size, from = size + #part, close
     end
-    is_body = length == 4 and find(text, '^body"%s*:', open + 1) ~= nil
+    is_body = length == 4 and find(text, '^body"%s*:%s*"', open + 1) ~= nil
     at = close + 1
   end
   if size + #text - from >= longest then return nil end
@@ -139,6 +139,11 @@ class Envelope:
         return cls(len(text), text)
 
     @property
+    def read(self) -> int:
+        """Bytes that were read."""
+        return len(self.text)
+
+    @property
     def bare(self) -> bytes:
         """The text without marks: by this, its size and its cuts the message is known again."""
         return b"".join(self.pieces(self.text)[::2])
@@ -154,6 +159,7 @@ class Unread:
 
     size: int
     why: ResponseError
+    read: int = 0
 
     def doubt(self, key: str, where: str) -> BrokerDoubt:
         """What a person can do about it."""
@@ -209,8 +215,11 @@ def how_many(sizes: Sequence[int], most: int) -> int:
 
 
 async def _described(redis: Redis, script: Script, key: str, size: int, *arguments: bytes | int) -> tuple[bytes, Any]:
-    """The mark, which no message has in it, and the answer of a script that looks at so many bytes."""
-    mark = secrets.token_hex(12)
+    """The mark, which no message has in it, and the answer of a script that looks at so many bytes.
+
+    JSON reads it as half a character, so that nobody takes it for a name: see is_whole.
+    """
+    mark = f"\\ud800{secrets.token_hex(12)}"
     command = (1, key, mark, LONG, LONGEST, ANSWER_BYTES, *arguments)
     return mark.encode(), await run_script(redis, script, command, size)
 

@@ -25,6 +25,8 @@ STARTED: Final = 1e12
 """The agent adds this to a message's score in its index when the task starts; by itself it is a Unix time."""
 
 ROUNDS: Final = 3
+PORTION_BYTES: Final = 1024 * 1024
+"""Of envelopes that are judged and moved together: BATCH ordinary ones have 400 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,11 @@ async def entries(redis: Redis, source: Hash, held: Sequence[Held], where: str) 
     first = 0
     while first < len(held):
         until = first + how_many(sizes[first:], LOOK_BYTES)
-        tags = [each.tag for each in held[first:until]]
-        found = await in_hash(redis, source.unacked, tags, sizes[first:until])
+        found: list[Envelope | Unread | None] = []
+        while first + len(found) < until and sum(each.read for each in found if each is not None) < PORTION_BYTES:
+            at = first + len(found)
+            tags = [each.tag for each in held[at:until]]
+            found += await in_hash(redis, source.unacked, tags, sizes[at:until])
         some = list(zip(held[first : first + len(found)], found, strict=True))
         first += len(found)
         gone = [each.tag for each, entry in some if entry is None]

@@ -15,7 +15,7 @@ from celeriac.brokers.redis.shapes import ODD, require_shape
 
 SECONDS: Final = 2.0
 BYTES_PER_SECOND: Final = 4 * 1024 * 1024
-"""A script that copies a message of 60 MiB takes 0.5 s where Redis has a core of its own, and four times that without."""
+"""A script that copies 60 MiB takes 0.5 s where Redis has a core of its own, and four times that where it has none."""
 
 
 async def ask_one(redis: Redis, *command: str | bytes | int) -> Any:
