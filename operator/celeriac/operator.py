@@ -23,6 +23,7 @@ from celeriac.cluster.agent_config import AgentConfigs
 from celeriac.cluster.client import Api
 from celeriac.cluster.events import EventRecorder
 from celeriac.cluster.lease import Lease
+from celeriac.connecting.api_server import ApiServerAddresses
 from celeriac.connecting.connections import Connections
 from celeriac.connecting.credentials import Credentials
 from celeriac.reconciling.agent_files import read_agent
@@ -69,6 +70,7 @@ class Operator:
         self.custody = Custody()
         self.credentials = Credentials(api, changed=self.queue.add)
         self.dialer = Dialer(settings.addresses, Resolver(settings.resolv_conf))
+        self.api_server = ApiServerAddresses(api, self.dialer)
         to_broker = partial(connect, dialer=self.dialer, allowance=Allowance(CALL_SECONDS))
         self.connections = Connections(to_broker, closed=lambda address: metrics.forget_broker(address.url))
         api.connection.fence = self.lease.is_holder
@@ -153,6 +155,7 @@ class Operator:
         readers: list[Coroutine[Any, Any, None]] = [
             self.watch.run(after_start=self._take_signals),
             self._follow_lease(),
+            self.api_server.run(),
             serve(
                 self.metrics,
                 settings.metrics_host,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from celeriac.api.keys import PoolKey
 from celeriac.cluster.connection import JSON_PATCH
@@ -97,6 +98,17 @@ class Api(Verbs):
             return await self.merge_patch(PODS, namespace, name, body, manager=MANAGER)
         except Invalid as error:
             raise conflict_if_replaced(error) from error
+
+    def hosts(self) -> frozenset[str]:
+        """By which the API server is reached from here; asks nothing."""
+        return self.connection.hosts()
+
+    async def advertised_hosts(self) -> frozenset[str]:
+        """Where the API server says that it is. Every user may ask this who may look at what its API is."""
+        versions = await self.connection.request("get", "api", "/api")
+        places = versions.get("serverAddressByClientCIDRs") or ()
+        named = (urlsplit(f"//{place.get('serverAddress', '')}").hostname for place in places)
+        return frozenset(host for host in named if host)
 
     async def read_node(self, name: str) -> dict[str, Any]:
         """A Node. NotFound where it was removed; Forbidden where the operator's role is bound to namespaces."""

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import yaml
@@ -88,6 +89,11 @@ class Connection:
         except OSError as error:  # a CA or client certificate that cannot be read; ssl.SSLError is one
             raise BadConfiguration(0, "BadConfiguration", f"cannot use the certificates: {error}") from error
         self._client.user_agent = f"celeriac/{__version__}"
+
+    def hosts(self) -> frozenset[str]:
+        """The API server's, as the credentials name it, and as every Pod knows it."""
+        named = urlsplit(str(self._client.configuration.host)).hostname
+        return frozenset(host for host in (named, os.environ.get("KUBERNETES_SERVICE_HOST")) if host)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -7,7 +7,7 @@ which no tenant's broker can be are denied, whatever name leads there, and the p
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final, Self
 
 Address = IPv4Address | IPv6Address
@@ -217,11 +217,3 @@ def _faces(address: Address) -> Iterator[Address]:
         yield IPv4Address(~number & 0xFFFFFFFF)  # its client, written upside down
     if number >> 32 & 0xFFFFFFFF in _ISATAP:
         yield IPv4Address(number & 0xFFFFFFFF)
-
-
-def addresses_in(text: str) -> frozenset[Address]:
-    """The address that a text is, with or without a port; none for a name."""
-    try:
-        return frozenset({ip_address(_split_port(text.strip())[0])})
-    except ValueError:
-        return frozenset()
