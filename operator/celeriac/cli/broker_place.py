@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
+from celeriac.api.words import foreign
 from celeriac.brokers.address import BrokerAddress, SentinelAccess, TlsMaterial
 from celeriac.brokers.connect import connect
 from celeriac.brokers.dialing.dial import Dialer
@@ -18,6 +19,8 @@ from celeriac.brokers.protocol import Broker
 
 URL_VARIABLE = "CELERY_BROKER_URL"
 SENTINEL_VARIABLE = "CELERIAC_SENTINEL"
+LONGEST_LINE = 10_000
+"""Characters of a line: a rule of an ACL has some hundreds."""
 
 P = ParamSpec("P")
 Part = TypeVar("Part")
@@ -76,7 +79,7 @@ def _with_options(run: Callable[..., None]) -> Callable[..., None]:
 
 def printable(text: str) -> str:
     """The text without what would steer a terminal: anybody may write to Redis."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return foreign(text, LONGEST_LINE)
 
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -2,6 +2,7 @@
 
 import click
 
+from celeriac.api.words import foreign
 from celeriac.brokers.protocol import DeadLetters
 from celeriac.brokers.redis.keys import UNROUTABLE
 from celeriac.cli.broker_place import on_broker, printable
@@ -44,12 +45,12 @@ async def list_letters(letters: DeadLetters, queue: str | None, key_prefix: str)
     if queue is None:
         counts = await letters.queues(QueueLayout(key_prefix))
         for name, count in counts.items():
-            click.echo(f"{count:>7}  {printable(name)}")
+            click.echo(f"{count:>7}  {foreign(name)}")
         if not counts:
             click.echo("no dead letters", err=True)
         return
     for letter in await letters.oldest(QueueLayout(key_prefix), queue, SHOWN):
-        click.echo(f"{printable(letter.id)}  {printable(letter.task)}  {printable(letter.reason)}")
+        click.echo(f"{foreign(letter.id)}  {foreign(letter.task)}  {foreign(letter.reason)}")
     count = await letters.count(QueueLayout(key_prefix), queue)
     click.echo(f"{count} dead letter(s)" + (f", the oldest {SHOWN} shown" if count > SHOWN else ""), err=True)
 

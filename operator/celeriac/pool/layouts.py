@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from celeriac.api.words import foreign
 from celeriac.pool.model import QueueLayout, WorkerPool
 
 MAX_PRIORITY: Final = 255
@@ -84,4 +85,4 @@ def layout_of(fields: Mapping[str, Any] | None) -> QueueLayout | None:
 
 def _quoted(value: str | tuple[int, ...]) -> str:
     """As YAML and JSON have it, so that it can be pasted; control characters are escaped."""
-    return json.dumps(value if isinstance(value, str) else list(value))
+    return foreign(json.dumps(value if isinstance(value, str) else list(value)))

@@ -3,7 +3,7 @@
 from typing import Final
 
 from celeriac.api.reasons import Reason
-from celeriac.cluster.text import bounded
+from celeriac.api.words import foreign
 from celeriac.pool.model import InvalidPool, PoolType
 from celeriac.reporting.view import LATE_TASKS_SAFE, Condition, View, invalid
 
@@ -32,7 +32,7 @@ def late_tasks_safe(view: View) -> Condition:
         False,
         Reason.LOST_WITH_CHILD,
         f"{poor.at_risk} tasks acknowledge late and are lost when the child that runs them is killed (out of memory, a"
-        f" segmentation fault): Celery acknowledges them then. {bounded(', '.join(poor.tasks_at_risk))}{more}. Set"
+        f" segmentation fault): Celery acknowledges them then. {foreign(', '.join(poor.tasks_at_risk))}{more}. Set"
         " spec.worker.rejectOnWorkerLost: true (from spec.agent: inflight on), or task_reject_on_worker_lost in the"
         " app; or false there, if such a task must not run again",
     )

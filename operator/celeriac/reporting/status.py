@@ -20,6 +20,8 @@ from celeriac.scaling.workload import Demand
 Status = dict[str, Any]
 
 MESSAGE_LIMIT = 1024
+MOST = 2**53 - 1
+"""What the CRD lets a number be: a broker may say any, and a status that is refused would stand still."""
 PATIENT = {SCALING_LIMITED, DRAINING}
 """Conditions that come and go with every change of the load: many pools that shrink together must not hold up news."""
 
@@ -46,9 +48,9 @@ def build_status(
         status["desiredReplicas"] = outcome.decision.replicas
         status["decision"] = _decision(outcome, previous.get("decision") or {}, now)
         if isinstance(outcome.demand, Demand):
-            status["waiting"] = outcome.demand.waiting
-            status["running"] = outcome.demand.running
-            status["scheduled"] = outcome.demand.scheduled
+            status["waiting"] = min(outcome.demand.waiting, MOST)
+            status["running"] = min(outcome.demand.running, MOST)
+            status["scheduled"] = min(outcome.demand.scheduled, MOST)
             status |= _learned(outcome, outcome.demand)
         if outcome.idle_seconds is not None:
             status |= _idle(view, outcome, outcome.idle_seconds, previous, now)
@@ -66,7 +68,7 @@ def _learned(outcome: Outcome, demand: Demand) -> Status:
         "taskRuntimeSeconds": _rounded(demand.runtime_seconds, 3),
         **_counted(outcome.learned),
     }
-    return {name: value for name, value in known.items() if value is not None}
+    return {name: min(value, MOST) for name, value in known.items() if value is not None}
 
 
 def _counted(learned: Learned | None) -> Status:

@@ -5,6 +5,7 @@ from collections.abc import Set
 from typing import NamedTuple
 
 from celeriac.api.reasons import Reason
+from celeriac.api.words import foreign
 from celeriac.brokers.agents import WorkerReport
 from celeriac.cluster.text import bounded
 from celeriac.pool.layouts import layout_difference
@@ -63,12 +64,12 @@ def _trouble(pool: WorkerPool, worker: Worker) -> Trouble | None:
 def _other_queues(found: Set[str], wanted: Set[str]) -> str:
     """Queues that are missing may have been taken from a worker that runs."""
     if found < wanted:
-        lost = ",".join(sorted(wanted - found))
+        lost = ",".join(sorted(wanted - found))  # the spec's own names
         return (
             f"does not consume from {bounded(lost)}: remote control has cancelled that (celery control add_consumer"
             f" {bounded(min(wanted - found))}), or the app changes the queues; then set spec.queues to its own"
         )
-    names = bounded(",".join(sorted(found))), bounded(",".join(sorted(wanted)))
+    names = foreign(",".join(sorted(found))), bounded(",".join(sorted(wanted)))
     return "consumes from the queues {} instead of {}: the app changes them; set spec.queues to its own".format(*names)
 
 
@@ -81,5 +82,5 @@ def _difference(pool: WorkerPool, report: WorkerReport) -> str | None:
     if report.layout is not None and (other := layout_difference(pool, report.layout)):
         return other
     if pool.pool_type is not PoolType.CUSTOM and CELERY_MODULES[pool.pool_type] not in report.pool_class:
-        return f"uses the pool {report.pool_class} instead of {pool.pool_type}: remove what the app sets it with"
+        return f"uses the pool {foreign(report.pool_class)} instead of {pool.pool_type}: remove what the app sets it with"
     return None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from redis import exceptions as redis_errors
 
 from celeriac.api.reasons import Reason
+from celeriac.api.words import foreign, quoted
 from celeriac.brokers.dialing.policy import NotAllowed
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.answers import answer_to
@@ -16,7 +17,6 @@ from celeriac.brokers.redis.sentinels import NoMaster, in_words_of_sentinel, no_
 from celeriac.brokers.redis.tls_failures import tls_doubt
 
 LONGEST_ANSWER = 200
-LONGEST_KEY = 200
 LONGEST_LACKING = 1500
 
 
@@ -110,10 +110,10 @@ def registry_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
 
 def denied(lacking: Sequence[str], where: str) -> BrokerDoubt:
     """The doubt that names all that the user lacks, in the words of an ACL."""
-    told = " ".join(lacking)[:LONGEST_LACKING]
+    told = foreign(" ".join(lacking), LONGEST_LACKING)
     return BrokerDoubt(
         Reason.BROKER_PERMISSION_DENIED,
-        f"{where} does not let this user do all that the operator has to: grant the ACL user {repr(told)[1:-1]}"
+        f"{where} does not let this user do all that the operator has to: grant the ACL user {told}"
         " (`celeriac acl` prints the whole rule)",
     )
 
@@ -151,15 +151,6 @@ def said(error: BaseException) -> str:
 def answer_of(error: BaseException) -> str:
     """Return the server's words, cut where Redis would repeat the arguments of a command: AUTH has a password."""
     return re.split(r",? with args", str(error), maxsplit=1)[0][:LONGEST_ANSWER]
-
-
-def quoted(text: str) -> str:
-    """Somebody else's text as it may stand in a message: escaped, and cut to LONGEST_KEY characters."""
-    return repr(_bounded(text))
-
-
-def _bounded(text: str) -> str:
-    return text if len(text) <= LONGEST_KEY else f"{text[:LONGEST_KEY]}…"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,5 +1,6 @@
 """Whether this Redis may drop keys when its memory is full: queues, registrations, what workers hold."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -8,6 +9,8 @@ from celeriac.brokers.redis.queries import Ask
 
 ASK_SECONDS: Final = 60.0
 """The policy changes by hand only, and INFO memory costs the server more than a reading of ten queues."""
+
+_POLICY: Final = re.compile(r"[a-z-]{1,32}")
 
 
 class Eviction:
@@ -34,7 +37,7 @@ class Eviction:
 
 def _durability(policy: str, limit: Any, where: str) -> Durability | None:
     """volatile-* takes keys that expire, which results do and nothing else of Celery's and the agent's."""
-    if not policy:
+    if _POLICY.fullmatch(policy) is None:
         return None
     if policy == "noeviction":
         return Durability(True, f"{where} refuses writes rather than drop keys when its memory is full")

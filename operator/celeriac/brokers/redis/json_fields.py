@@ -8,6 +8,10 @@ from celeriac.api.words import is_whole
 
 LONGEST_TEXT = 65_536
 """Characters of an object that is read at all; a report has some 700."""
+MOST = 2**53 - 1
+"""What JSON's readers agree on; what is summed and divided from here on is finite."""
+MOST_SECONDS = 1e12
+"""Thirty thousand years: a time, or slots x seconds in use."""
 
 
 class WrongField(ValueError):
@@ -40,33 +44,30 @@ class JsonFields:
         """A string or null."""
         return None if self._is_null(name) else self.text(name)
 
-    def count(self, name: str) -> int:
-        """A whole number from 0."""
+    def count(self, name: str, most: int = MOST) -> int:
+        """A whole number from 0 to `most`."""
         value = self._values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             raise WrongField(f"field {name}")
         return value
 
-    def count_or(self, name: str, default: int) -> int:
-        """A whole number from 0, or the default where there is no such field: earlier releases knew fewer."""
-        return self.count(name) if name in self._values else default
+    def count_or(self, name: str, default: int, most: int = MOST) -> int:
+        """The same, or the default where there is no such field: earlier releases knew fewer."""
+        return self.count(name, most) if name in self._values else default
 
     def number(self, name: str) -> float:
-        """A finite number from 0."""
+        """A number from 0 to MOST_SECONDS."""
         value = self._values.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise WrongField(f"field {name}")
-        try:
-            number = float(value)
-        except OverflowError as error:
-            raise WrongField(f"field {name}") from error
-        if not math.isfinite(number) or number < 0:
+        if not 0 <= value <= MOST_SECONDS:
             raise WrongField(f"field {name}")
-        return number
+        return float(value)
 
     def number_or_infinity(self, name: str) -> float:
-        """A number from 0; null and Infinity, which Python's json writes, mean without end."""
-        if self._is_null(name) or self._values[name] == math.inf:
+        """A number from 0; null, Infinity, which Python's json writes, and what is as good as that: without end."""
+        value = None if self._is_null(name) else self._values[name]
+        if value is None or (type(value) in (int, float) and value > MOST_SECONDS):
             return math.inf
         return self.number(name)
 
@@ -87,7 +88,7 @@ class JsonFields:
     def counts(self, name: str) -> tuple[int, ...]:
         """A list of whole numbers from 0."""
         numbers = self._list(name, int)
-        if any(number < 0 for number in numbers):
+        if not all(0 <= number <= MOST for number in numbers):
             raise WrongField(f"field {name}")
         return tuple(numbers)
 

@@ -14,9 +14,10 @@ from redis.asyncio.client import Pipeline
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
+from celeriac.api.words import quoted
 from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.redis.errors import is_about_a_key, quoted, registry_doubt
+from celeriac.brokers.redis.errors import is_about_a_key, registry_doubt
 from celeriac.brokers.redis.json_fields import WrongField
 from celeriac.brokers.redis.keys import drain_key, pools_key, processes_key, reports_key
 from celeriac.brokers.redis.moves import when
@@ -137,7 +138,7 @@ def _each(found: Hash, read: Callable[[bytes, bytes], T]) -> tuple[dict[bytes, T
         except WrongField as error:
             wrong[name] = str(error)
         except Exception as error:
-            log.exception("an entry of %s cannot be read", found.key)
+            log.exception("an entry of %s cannot be read", quoted(found.key))
             wrong[name] = f"a fault of the operator, {type(error).__name__}; see its log"
     return values, wrong
 
