@@ -82,5 +82,7 @@ def _difference(pool: WorkerPool, report: WorkerReport) -> str | None:
     if report.layout is not None and (other := layout_difference(pool, report.layout)):
         return other
     if pool.pool_type is not PoolType.CUSTOM and CELERY_MODULES[pool.pool_type] not in report.pool_class:
-        return f"uses the pool {foreign(report.pool_class)} instead of {pool.pool_type}: remove what the app sets it with"
+        return (
+            f"uses the pool {foreign(report.pool_class)} instead of {pool.pool_type}: remove what the app sets it with"
+        )
     return None
