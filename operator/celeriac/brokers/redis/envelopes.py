@@ -17,8 +17,9 @@ from redis.asyncio import Redis
 from redis.exceptions import InvalidResponse, ResponseError
 
 from celeriac.api.reasons import Reason
+from celeriac.api.words import quoted
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.redis.errors import doubt_of, quoted
+from celeriac.brokers.redis.errors import doubt_of
 from celeriac.brokers.redis.executor import is_refused
 from celeriac.brokers.redis.parser import NO_REDIS
 from celeriac.brokers.redis.queries import Script
