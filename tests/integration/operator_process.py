@@ -86,6 +86,12 @@ class OperatorProcess:
         """Until the operator has written these words."""
         wait_until(lambda: words in self.log()[self._log_seen :], f"the log says {words!r}", seconds=seconds)
 
+    def peak_mib(self) -> float:
+        """The most memory that the process has had, in MiB."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
     def metrics(self) -> str:
         """What Prometheus would scrape now."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:

@@ -1,6 +1,10 @@
 """Why a broker is not believed."""
 
+from typing import TypeVar
+
 from celeriac.api.reasons import Reason
+
+E = TypeVar("E", bound=BaseException)
 
 
 class BrokerDoubt(Exception):
@@ -12,3 +16,12 @@ class BrokerDoubt(Exception):
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def without_trace(error: E) -> E:
+    """The error without what it came from: a trace holds all that was read so far, as long as somebody keeps it.
+
+    To be raised where no other error is handled.
+    """
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)

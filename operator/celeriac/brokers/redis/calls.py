@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
 from celeriac.brokers.agents import NotAllRestored
+from celeriac.brokers.doubt import BrokerDoubt, without_trace
 from celeriac.brokers.redis.client import RedisClient
 from celeriac.brokers.redis.errors import doubt_of, write_doubt
 from celeriac.brokers.redis.parser import NO_REDIS
@@ -32,12 +33,13 @@ async def calling(work: Awaitable[T], client: RedisClient) -> T:
         async with asyncio.timeout(client.allowance.call_seconds):
             return await work
     except NotAllRestored as error:
-        raise NotAllRestored(await client.named(error, COMMANDS), error.restored) from error
+        doubt: BrokerDoubt = NotAllRestored(await client.named(error, COMMANDS), error.restored)
     except (TimeoutError, RedisError, OSError) as error:
         is_answer = isinstance(error, ResponseError)
-        doubt = write_doubt(error, "celeriac:*", where) if is_answer else doubt_of(error, where)
-        raise await client.named(doubt, COMMANDS) from error
-    except ODD as error:  # replies of another shape than any Redis gives; what they were is not in a message
+        known = write_doubt(error, "celeriac:*", where) if is_answer else doubt_of(error, where)
+        doubt = await client.named(known, COMMANDS)
+    except ODD:  # replies of another shape than any Redis gives; what they were is not in a message
         log.debug("%s: a call failed by what it answered", where, exc_info=True)
         await client.disconnect()
-        raise doubt_of(InvalidResponse(NO_REDIS), where) from error
+        doubt = doubt_of(InvalidResponse(NO_REDIS), where)
+    raise without_trace(doubt)

@@ -9,6 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 
 from celeriac.brokers.allowance import Lane
+from celeriac.brokers.doubt import without_trace
 from celeriac.brokers.redis.budget import Answer, one_answer
 
 CHUNK: Final = 64 * 1024
@@ -41,10 +42,15 @@ class BoundedParser(_AsyncRESP2Parser):
             try:
                 value = await self._value(answer, 0)
             except ValueError:
-                raise InvalidResponse(NO_REDIS) from None
-        if self._pos == len(self._buffer):  # else there is more, and redis-py looks here for it
-            self._clear()
-        return value
+                error: BaseException = InvalidResponse(NO_REDIS)
+            except BaseException as raised:
+                error = raised
+            else:
+                if self._pos == len(self._buffer):  # else there is more, and redis-py looks here for it
+                    self._clear()
+                return value
+        self._clear()
+        raise without_trace(error)
 
     def _clear(self) -> None:
         super()._clear()  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from redis.exceptions import RedisError
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.doubt import BrokerDoubt, without_trace
 from celeriac.brokers.readings import PoolReading, QueueReading, QueueSet
 from celeriac.brokers.redis.budget import one_answer
 from celeriac.brokers.redis.client import RedisClient
@@ -93,10 +93,14 @@ class RedisQueues:
                 if self._doubt is not None and self._clock() < self._retry_at:
                     raise BrokerDoubt(self._doubt.reason, str(self._doubt))
                 readings = await self._try_to_read(pools)
+            self._identity.check_settled()
         except TimeoutError as error:
-            raise doubt_of(error, self._where) from error
-        self._identity.check_settled()
-        return readings
+            doubt = doubt_of(error, self._where)
+        except BrokerDoubt as raised:
+            doubt = raised
+        else:
+            return readings
+        raise without_trace(doubt)
 
     async def _try_to_read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
         """Read; on a failure drop the connection, with whatever it may still answer, and put off the next attempt."""
@@ -117,7 +121,7 @@ class RedisQueues:
         return readings
 
     async def _give_up(self, doubt: BrokerDoubt) -> None:
-        self._doubt, self._client.proven = doubt, False
+        self._doubt, self._client.proven = BrokerDoubt(doubt.reason, str(doubt)), False
         self._retry_at = self._clock() + self._retry_seconds
         longest = LONGEST_RETRY_OF_A_STRANGER if doubt.reason in STRANGE else LONGEST_RETRY_SECONDS
         self._retry_seconds = min(2 * self._retry_seconds, longest)

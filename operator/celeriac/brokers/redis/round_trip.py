@@ -8,6 +8,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
+from celeriac.brokers.doubt import without_trace
 from celeriac.brokers.redis.budget import one_answer
 from celeriac.brokers.redis.parser import NO_REDIS
 from celeriac.brokers.redis.queries import Command, Script
@@ -48,11 +49,14 @@ async def replies(redis: Redis, commands: Collection[Command]) -> list[Any]:
                 answers: list[Any] = await pipe.execute(raise_on_error=False)
                 for command, answer in zip(commands, answers, strict=True):
                     require_shape(str(command[0]), answer)
+                    if isinstance(answer, Exception):
+                        without_trace(answer)
             except (InvalidResponse, *ODD):
                 if pipe.connection is not None:
                     await pipe.connection.disconnect(nowait=True)
-                raise InvalidResponse(NO_REDIS) from None
-            return answers
+            else:
+                return answers
+    raise InvalidResponse(NO_REDIS)
 
 
 async def run_script(redis: Redis, script: Script, arguments: Command, size: int) -> Any:
