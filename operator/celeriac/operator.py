@@ -71,7 +71,8 @@ class Operator:
         self.credentials = Credentials(api, changed=self.queue.add)
         self.dialer = Dialer(settings.addresses, Resolver(settings.resolv_conf))
         self.api_server = ApiServerAddresses(api, self.dialer)
-        to_broker = partial(connect, dialer=self.dialer, allowance=Allowance(CALL_SECONDS))
+        allowance = Allowance(CALL_SECONDS, may_send=self.lease.is_holder)
+        to_broker = partial(connect, dialer=self.dialer, allowance=allowance)
         self.connections = Connections(to_broker, closed=lambda address: metrics.forget_broker(address.url))
         api.connection.fence = self.lease.is_holder
         self.events = EventRecorder(api, settings.identity)

@@ -11,7 +11,7 @@ from tests.cluster.process import wait_until
 from tests.faults import sicknesses
 from tests.faults.api_proxy import ApiProxy, Sickness
 from tests.faults.conftest import SECONDS, Figure
-from tests.faults.lease_log import late_writes
+from tests.faults.lease_log import LeaseLog
 from tests.integration.kube import Kube
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
@@ -102,7 +102,7 @@ def test_an_api_server_that_is_sick_delays_a_pool_no_longer_than_it_is_sick(
         wait_until(lambda: proxy.renewals >= LONG or kube.replicas("ml") == 4, "long or borne", seconds=2 * SECONDS)
         assert proxy.met
     converges(kube, figure)
-    assert late_writes(control_plane, [user]) == []
+    assert LeaseLog(control_plane, [user]).late_writes() == []
 
 
 def test_an_api_server_that_nobody_reaches_delays_a_pool_no_longer_than_that(
@@ -120,7 +120,7 @@ def test_an_api_server_that_nobody_reaches_delays_a_pool_no_longer_than_that(
         push(redis, "ml", 4)
         operator.wait_for_log("/celeriac lost: ", SECONDS)
     converges(kube, figure)
-    assert late_writes(control_plane, [user]) == []
+    assert LeaseLog(control_plane, [user]).late_writes() == []
 
 
 def test_a_webhook_that_does_not_answer_delays_a_pool_no_longer_than_it_is_there(
@@ -144,4 +144,4 @@ def test_a_webhook_that_does_not_answer_delays_a_pool_no_longer_than_it_is_there
         finally:
             control_plane.kubectl("delete", "validatingwebhookconfiguration", kube.namespace)
     converges(kube, figure)
-    assert late_writes(control_plane, [user]) == []
+    assert LeaseLog(control_plane, [user]).late_writes() == []

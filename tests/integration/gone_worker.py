@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import redis
 from kombu.connection import Connection
 from kombu.entity import Queue
 
@@ -95,18 +96,18 @@ class GoneWorker:
                 message = bound.get()
                 assert message is not None, f"{bound.name} holds too little"
                 tags.append(str(message.delivery_tag))
-        for tag in tags:
-            self._note(tag, bound.name if stamp is None else stamp, started=started)
+        with self.server.client() as client:
+            for tag in tags:
+                self._note(client, tag, bound.name if stamp is None else stamp, started=started)
         return tags
 
-    def _note(self, tag: str, queue: str, *, started: bool) -> None:
+    def _note(self, client: redis.Redis, tag: str, queue: str, *, started: bool) -> None:
         """Stamp the message as the agent does on delivery, and mark it as started."""
-        with self.server.client() as client:
-            message, exchange, routing_key = json.loads(client.hget(self.unacked, tag) or "")
-            message["properties"]["delivery_info"]["celeriac_queue"] = queue
-            client.hset(self.unacked, tag, json.dumps([message, exchange, routing_key]))
-            if started:
-                client.zincrby(self.index, STARTED, tag)
+        message, exchange, routing_key = json.loads(client.hget(self.unacked, tag) or "")
+        message["properties"]["delivery_info"]["celeriac_queue"] = queue
+        client.hset(self.unacked, tag, json.dumps([message, exchange, routing_key]))
+        if started:
+            client.zincrby(self.index, STARTED, tag)
 
 
 def report(process: str, pod: str, counter: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ not answered well before never takes the turn of one that has.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,10 +27,18 @@ class Lane:
         self.slices = asyncio.Lock()
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Lanes, and seconds of a call: None where a person waits for its end."""
+    """Lanes, and seconds of a call: None where a person waits for its end.
+
+    may_send  asked before anything is sent: a replica that has lost its Lease sends nothing more, whatever it was about
+    """
 
     call_seconds: float | None = None
     proven: Lane = field(default_factory=lambda: Lane(PROVEN_AT_ONCE))
     others: Lane = field(default_factory=lambda: Lane(OTHERS_AT_ONCE))
+    may_send: Callable[[], bool] = _always

@@ -7,6 +7,7 @@ would cost 140 MiB of memory and 1.3 s at start (measured with kubernetes 37.0.1
 import asyncio
 import json
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ import aiohttp
 import yaml
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException
 from kubernetes.aio.config.incluster_config import load_incluster_config
 from kubernetes.aio.config.kube_config import load_kube_config
@@ -88,6 +90,7 @@ class Connection:
             self._client = ApiClient(configuration)
         except OSError as error:  # a CA or client certificate that cannot be read; ssl.SSLError is one
             raise BadConfiguration(0, "BadConfiguration", f"cannot use the certificates: {error}") from error
+        self._client.rest_client = _Rest(configuration, self.timeout_seconds)
         self._client.user_agent = f"celeriac/{__version__}"
 
     def hosts(self) -> frozenset[str]:
@@ -195,6 +198,27 @@ class Connection:
         if self.fence is None or verb in _READS or resource == _LEASES or self.fence():
             return
         raise NotHolder(0, "NotHolder", f"{verb} of {resource} was not sent: this operator does not hold its Lease")
+
+
+class _Rest(RESTClientObject):
+    """The client's own HTTP, on sockets that give up what was not delivered in time.
+
+    A request that is given up would be delivered all the same once a network heals, minutes later: the kernel goes on
+    with what it took, also after the connection was closed. By then another operator acts.
+    """
+
+    def __init__(self, configuration: Configuration, seconds: float) -> None:
+        super().__init__(configuration)
+        self._milliseconds = int(seconds * 1000)
+
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=self._socket)
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._milliseconds)
+        return made
 
 
 def _check_exists(kubeconfig: str) -> None:

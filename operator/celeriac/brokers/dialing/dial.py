@@ -15,6 +15,9 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 LIMIT: Final = 2**16
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 """A peer that is gone without a word is noticed after some 45 s."""
+_UNDELIVERED_MILLISECONDS: Final = 4000
+"""What is not delivered by then never is: the kernel would go on after the connection was closed, and deliver it
+once a network heals, when another operator acts."""
 
 
 class Dialer:
@@ -67,6 +70,7 @@ async def _connect(address: Address, port: int) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE:
             made.setsockopt(socket.IPPROTO_TCP, option, value)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNDELIVERED_MILLISECONDS)
         await asyncio.get_running_loop().sock_connect(made, place)
     except BaseException:
         made.close()

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from redis.asyncio import ConnectionPool, Redis, UnixDomainSocketConnection
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -21,7 +21,13 @@ from celeriac.brokers.allowance import Allowance, Lane
 from celeriac.brokers.dialing.dial import Dialer
 from celeriac.brokers.dialing.policy import NotAllowed
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.redis.dialled import CONNECT_SECONDS, DialledConnection, DialledMasterConnection
+from celeriac.brokers.redis.dialled import (
+    CONNECT_SECONDS,
+    DialledConnection,
+    DialledMasterConnection,
+    DialledServerConnection,
+    FencedUnixConnection,
+)
 from celeriac.brokers.redis.errors import denied, doubt_of, says_nothing
 from celeriac.brokers.redis.greeting import doubt_by_greeting, heard, needs_tls, speaks_tls
 from celeriac.brokers.redis.parser import BoundedParser
@@ -61,11 +67,10 @@ class RedisClient:
         target, dialer = self._target, self._dialer
         parsing = {"parser_class": partial(BoundedParser, lane=self._lane)}
         options = _options(target) | parsing
+        options["may_send"] = self.allowance.may_send
         if target.path:
             _check_unix_socket(dialer, target.where)
-            return Redis.from_pool(
-                ConnectionPool(connection_class=UnixDomainSocketConnection, path=target.path, **options)
-            )
+            return Redis.from_pool(ConnectionPool(connection_class=FencedUnixConnection, path=target.path, **options))
         options |= {"dialer": dialer, "context": self._context}
         if target.sentinel_master:
             options["connection_class"] = DialledMasterConnection
@@ -73,7 +78,7 @@ class RedisClient:
             master: Redis = self._sentinel.master_for(target.sentinel_master)
             return master
         host, port = target.nodes[0]
-        options |= {"connection_class": DialledConnection, "host": host, "port": port}
+        options |= {"connection_class": DialledServerConnection, "host": host, "port": port}
         return Redis.from_pool(ConnectionPool(**options))
 
     def _lane(self) -> Lane:

@@ -1,15 +1,43 @@
 """redis-py's connections, made by the operator's dialer: its policy has seen the address, whatever they are for."""
 
 import ssl
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from redis.asyncio import Connection
+from redis.asyncio import Connection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import SentinelManagedConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from celeriac.brokers.dialing.dial import Dialer
 
 CONNECT_SECONDS: Final = 2.0
 """For the connection and its TLS handshake, once the name is known."""
+
+
+class NotSent(RedisConnectionError):
+    """A command was stopped before it left the process, because the operator does not hold its Lease."""
+
+    def __init__(self) -> None:
+        super().__init__("this operator does not act any more")
+
+
+class FencedConnection(AbstractConnection):
+    """Asks before each command, with nothing in between, whether it may be sent."""
+
+    def __init__(self, *, may_send: Callable[[], bool], **options: Any) -> None:
+        super().__init__(**options)
+        self._may_send = may_send
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        """What redis-py does last. Raises NotSent."""
+        if not self._may_send():
+            raise NotSent
+        await super()._send_packed_command(command)
+
+
+class FencedUnixConnection(FencedConnection, UnixDomainSocketConnection):
+    """The same to a unix socket."""
 
 
 class DialledConnection(Connection):
@@ -30,5 +58,9 @@ class DialledConnection(Connection):
         )
 
 
-class DialledMasterConnection(SentinelManagedConnection, DialledConnection):
+class DialledServerConnection(FencedConnection, DialledConnection):
+    """The same to a Redis that is written to."""
+
+
+class DialledMasterConnection(FencedConnection, SentinelManagedConnection, DialledConnection):
     """The same to the master that a Sentinel names."""

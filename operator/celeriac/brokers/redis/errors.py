@@ -12,6 +12,7 @@ from celeriac.brokers.dialing.policy import NotAllowed
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.answers import answer_to
 from celeriac.brokers.redis.budget import AnswerTooLarge
+from celeriac.brokers.redis.dialled import NotSent
 from celeriac.brokers.redis.network_failures import network_doubt, timeout_doubt
 from celeriac.brokers.redis.sentinels import NoMaster, in_words_of_sentinel, no_master_doubt
 from celeriac.brokers.redis.tls_failures import tls_doubt
@@ -32,6 +33,8 @@ def doubt_of(error: BaseException, where: str, *, secret: str | None = None) -> 
     for cause in causes:
         if isinstance(cause, NotAllowed):
             return BrokerDoubt(Reason.BROKER_NOT_ALLOWED, f"{where}: {cause}")
+        if isinstance(cause, NotSent):
+            return BrokerDoubt(Reason.BROKER_ERROR, str(cause))
         if isinstance(cause, ssl.SSLError):
             return tls_doubt(cause, where)
     if isinstance(error, redis_errors.TimeoutError | TimeoutError):
