@@ -48,7 +48,7 @@ from celery import Celery
 app = Celery("app")
 
 @app.task(name="hold", bind=True, acks_late=True)
-def hold(self):
+def hold(self, *arguments, **named):
     with redis.Redis.from_url(os.environ["CELERY_BROKER_URL"], socket_timeout=None) as client:
         client.hset("running", self.request.id, os.environ["CELERIAC_POD_NAME"])
         client.blpop("release", timeout=0)
