@@ -25,6 +25,11 @@ log = logging.getLogger("celeriac")
 
 T = TypeVar("T")
 
+_KEY = r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
+_TERM = rf"\s*(!\s*{_KEY}|{_KEY}(\s*(==?|!=)\s*{_VALUE}|\s+(in|notin)\s*\(\s*{_VALUE}(\s*,\s*{_VALUE})*\s*\))?)\s*"
+SELECTOR = re.compile(rf"{_TERM}(,{_TERM})*")
+"""As `k8s.io/apimachinery/pkg/labels` parses it, but for comparisons of numbers."""
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -42,6 +47,15 @@ def _namespaces(_context: click.Context, _parameter: click.Parameter, values: tu
         if not DNS_LABEL.fullmatch(name):
             raise click.BadParameter(f"{name!r} is no name of a namespace: lower-case letters, digits and '-' only")
     return names
+
+
+def _selector(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """The API server would refuse another one with each list, and no pool would be served."""
+    if value.strip() and not SELECTOR.fullmatch(value.strip()):
+        raise click.BadParameter(
+            f"{value!r} is no label selector: KEY=VALUE, KEY!=VALUE, KEY, !KEY, KEY in (A, B), by ,"
+        )
+    return value.strip()
 
 
 def _networks(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Network, ...]:
@@ -75,6 +89,14 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
     envvar="CELERIAC_WATCH_NAMESPACES",
     help="Serve pools in this namespace only; may be given several times, or as a comma-separated list. "
     "Without it: the whole cluster.",
+)
+@click.option(
+    "--pool-selector",
+    default="",
+    show_default=False,
+    callback=_selector,
+    help="Serve pools with these labels only, as kubectl -l has it: 'team=shop,!legacy'. Of several operators"
+    " each needs a Lease of its own.",
 )
 @click.option(
     "--tick-seconds", type=click.FloatRange(0.05, 60), default=0.5, help="Time between two readings of Redis."

@@ -11,7 +11,7 @@ from typing import Any
 from celeriac import __version__
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
-from celeriac.api.names import NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION
+from celeriac.api.names import NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION, SELECTOR_ANNOTATION
 from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.autoscaling.tick import Autoscaler
@@ -223,7 +223,11 @@ class Operator:
 def _described(settings: Settings) -> dict[str, str]:
     """What the Lease says of its holder."""
     namespaces = ",".join(settings.watch_namespaces) or "*"
-    return {OPERATOR_ANNOTATION: __version__, NAMESPACES_ANNOTATION: namespaces}
+    return {
+        OPERATOR_ANNOTATION: __version__,
+        NAMESPACES_ANNOTATION: namespaces,
+        SELECTOR_ANNOTATION: settings.pool_selector,
+    }
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

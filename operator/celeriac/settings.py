@@ -14,6 +14,7 @@ class Settings:
     """How the operator runs.
 
     watch_namespaces   empty: the whole cluster
+    pool_selector      labels of the pools that are served; empty: all of them
     identity           of this process in the Lease. The name of its Pod is right: a container that restarts there takes
                        its own Lease back at once, and its predecessor is certainly gone
     tick_seconds       between two readings of the brokers
@@ -27,6 +28,7 @@ class Settings:
     """
 
     watch_namespaces: tuple[str, ...] = ()
+    pool_selector: str = ""
     tick_seconds: float = 0.5
     lease_namespace: str = "default"
     lease_name: str = LEASE_NAME

@@ -6,6 +6,7 @@ OperatorProcess(rights.kubeconfig(), "operator-of-stories", clusterwide=True)
 """
 
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,14 @@ class ChartRights:
         ]
 
     def used(self) -> set[tuple[str, str]]:
-        """Pairs of GROUP/RESOURCE or GROUP/RESOURCE/SUBRESOURCE and verb of all that it was allowed and has asked."""
+        """Pairs of GROUP/RESOURCE or GROUP/RESOURCE/SUBRESOURCE and verb of all objects that it has asked for.
+
+        An apply that makes an object is a patch to the audit log, and asks for the right to create as well.
+        """
         found = set()
         for event in self.asked():
-            it = event["objectRef"]
-            parts = (it.get("apiGroup", ""), it["resource"], *filter(None, [it.get("subresource")]))
-            found.add(("/".join(parts), str(event["verb"])))
+            if it := event.get("objectRef"):
+                parts = (it.get("apiGroup", ""), it["resource"], *filter(None, [it.get("subresource")]))
+                made = event["verb"] == "patch" and event["responseStatus"]["code"] == HTTPStatus.CREATED
+                found |= {("/".join(parts), verb) for verb in (event["verb"], *(["create"] if made else []))}
         return found

@@ -82,7 +82,7 @@ class Kube:
         """New texts for keys of a Secret that is there."""
         self.core.patch_namespaced_secret(name, self.namespace, {"stringData": values})
 
-    def create_pool(self, name: str, broker_url: str | None = None, **spec: Any) -> Body:
+    def create_pool(self, name: str, broker_url: str | None = None, *, labels: Any = None, **spec: Any) -> Body:
         """A solo pool of `name` on the queue of the same name, at zero one second after it is idle.
 
         Without a URL the broker is in the key `url` of the Secret `broker`.
@@ -93,7 +93,7 @@ class Kube:
         body = {
             "apiVersion": "celeriac.dev/v1alpha1",
             "kind": "CeleryWorkerPool",
-            "metadata": {"name": name},
+            "metadata": {"name": name, "labels": labels or {}},
             "spec": given | {"scaling": {"scaleToZeroAfterSeconds": 1}} | spec,
         }
         return self.create(POOLS, body)

@@ -26,6 +26,7 @@ EVERYTHING: dict[str, Any] = {
         "allowAddresses": ["169.254.7.0/24", "::1/128"],
         "allowUnixSockets": True,
     },
+    "poolSelector": "team in (shop, billing),!legacy",
     "log": {"level": "DEBUG", "format": "json"},
     "crds": {"keep": False},
     "serviceAccount": {"name": "robot", "annotations": {"example.com/role": "celery"}},
@@ -94,6 +95,7 @@ def test_every_value_reaches_the_manifests(helm: Helm) -> None:
     assert container["args"] == [
         "--watch-namespace=shop",
         "--watch-namespace=billing",
+        "--pool-selector=team in (shop, billing),!legacy",
         "--tick-seconds=2",
         "--allowed-broker=redis.shop",
         "--allowed-broker=*.cache.example.com:6380",

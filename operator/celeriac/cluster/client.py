@@ -130,9 +130,9 @@ class Api(Verbs):
             raise Invalid(HTTPStatus.UNPROCESSABLE_ENTITY, "SecretNotText", message) from None
         return SecretText(text, secret["metadata"]["uid"])
 
-    async def list_pools(self, namespace: str | None) -> list[dict[str, Any]]:
-        """All CeleryWorkerPools of a namespace; None: of the cluster."""
-        return await self.list_all(CELERY_WORKER_POOLS, namespace)
+    async def list_pools(self, namespace: str | None, label_selector: str = "") -> list[dict[str, Any]]:
+        """The CeleryWorkerPools of a namespace that carry the labels; None: of the cluster."""
+        return await self.list_all(CELERY_WORKER_POOLS, namespace, label_selector)
 
     async def list_deployments(self, namespace: str | None, label_selector: str) -> list[dict[str, Any]]:
         """The Deployments that carry the labels."""

@@ -13,6 +13,7 @@ import kopf
 
 from celeriac.api.names import GROUP, PLURAL, POOL_LABEL, VERSION
 from celeriac.cluster.body import Body
+from celeriac.settings import Settings
 from celeriac.watching.store import Store
 
 
@@ -34,12 +35,17 @@ def watch_registry(store: Store) -> kopf.OperatorRegistry:
     return registry
 
 
-def watch_settings() -> kopf.OperatorSettings:
-    """Settings with which watches survive every outage that was provoked on a real API server."""
+def watch_settings(pool_selector: str) -> kopf.OperatorSettings:
+    """Settings with which watches survive every outage that was provoked on a real API server.
+
+    A pool that loses the labels of the selector is to a watch as one that is deleted.
+    """
     kopf_settings = kopf.OperatorSettings()
     watching = kopf_settings.watching
     watching.server_timeout, watching.client_timeout = 300, 330
     watching.connect_timeout, watching.inactivity_timeout = 5, 70
+    if pool_selector:
+        watching.label_selectors[GROUP, VERSION, PLURAL] = pool_selector
     watching.label_selectors["apps", "v1", "deployments"] = POOL_LABEL
     watching.label_selectors["", "v1", "pods"] = POOL_LABEL
     kopf_settings.networking.request_timeout = 20
@@ -52,16 +58,16 @@ def watch_settings() -> kopf.OperatorSettings:
 
 
 async def deliver_events(
-    store: Store, namespaces: Sequence[str], identity: str, *, over: asyncio.Event, ready: asyncio.Event
+    store: Store, namespaces: Sequence[str], own: Settings, *, over: asyncio.Event, ready: asyncio.Event
 ) -> None:
     """Watch these namespaces, or the whole cluster where none is given, until `over`; `ready` once kopf has started."""
     await kopf.operator(
         registry=watch_registry(store),
-        settings=watch_settings(),
+        settings=watch_settings(own.pool_selector),
         clusterwide=not namespaces,
         namespaces=list(namespaces),
         # Otherwise kopf asks for the user's name, which the user of a container seldom has.
-        identity=identity,  # type: ignore[arg-type]  # a NewType that kopf keeps to itself
+        identity=own.identity,  # type: ignore[arg-type]  # a NewType that kopf keeps to itself
         stop_flag=over,
         ready_flag=ready,
     )

@@ -68,9 +68,7 @@ class Watch:
         """One run of kopf, until `over`."""
         ready = asyncio.Event()
         namespaces = [namespace for namespace in self._readable if namespace is not None]
-        watching = asyncio.create_task(
-            deliver_events(self._store, namespaces, self._settings.identity, over=over, ready=ready)
-        )
+        watching = asyncio.create_task(deliver_events(self._store, namespaces, self._settings, over=over, ready=ready))
         started = asyncio.create_task(ready.wait())
         try:
             await asyncio.wait([watching, started], return_when=asyncio.FIRST_COMPLETED)
@@ -118,7 +116,7 @@ class Watch:
         for namespace in self._wanted:
             try:
                 found = (
-                    await self._api.list_pools(namespace),
+                    await self._api.list_pools(namespace, self._settings.pool_selector),
                     await self._api.list_deployments(namespace, POOL_LABEL),
                     await self._api.list_pods(namespace, POOL_LABEL),
                 )

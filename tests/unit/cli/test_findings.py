@@ -112,6 +112,11 @@ def test_pools_that_nobody_looks_at_are_told_and_those_that_are_being_deleted_ar
     assert wrong(unseen) == []
 
 
+def test_an_operator_that_serves_some_pools_says_which() -> None:
+    (finding,) = told(1, **{"celeriac.dev/selector": "team=shop"})
+    assert finding.message.endswith("leads, 1.2.3, serves the whole cluster, pools with team=shop")
+
+
 def test_missing_rights_are_named() -> None:
     user = account("celeriac", "operator")
     assert of_rights(user, []).mark == "ok"
