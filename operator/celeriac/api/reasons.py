@@ -59,6 +59,8 @@ class Reason(StrEnum):
     BROKER_NOT_ALLOWED = "BrokerNotAllowed"
     BROKER_UNSUPPORTED = "UnsupportedBroker"
     BROKER_ERROR = "BrokerError"
+    BROKER_FULL = "BrokerFull"
+    BROKER_REFUSES_WRITES = "BrokerRefusesWrites"
     ANSWER_TOO_LARGE = "AnswerTooLarge"
     MESSAGE_TOO_LARGE = "MessageTooLarge"
     KEYS_ARE_KEPT = "KeysAreKept"

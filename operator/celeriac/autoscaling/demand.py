@@ -25,7 +25,8 @@ def demand_without_agent(reading: PoolReading, replicas: int, slots: int) -> Dem
         waiting=reading.waiting,
         running=min(reading.held, max(1, replicas) * slots),
         scheduled=reading.scheduled,
-        exact=reading.exact,
+        exact=reading.exact and reading.refusal is None,
+        refused=reading.refusal is not None,
         current_replicas=replicas,
     )
 
@@ -54,7 +55,8 @@ def demand_of(
         held_elsewhere=max(0, reading.held + reading.scheduled - workers.in_shared_keys),
         agent=True,
         gives_back=drains and workers.can_drain,
-        exact=reading.exact and not unresolved,
+        exact=reading.exact and not unresolved and reading.refusal is None,
+        refused=reading.refusal is not None,
         current_replicas=replicas,
         arrival_rate=learned.arrival_rate,
         runtime_seconds=learned.runtime_seconds,

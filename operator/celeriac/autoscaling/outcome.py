@@ -29,6 +29,7 @@ class Outcome:
     layout          how its queues are laid out, as its workers have said; None where the spec says the same
     dead_letters    messages that were started too often by workers that died
     durability      whether its broker keeps what nobody deletes; None where that is not known
+    refusal         what its broker refuses although it can be read; None where it takes what is written
     rollout         in which old and new pods are beside each other; None where there is none, or not all is known of it
     """
 
@@ -46,6 +47,7 @@ class Outcome:
     rollout: Rollout | None = None
     durability: Durability | None = None
     layout: QueueLayout | None = None
+    refusal: BrokerDoubt | None = None
 
     @property
     def reason(self) -> str:
@@ -83,7 +85,8 @@ def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:
     lapses = (bool(responses.silent), bool(responses.not_fetching)) if responses else None
     durable = outcome.durability.holds if outcome.durability else None
     degraded = outcome.degradation is not None
-    reasons = decision.replicas, outcome.reason, decision.active, limit, idle, trouble
+    refusal = outcome.refusal.reason if outcome.refusal else None
+    reasons = decision.replicas, outcome.reason, decision.active, limit, idle, trouble, refusal
     return *reasons, degraded, lapses, draining, durable
 
 
@@ -97,6 +100,7 @@ def figures(outcome: Outcome) -> dict[str, float | None]:
         "agent_errors": workers.agent_errors,
         "draining": sum(pod.drainable for pod in workers.marked),
         "degraded": len(outcome.degradation.pods) if outcome.degradation else 0,
+        "refused": len(workers.refusals),
         "silent": len(responses.silent) if responses else None,
         "not_fetching": len(responses.not_fetching) if responses else None,
         "runtime_seconds": demand.runtime_seconds,

@@ -1,7 +1,7 @@
 """One pool, tick by tick: observe -> decide -> plan. Values in, values out; it calls nobody and reads no clock."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celeriac.api.keys import PoolKey
@@ -28,6 +28,7 @@ from celeriac.scaling.workload import Demand, Doubt, Rollout
 from celeriac.workers.degraded import degradation_of
 from celeriac.workers.layout import learned_layout
 from celeriac.workers.observer import DEAF_SECONDS, Observer
+from celeriac.workers.refused import with_refusal
 from celeriac.workers.responses import Responses, ResponseWatch
 from celeriac.workers.trouble import trouble_of
 from celeriac.workers.worker import Workers
@@ -149,6 +150,7 @@ class PoolScaler:
         if self._history is None:
             self._history = fresh_history(deployment.spec_replicas, now, self._idle_since)
         self._observe(sight, now)
+        sight = replace(sight, reading=(reading := with_refusal(reading, self._workers)))
         demand = self._demand(sight, deployment.spec_replicas)
         decision = decide(pool.policy, demand, self._history, now)
         self._history, self._idle_since = decision.history, decision.history.idle_since
@@ -170,6 +172,7 @@ class PoolScaler:
             rollout=rollout,
             layout=self.layout,
             durability=reading.durability if isinstance(reading, PoolReading) else None,
+            refusal=reading.refusal if isinstance(reading, PoolReading) else None,
         )
 
     def _look_at_rollout(self, sight: Sight, deployment: DeploymentRecord, now: float) -> Rollout | None:

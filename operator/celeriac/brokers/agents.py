@@ -39,6 +39,7 @@ class WorkerReport:
     at_risk      tasks of the app that acknowledge late and are lost when the child that runs them is killed
     tasks_at_risk  names of the first of them
     refused      commands, and patterns of keys as `~pattern`, that the broker refuses to the worker's user
+    refusal      the word by which the broker refuses what a worker writes (OOM, MISCONF); "": it does not, or not said
     acks_late    whether tasks are acknowledged after they ran, unless they say otherwise; None: not said
     delivered    messages taken since the start of the worker; agents of earlier releases say neither: 0
     """
@@ -71,6 +72,7 @@ class WorkerReport:
     at_risk: int = 0
     tasks_at_risk: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

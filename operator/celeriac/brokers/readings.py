@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from celeriac.brokers.agents import WorkerReport
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.pool.model import QueueLayout
 
 
@@ -56,6 +57,7 @@ class PoolReading:
     unreadable        pod uids whose report cannot be understood
     marks             drain tokens as they stand in the broker, by pod uid
     durability        None where the broker does not tell
+    refusal           what the broker refuses although it can be read; None where it takes what is written
     next_eta_seconds  until the first deferred message of all queues falls due, by the broker's clock
     """
 
@@ -66,6 +68,7 @@ class PoolReading:
     marks: Mapping[str, str] = field(default_factory=dict)
     next_eta_seconds: float | None = None
     durability: Durability | None = None
+    refusal: BrokerDoubt | None = None
 
     @property
     def waiting(self) -> int:

@@ -44,6 +44,8 @@ def _broker_reachable(view: View) -> Condition:
         return Condition.of(BROKER_REACHABLE, False, view.broker.reason, str(view.broker))
     if isinstance(view.known.spec, InvalidPool):
         return invalid(BROKER_REACHABLE)
+    if view.broker_refusal is not None:
+        return Condition.of(BROKER_REACHABLE, False, view.broker_refusal.reason, str(view.broker_refusal))
     return Condition.of(BROKER_REACHABLE, True, Reason.BROKER_READABLE, "the queues are read")
 
 

@@ -32,6 +32,7 @@ _PATIENCE: Final[Mapping[Reason, float]] = {
             *(Reason.CREATING, Reason.ROLLING_OUT, Reason.PODS_STARTING),
             *(Reason.BROKER_CONNECTION_FAILED, Reason.BROKER_TIMEOUT, Reason.BROKER_LOADING, Reason.BROKER_BUSY),
             *(Reason.BROKER_RESTARTED, Reason.BROKER_IS_REPLICA, Reason.BROKER_ERROR),
+            *(Reason.BROKER_FULL, Reason.BROKER_REFUSES_WRITES),
         ),
         PROGRESS_SECONDS,
     ),

@@ -57,8 +57,9 @@ def _of_the_operator(view: View) -> Iterator[Obstacle]:
         reason = Reason(view.refusal.reason)
         blocks = view.ready == 0 or reason != Reason.API_SERVER_ERROR  # which may well pass by itself
         yield Obstacle("children", reason, view.refusal.message, blocks)
-    if view.broker is not None:
-        yield Obstacle("broker", view.broker.reason, str(view.broker), blocks=view.ready == 0)
+    broker = view.broker or view.broker_refusal
+    if broker is not None:
+        yield Obstacle("broker", broker.reason, str(broker), blocks=view.ready == 0)
     if view.scale_refusal is not None:
         message = f"the replicas cannot be written: {view.scale_refusal}; mend what forbids it"
         yield Obstacle("scale", Reason.FAILED_UPDATE_SCALE, message, blocks=view.ready == 0)

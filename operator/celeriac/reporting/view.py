@@ -77,6 +77,11 @@ class View:
         return self.known.spec.policy if isinstance(self.known.spec, WorkerPool) else None
 
     @property
+    def broker_refusal(self) -> BrokerDoubt | None:
+        """What the broker refuses although it can be read."""
+        return self.outcome.refusal if self.outcome else None
+
+    @property
     def wanted(self) -> int:
         """Replicas that the Deployment is to have."""
         return self.deployment.spec_replicas if self.deployment else 0

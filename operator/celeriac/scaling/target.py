@@ -30,7 +30,16 @@ class Need:
 
 
 def replicas_needed(policy: Policy, demand: Demand) -> Need:
-    """Return what the pool's target asks for, never 0 while workers hold anything."""
+    """Return what the pool's target asks for, never 0 while workers hold anything; none go while the broker is full."""
+    need = _needed(policy, demand)
+    if not demand.refused or need.replicas >= demand.current_replicas:
+        return need
+    kept = demand.current_replicas
+    sentence = f"{need.sentence}; the broker refuses writes, so that no replica is removed: {count(kept, 'replica')}"
+    return Need(kept, float(kept), sentence)
+
+
+def _needed(policy: Policy, demand: Demand) -> Need:
     if not (demand.waiting or demand.running):
         return _without_tasks(policy, demand)
     if isinstance(policy.target, QueueWaitTarget):

@@ -17,6 +17,7 @@ class Demand:
     held_elsewhere    messages of these queues that workers outside the pool hold
     agent      whether the pool's workers report what they run
     gives_back whether they give scheduled messages back when they are asked to drain
+    refused    the broker is read and refuses writes: replicas may be added, and none removed
     exact      False where what is held is an estimate from a sample: nothing may then be assumed idle
     current_replicas  spec.replicas of the Deployment (p)
     arrival_rate      tasks per second, smoothed (lambda)
@@ -34,6 +35,7 @@ class Demand:
     agent: bool = False
     gives_back: bool = True
     exact: bool = True
+    refused: bool = False
     arrival_rate: float = 0.0
     runtime_seconds: float | None = None
     cold_start_seconds: float = 0.0

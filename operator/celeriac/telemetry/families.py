@@ -80,6 +80,10 @@ class WorkerFamilies:
             "agent_errors": gauge(
                 "agent_errors", "What the agents in the pool's workers could not do since the start of each, in tries."
             ),
+            "refused": gauge(
+                "refused_workers",
+                "Workers to which Redis refuses a write, by their own word: they keep it and try again.",
+            ),
             "silent": gauge(
                 "silent_workers", "Workers that are ready and whose report has stood still for 30 s or longer."
             ),

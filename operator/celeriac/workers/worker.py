@@ -148,6 +148,11 @@ class Workers:
         return sum(worker.report.errors for worker in self.all if worker.report)
 
     @property
+    def refusals(self) -> tuple[str, ...]:
+        """The words by which the broker refuses what workers write, one for each of these workers, by fresh reports."""
+        return tuple(each.report.refusal for each in self.all if each.report and each.fresh and each.report.refusal)
+
+    @property
     def replica_sets(self) -> int:
         """How many ReplicaSets have Pods: more than one in a rollout, whatever the Deployment has told of it yet."""
         return len({worker.pod.replica_set for worker in self.all if worker.is_replica})

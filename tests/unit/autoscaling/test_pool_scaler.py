@@ -237,6 +237,19 @@ def test_what_workers_say_of_the_layout_is_read_from_then_on_told_once_and_outli
     assert queues_of(life.pool, life.scaler.layout).layout == said
 
 
+def test_a_pool_whose_workers_are_refused_by_a_full_broker_is_told_and_gets_no_smaller() -> None:
+    life = Life(replicas=2)
+    life.reports["p0"] = replace(life.reports["p0"], refusal="OOM")
+    last = life.live(600)[-1].outcome
+    assert last is not None
+    assert last.refusal is not None
+    assert last.refusal.reason == Reason.BROKER_FULL
+    assert last.decision.replicas == 2
+    assert "no replica is removed" in last.decision.message
+    life.reports["p0"] = replace(life.reports["p0"], refusal="")
+    assert {step.outcome.decision.replicas for step in life.live(600) if step.outcome} >= {0}
+
+
 def test_a_worker_that_fetches_nothing_is_found_and_told_at_once() -> None:
     life = Life(replicas=1, min_replicas=1)
     life.waiting = 1

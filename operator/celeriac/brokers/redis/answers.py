@@ -84,19 +84,19 @@ ANSWERS: Final = (
     ),
     Answer(
         r"^MISCONF",
-        Reason.BROKER_ERROR,
+        Reason.BROKER_REFUSES_WRITES,
         "{where} cannot save its data to disk, and takes no writes: no task can be sent or taken. Free or enlarge its"
         " volume (its log says what fails), then run BGSAVE",
     ),
     Answer(
         r"^OOM|used memory > 'maxmemory'|Out of memory",
-        Reason.BROKER_ERROR,
-        "{where} has no memory left for a message (maxmemory): raise maxmemory, remove what fills it, or let workers"
-        " run",
+        Reason.BROKER_FULL,
+        "{where} is full, and has no memory left for a message (maxmemory): raise maxmemory, remove what fills it, or"
+        " let workers run",
     ),
     Answer(
         r"^NOREPLICAS|Not enough good replicas",
-        Reason.BROKER_ERROR,
+        Reason.BROKER_REFUSES_WRITES,
         "{where} takes no writes, as too few replicas keep up (min-replicas-to-write): bring its replicas back, or"
         " lower min-replicas-to-write",
     ),

@@ -27,6 +27,7 @@ from celeriac.brokers.redis.server_identity import ServerIdentity
 from celeriac.brokers.redis.shares import ShareReader
 from celeriac.brokers.redis.unacked import Holdings
 from celeriac.brokers.redis.worker_reports import Reports, marks_of
+from celeriac.brokers.redis.writing import Writing
 
 READING_SECONDS: Final = 4.0
 FIRST_RETRY_SECONDS: Final = 0.5
@@ -76,6 +77,7 @@ class RedisQueues:
         self._executor = Executor(self._client.redis, clock)
         self._identity = ServerIdentity(self._where, clock, restart_hold_seconds)
         self._eviction = Eviction(self._where, clock)
+        self._writing = Writing(self._where, clock)
         self._one_at_a_time = asyncio.Lock()
         self._plan = ReadingPlan(())
         self._shares: dict[Share, ShareReader] = {}
@@ -134,16 +136,18 @@ class RedisQueues:
         groups: list[Sequence[Query]] = [
             _IDENTITY,
             self._eviction.queries(),
+            self._writing.queries(plan.pools[0].layout.key_prefix) if plan.pools else (),
             plan.counts,
             [share.tags_query() for share in shares],
             plan.dead_counts,
             [query for agents in plan.agents for query in agents.queries],
         ]
         replies = iter(await self._executor.run([query for group in groups for query in group]))
-        identity, memory, queues, tags, dead, hashes = ([next(replies) for _ in group] for group in groups)
+        identity, memory, writing, queues, tags, dead, hashes = ([next(replies) for _ in group] for group in groups)
         server, replication, moment = identity
         self._identity.check(_unless_refused(server), _unless_refused(replication))
         self._eviction.note([_unless_refused(reply) for reply in memory])
+        self._writing.note(writing)
         now = _unix_time(_unless_refused(moment))
         counts = _by_key(plan.queues, queues)
         await self._follow_up(shares, tags, counts)
@@ -240,6 +244,7 @@ class RedisQueues:
             held.exact,
             next_eta_seconds=min(etas) - seen.now if etas else None,
             durability=self._eviction.durability,
+            refusal=self._writing.full,
         )
         agents = agents_of(pool)
         return reading if agents is None else self._with_agents(reading, agents, seen.hashes[agents])

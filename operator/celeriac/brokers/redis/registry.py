@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redis.exceptions import OutOfMemoryError
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
@@ -221,16 +222,29 @@ async def forget_pool(redis: Redis, key_prefix: str, pool_uid: str) -> None:
     )
 
 
+# KEYS: hash; ARGV: a field that is not there, field, value. It begins with a write that changes nothing: a Redis that
+# is full lets a script go on that has written.
+_SET_WHEN_FULL: Final = """
+redis.call('HDEL', KEYS[1], ARGV[1])
+return redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+"""
+
+
 async def mark(redis: Redis, key_prefix: str, pool_uid: str, marks: Mapping[str, str | None]) -> None:
-    """Set the drain marks (pod uid -> token) and remove those of None."""
+    """Set the drain marks (pod uid -> token) and remove those of None; in a Redis that is full, too."""
     key = drain_key(key_prefix, pool_uid)
-    await ask(
-        redis,
-        [
-            ("HDEL", key, pod_uid) if token is None else ("HSET", key, pod_uid, token)
-            for pod_uid, token in marks.items()
-        ],
-    )
+    commands: list[Command] = [
+        ("HDEL", key, pod_uid) if token is None else ("HSET", key, pod_uid, token) for pod_uid, token in marks.items()
+    ]
+    try:
+        await ask(redis, commands)
+    except OutOfMemoryError:
+        await ask(redis, [_when_full(command) for command in commands])
+
+
+def _when_full(command: Command) -> Command:
+    name, key, *rest = command
+    return command if name == "HDEL" else ("EVAL", _SET_WHEN_FULL, 1, key, "", *rest)
 
 
 def _is_sibling(name: str, process: Process) -> bool:

@@ -16,6 +16,7 @@ NAMED_TASKS = 5
 MOST_TASKS = 10**9
 """That a worker holds, has slots for, or failed in: the sums over a pool stay within what a status may tell."""
 _REFUSED = re.compile(r"[A-Z]{1,16}|~[!-~]{1,64}")
+_WORD = re.compile(r"[A-Z][A-Z0-9]{1,19}")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,31}")
 STATES = frozenset({"starting", "consuming", "disconnected", "draining", "drained", "stopping"})
 
@@ -87,6 +88,7 @@ def _report(pod_uid: str, fields: JsonFields) -> WorkerReport:
         acks_late=_if_said(fields.flag_or_none, "acksLate"),
         at_risk=_if_said(fields.count, "lostWithChild") or 0,
         tasks_at_risk=(_if_said(fields.texts, "tasksLostWithChild") or ())[:NAMED_TASKS],
+        refusal=_word(_if_said(fields.text, "refusal") or ""),
         refused=tuple(filter(_REFUSED.fullmatch, _if_said(fields.texts, "refused") or ())),
     )
 
@@ -101,6 +103,10 @@ def _versions(fields: JsonFields) -> tuple[tuple[str, str], ...]:
     """Those that are said and look like one: they are shown to people."""
     said = ((words, _if_said(fields.text, name)) for name, words in SOFTWARE.items())
     return tuple((words, version) for words, version in said if version is not None and _VERSION.fullmatch(version))
+
+
+def _word(text: str) -> str:
+    return text if _WORD.fullmatch(text) else ""
 
 
 def _if_said(read: Callable[[str], T], name: str) -> T | None:
