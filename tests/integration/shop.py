@@ -8,6 +8,7 @@ shop.wait_until_back("a", "b")
 """
 
 import json
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +54,11 @@ class Worker:
         """It says once more that it is there."""
         self._reports += 1
         self._process.report(self._reports)
+
+    def unregister(self) -> None:
+        """Somebody, or an eviction, removes it from the registry."""
+        with self._shop.redis.client() as client:
+            client.hdel(self._process.key("processes"), self._process.process)
 
     @property
     def unacked(self) -> str:
@@ -104,7 +110,7 @@ class Shop:
         self, name: str, *, node: FakeNode | None = None, pod: FakePod | None = None, age: float = 60.0, **options: Any
     ) -> Worker:
         """A worker that started `age` seconds ago, in a Pod of its own or in one that is there."""
-        start = options.pop("start", "0a1b2c3d")
+        start = options.pop("start", None) or secrets.token_hex(4)
         found = pod or (node or self.node).run(name, "ml", self.broker)
         return Worker(self, found, start, self.now - age, options.pop("max_attempts", 5))
 

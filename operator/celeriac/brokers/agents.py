@@ -150,11 +150,14 @@ class RegisteredPool:
     processes  all that could be understood
     audible    whether their reports could be read: without, silence means nothing
     doubts     what could not be read or understood: while there is any, nobody knows all that the pool's workers hold
+    beside     what tells the last report from the one before, of processes that are not registered: by their names, or
+               by the uid of a Pod whose report cannot be understood
     """
 
     processes: tuple[Process, ...] = ()
     audible: bool = True
     doubts: tuple[BrokerDoubt, ...] = ()
+    beside: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 look = Look(place, namespaces, now)
 for address, registries in look.listings(): look.listed(address, ...)      # or look.failed(address, doubt)
 while reads := look.reads(): look.registered(address, ...)                 # or look.failed(address, doubt)
+for address, processes in look.missing().items(): look.held(...)           # or look.failed(address, doubt)
 findings = look.findings(store, ask(look.questions(store)))
 
 What is wrong with one pool, or with one pool's credentials, is that pool's alone.
@@ -19,6 +20,7 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.cluster.records import PodRecord
 from celeriac.connecting.credentials import BrokerSource
 from celeriac.recovery.gone import Answers, Question, Verdict, judge, question, seems_ended
+from celeriac.recovery.lost import MOST, with_lost
 from celeriac.recovery.place import Place, PoolHere, Way
 from celeriac.recovery.sightings import Name, Sighting, name_of
 from celeriac.watching.store import Store
@@ -57,6 +59,7 @@ class Look:
         self._found: dict[RegistryEntry, RegisteredPool] = {}
         self._reader: dict[RegistryEntry, BrokerAddress] = {}
         self._tried: dict[RegistryEntry, set[BrokerAddress]] = {}
+        self._left: set[Name] = set()
         self._sightings: Mapping[Name, Sighting] = {}
         self._pods: Mapping[Name, PodRecord | None] = {}
 
@@ -117,10 +120,34 @@ class Look:
         known = tuple(each for each in found.processes if each not in strange)
         return replace(found, processes=known, doubts=(*found.doubts, doubt))
 
+    def missing(self) -> dict[BrokerAddress, list[Process]]:
+        """Of which processes, that were registered and are not any more, to read what they hold."""
+        asked: dict[BrokerAddress, list[Process]] = {}
+        for entry, pool in self._pools():
+            missed = self._missing(entry, pool)
+            if missed:
+                asked.setdefault(self._reader[entry], []).extend(missed[:MOST])
+        return asked
+
+    def held(self, held: Iterable[tuple[Process, int | BrokerDoubt]]) -> None:
+        """Take over what missing processes hold, or why that is not known; who holds nothing has left in good order."""
+        self._left |= {name_of(process) for process, count in held if count == 0}
+
+    def _missing(self, entry: RegistryEntry, pool: PoolHere) -> list[Process]:
+        """Processes that were registered at the last look, have not left, and are not registered now."""
+        found = self._found.get(entry)
+        if found is None:
+            return []
+        names = {each.process for each in found.processes}
+        return [each for each in pool.known if each.process not in names and name_of(each) not in self._left]
+
     def questions(self, store: Store) -> set[Question]:
         """What to ask the API server. Notes what each pool has, and who is silent since when."""
         for entry, pool in self._pools():
             found = self._found.get(entry)
+            if found is not None:
+                found = self._found[entry] = with_lost(found, self._missing(entry, pool), self._place.name)
+                pool.known = found.processes
             pool.learn(found, found.doubts if found is not None else (self._doubt_of(entry, pool),), self._now)
         self._pods = {name_of(each): _pod_of(each, store) for each in self._processes()}
         audible = list(self._processes(audible=True))

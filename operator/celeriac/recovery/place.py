@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
-from celeriac.brokers.agents import RegisteredPool, RegistryEntry
+from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.connecting.credentials import BrokerSource
 from celeriac.pool.model import QueueLayout, WorkerPool
@@ -78,6 +78,7 @@ class PoolHere:
     had_agents          its workers have the agent, or had it: only then may something be registered
     moved               the pool exists and its broker is another one
     was_named           Pods of it named this place once
+    known               processes that were registered at the last look, and those that are missed and hold something
     """
 
     key: PoolKey | None = None
@@ -93,6 +94,7 @@ class PoolHere:
     had_agents: bool = False
     moved: bool = False
     was_named: bool = False
+    known: tuple[Process, ...] = ()
 
     def learn(self, found: RegisteredPool | None, doubts: tuple[BrokerDoubt, ...], now: float) -> None:
         """Take over what a look brought.
@@ -109,6 +111,10 @@ class PoolHere:
             self.layout = max(found.processes, key=lambda each: (each.started, each.process)).layout
             first = found.processes[0]
             self.key = self.key or PoolKey(first.namespace, first.pool)
+
+    def forget(self, process: Process) -> None:
+        """All that this process held is back."""
+        self.known = tuple(each for each in self.known if each.process != process.process)
 
     @property
     def troubles(self) -> tuple[BrokerDoubt, ...]:

@@ -9,14 +9,14 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from celeriac.api.authority import Authority
 from celeriac.api.notices import Teller
 from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
-from celeriac.brokers.agents import RegisteredPool, RegistryEntry
+from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry
 from celeriac.brokers.connect import place_of
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Salvage
@@ -179,9 +179,15 @@ class Reaper:
             nothing = {entry: RegisteredPool() for entry in entries}
             look.registered(address, nothing if salvage is None else await salvage.registered(entries))
 
+        async def ask_them(address: BrokerAddress, processes: Sequence[Process]) -> None:
+            salvage = salvages.get(address)
+            if salvage is not None:
+                look.held(zip(processes, await salvage.held(processes), strict=True))
+
         await asyncio.gather(*(self._guard(look, each[0], list_them(*each)) for each in look.listings().items()))
         while reads := look.reads():
             await asyncio.gather(*(self._guard(look, each[0], read_them(*each)) for each in reads.items()))
+        await asyncio.gather(*(self._guard(look, each[0], ask_them(*each)) for each in look.missing().items()))
         return salvages
 
     async def _guard(self, look: Look, address: BrokerAddress, work: Awaitable[None]) -> None:

@@ -72,7 +72,9 @@ class Restorer:
         """Put back what the processes of one pool held; other pools need not wait for one that held very much."""
         async with turn:
             for process, verdict in gone:
-                if not await self._restore(process, verdict) and self._place.is_ours(entry):
+                if await self._restore(process, verdict):
+                    self._place.pools[entry].forget(process)
+                elif self._place.is_ours(entry):
                     self._place.unresolved |= {entry.pool_uid}
 
     async def _restore(self, process: Process, verdict: Verdict) -> bool:

@@ -123,6 +123,19 @@ def test_who_reported_after_an_end_was_seen_is_no_part_of_it_whatever_the_clocks
     assert (heir.held, shop.ids()) == (["a", "b"], [])
 
 
+def test_a_registration_that_somebody_removed_strands_nothing_that_the_operator_has_seen(shop: Shop) -> None:
+    """The agent of a worker that lives writes it again within a second; this one is dead by then."""
+    worker = shop.worker("ml-1")
+    runs_a_and_holds_b(shop, worker)
+    shop.wait_until_all_was_judged()
+    worker.unregister()
+    event = shop.kube.wait_for_event("ml", "RegistrationUnreadable")
+    assert "workers that may hold messages are not registered" in event["note"]
+    assert (worker.held, shop.ids()) == (["a", "b"], [])
+    worker.pod.ends(shop.now)
+    shop.wait_until_back("a", "b")
+
+
 def test_a_deletion_counts_against_no_task_unless_memory_ran_out(shop: Shop) -> None:
     deleted, out_of_memory = shop.worker("ml-1"), shop.worker("ml-2")
     shop.send("a", "b")

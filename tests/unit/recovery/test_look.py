@@ -324,3 +324,36 @@ def test_a_pod_that_vanished_is_looked_for_at_once_so_that_its_pool_does_not_go_
         world.live(0.5)
         assert world.unresolved == {"A"}, f"{phase / 2} s after a look"
         world = two_pools()
+
+
+def test_a_worker_whose_registration_was_removed_is_missed_and_put_back_once_it_is_gone() -> None:
+    world = two_pools()
+    world.unregistered.add("a")
+    world.live(60)
+    assert (world.gone, world.unresolved) == ([], {"A"}), "it lives, and holds what nobody else knows of"
+    [doubt] = world.places.all[PLACE].pools[RegistryEntry("", "A")].doubts
+    assert (doubt.reason, "ml-a.00000001" in str(doubt)) == (Reason.REGISTRATION_UNREADABLE, True)
+    world.vanish("a", reports=True)
+    world.live(60)
+    assert world.gone == [], "its reports still come"
+    world.vanish("a")
+    world.live(40)
+    assert world.gone == [("ml-a", "its Pod is gone")]
+    world.live(6)
+    assert (world.unresolved, dict(world.places.doubts())) == (set(), {})
+
+
+def test_a_worker_that_left_in_good_order_is_not_missed() -> None:
+    world = two_pools()
+    del world.workers["a"]
+    world.live(6)
+    assert (world.gone, world.unresolved, dict(world.places.doubts())) == ([], set(), {})
+
+
+def test_a_worker_whose_registration_was_removed_is_well_when_it_has_registered_again() -> None:
+    world = two_pools()
+    world.unregistered.add("a")
+    world.live(6)
+    world.unregistered.clear()
+    world.live(6)
+    assert (world.gone, world.unresolved, dict(world.places.doubts())) == ([], set(), {})

@@ -39,6 +39,7 @@ class World:
     denied   pools that a URL's user may not read
     doubts   what of a pool is not known, whoever reads
     deaf     pools whose reports cannot be read
+    unregistered  workers whose registration somebody removed
     away     whether the API server gives no answer
     """
 
@@ -51,6 +52,7 @@ class World:
         self.denied: set[tuple[str, str]] = set()
         self.doubts: dict[str, BrokerDoubt] = {}
         self.deaf: set[str] = set()
+        self.unregistered: set[str] = set()
         self.away = False
         self.namespaces: tuple[str, ...] = ()
         self.workers: dict[str, tuple[str, Process, bool]] = {}
@@ -141,6 +143,8 @@ class World:
             for address, entries in reads.items():
                 self.read_with.append(address.url)
                 look.registered(address, {entry: self._registered(place.name, address.url, entry) for entry in entries})
+        for processes in look.missing().values():
+            look.held([(each, int(each.pod_uid in self.workers)) for each in processes])
         questions = look.questions(self.store)
         self.asked += questions
         answers = {} if self.away else {each: self._is_gone(each) for each in questions}
@@ -176,9 +180,11 @@ class World:
             return RegisteredPool(audible=False, doubts=(DENIED,))
         doubts = (self.doubts[entry.pool_uid],) if entry.pool_uid in self.doubts else ()
         audible = entry.pool_uid not in self.deaf
-        here = [made for where, made, _ in self.workers.values() if where == place and made.entry == entry]
+        there = [made for where, made, _ in self.workers.values() if where == place and made.entry == entry]
+        here = [each for each in there if each.pod_uid not in self.unregistered]
         known = here if audible else [replace(each, reported=None) for each in here]
-        return RegisteredPool(tuple(known), audible, doubts)
+        beside = {each.process: each.reported for each in there if each not in here and each.reported is not None}
+        return RegisteredPool(tuple(known), audible, doubts, beside)
 
     def _is_gone(self, question: Question) -> bool:
         """The API server knows the Pods that the store knows, and all nodes."""

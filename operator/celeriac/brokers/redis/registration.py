@@ -5,7 +5,7 @@ Pure; `celeriac.brokers.redis.registry` does the reading.
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from celeriac.api.keys import PoolKey
@@ -98,6 +98,11 @@ class Heard:
     def __init__(self, counters: Mapping[str, int], strange: Mapping[str, int]) -> None:
         self._counters = counters
         self._strange = strange
+
+    def beside(self, processes: Iterable[Process]) -> dict[str, int]:
+        """See RegisteredPool.beside."""
+        registered = {each.process for each in processes}
+        return {name: n for name, n in self._counters.items() if name not in registered} | dict(self._strange)
 
     def of(self, process: Process) -> int | None:
         """See Process.reported."""

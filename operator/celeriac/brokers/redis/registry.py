@@ -127,7 +127,7 @@ def _registered(
     processes, wrong = _each(found, lambda name, text: process_of(*entry, name, text))
     heard = heard_of(reports.fields if isinstance(reports, Hash) else {})
     known = tuple(replace(each, reported=heard.of(each)) for each in processes.values())
-    return RegisteredPool(known, audible, (*_doubts(found, wrong, where), *doubts))
+    return RegisteredPool(known, audible, (*_doubts(found, wrong, where), *doubts), heard.beside(known))
 
 
 def _each(found: Hash, read: Callable[[bytes, bytes], T]) -> tuple[dict[bytes, T], dict[bytes, str]]:
