@@ -38,6 +38,7 @@ from celeriac.reporting.teller import EventTeller
 from celeriac.resources.agent import agent_config_name
 from celeriac.settings import Settings
 from celeriac.telemetry.http import serve
+from celeriac.telemetry.logs import log_unretrieved
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import Store
 from celeriac.watching.watch import Watch
@@ -146,6 +147,7 @@ class Operator:
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, or until a part fails; then stop the ticks, flush, release the Lease."""
         self._take_signals()
+        asyncio.get_running_loop().set_exception_handler(log_unretrieved)
         settings = self.settings
         writers: list[Coroutine[Any, Any, None]] = [
             self.autoscaler.run(settings.tick_seconds),

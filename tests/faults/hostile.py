@@ -188,6 +188,14 @@ ODDITIES: Final[Mapping[str, Story]] = {
     "pairs of numbers": _to_each(array(b":5\r\n", b":5\r\n")),
     "a number and a word": _to_each(array(b":5\r\n", bulk(CANARY))),
     "errors only": _to_each(b"-ODD\r\n"),
+    "errors with words": _to_each(b"-ERR " + CANARY + b"\r\n"),
+    "errors by a code of their own": _to_each(b"-" + CANARY + b" " + CANARY + b"\r\n"),
+    "a command that is not known": _to_each(b"-ERR unknown command '" + CANARY + b"', with args: " + CANARY + b"\r\n"),
+    "a command that is refused": _to_each(
+        b"-NOPERM this user has no permissions to run the 'foreign|words' command " + CANARY + b"\r\n"
+    ),
+    "a move to nowhere": _to_each(b"-MOVED " + CANARY + b"\r\n"),
+    "INFO of its own": _to_each(bulk(b"maxmemory_policy:allkeys-%s\r\nrole:%s\r\n" % (CANARY, CANARY))),
     "three answers to each": _to_each(b"+OK\r\n" * 3),
 }
 """Servers that are no flood: what they answer is wrong, or too late."""

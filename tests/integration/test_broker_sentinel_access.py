@@ -74,7 +74,7 @@ async def test_a_sentinel_that_speaks_tls(master: RedisServer, tmp_path: Path) -
 async def test_a_name_that_sentinel_does_not_know_and_a_master_that_is_down(tmp_path: Path) -> None:
     with RedisServer(password=MASTERS) as server, sentinel_server(server, tmp_path) as sentinel:
         other = await read(sentinel, None, name="other")
-    assert "Sentinel watches no master of that name, but 'shop': correct spec.broker.sentinelMaster" in str(other)
+    assert "Sentinel watches no master of that name, but shop: correct spec.broker.sentinelMaster" in str(other)
 
 
 async def test_no_sentinel_at_all() -> None:

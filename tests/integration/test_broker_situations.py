@@ -173,7 +173,8 @@ async def test_protected_mode() -> None:
 async def test_a_server_that_repeats_the_password_does_not_get_it_into_the_status() -> None:
     async with service(b"-ERR what is " + PASSWORD.encode() + b"\r\n", first=False) as port:
         _, message = await read(f"redis://:{PASSWORD}@{HOST}:{port}/0")
-    assert "'what is ***'" in message
+    assert PASSWORD not in message
+    assert "what is" not in message
 
 
 async def test_tls_on_the_port(encrypted: RedisServer) -> None:

@@ -59,7 +59,10 @@ CALLS: dict[str, Callable[[RedisBroker], Awaitable[object]]] = {
 async def told(call: Awaitable[object]) -> str:
     """What is said of a call: a doubt's words, or what it gave."""
     try:
-        return str(await call)
+        given = await call
+        if isinstance(given, list) and given and isinstance(given[0], BrokerDoubt):
+            raise given[0]
+        return str(given)
     except BrokerDoubt as doubt:
         return f"{doubt.reason} {doubt}"
 

@@ -8,6 +8,7 @@ import re
 from typing import Final, NamedTuple
 
 from celeriac.api.reasons import Reason
+from celeriac.brokers.redis.rights import COMMANDS
 
 _SECRET: Final = "the Secret of spec.broker.urlFrom"
 _CLUSTER: Final = "{where} is a Redis Cluster, for which Celery has no transport: use one Redis, or Redis with Sentinel"
@@ -139,7 +140,9 @@ def answer_to(words: str) -> tuple[Reason, str] | None:
     unknown = _UNKNOWN_COMMAND.search(words)
     if unknown is None:
         return None
+    name = unknown[1].lower()
+    command = f"the command {name.upper()}" if name in COMMANDS else "a command that it was asked"
     return Reason.BROKER_UNSUPPORTED, (
-        f"{{where}} does not know the command {unknown[1].upper()}: allow it there (rename-command, the settings of a"
-        " managed service), or use a Redis from 6.2 on, or Valkey"
+        f"{{where}} does not know {command}: allow it there (rename-command, the settings of a managed service), or use"
+        " a Redis from 6.2 on, or Valkey"
     )

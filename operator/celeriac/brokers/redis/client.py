@@ -106,10 +106,10 @@ class RedisClient:
     async def explain(self, error: BaseException) -> BrokerDoubt:
         """The doubt for an error of a reading. What the error leaves open, a look at the address may say. Never raises.
 
-        The look takes up to 2 * LISTENING_SECONDS. A password that a server repeats is not in the message.
+        The look takes up to 2 * LISTENING_SECONDS.
         """
         target = self._target
-        doubt = doubt_of(error, target.where, secret=target.password)
+        doubt = doubt_of(error, target.where)
         if target.sentinel_master or target.path or not says_nothing(error):
             return doubt
         silent = doubt.reason == Reason.BROKER_TIMEOUT

@@ -14,21 +14,29 @@ from celeriac.brokers.redis.answers import answer_to
 from celeriac.brokers.redis.budget import AnswerTooLarge
 from celeriac.brokers.redis.dialled import NotSent
 from celeriac.brokers.redis.network_failures import network_doubt, timeout_doubt
+from celeriac.brokers.redis.rights import COMMANDS
 from celeriac.brokers.redis.sentinels import NoMaster, in_words_of_sentinel, no_master_doubt
 from celeriac.brokers.redis.tls_failures import tls_doubt
 
 LONGEST_ANSWER = 200
 LONGEST_LACKING = 1500
+_CODES = (
+    "ASK BUSY BUSYGROUP BUSYKEY CLUSTERDOWN CROSSSLOT DENIED ERR EXECABORT INPROG IOERR LOADING MASTERDOWN MISCONF"
+    " MOVED NOAUTH NOGOODSLAVE NOMASTERLINK NOPERM NOPROTO NOQUORUM NOREPLICAS NOSCRIPT NOTBUSY NOTREADY OOM READONLY"
+    " STALE TRYAGAIN UNBLOCKED UNKILLABLE WRONGPASS WRONGTYPE"
+)
+CODES = frozenset(_CODES.split())
+"""With which Redis begins an error (server.c, sentinel.c, script.c)."""
 
 
-def doubt_of(error: BaseException, where: str, *, secret: str | None = None) -> BrokerDoubt:
+def doubt_of(error: BaseException, where: str) -> BrokerDoubt:
     """Turn an error of a whole reading into a BrokerDoubt. `where` names the server without credentials.
 
-    Where nobody foresaw the server's words they are repeated, escaped and cut, and without the `secret`.
+    No word of the server is in it, who may be anybody: it is told by fixed sentences, and by a code that Redis has.
     """
     if isinstance(error, NoMaster):
         found = no_master_doubt(error, where)
-        return found or in_words_of_sentinel(doubt_of(error.errors[0], where, secret=secret))
+        return found or in_words_of_sentinel(doubt_of(error.errors[0], where))
     causes = list(_chain(error))
     for cause in causes:
         if isinstance(cause, NotAllowed):
@@ -43,15 +51,20 @@ def doubt_of(error: BaseException, where: str, *, secret: str | None = None) -> 
     if known is not None:
         return BrokerDoubt(known[0], known[1].format(where=where))
     refused = _REFUSED_COMMAND.search(str(error))
-    if refused:
+    if refused and refused[1] in COMMANDS:
         return denied([f"+{refused[1]}"], where)
     for kinds, reason, message in _KINDS:
         if isinstance(error, kinds):
             return BrokerDoubt(reason, message.format(where=where))
     if isinstance(error, redis_errors.ConnectionError | OSError):
         return network_doubt(causes, where)
-    answer = answer_of(error).replace(secret, "***") if secret else answer_of(error)
-    return BrokerDoubt(Reason.BROKER_ERROR, f"{where} refused what was asked: {quoted(answer)}")
+    code = said(error).partition(" ")[0]
+    told = f" ({code})" if code in CODES - {"ERR"} else ""
+    return BrokerDoubt(
+        Reason.BROKER_ERROR,
+        f"{where} refused what was asked, by an error that is not known here{told}: its log may say why, and redis-cli"
+        " with the same user shows its words",
+    )
 
 
 def says_nothing(error: BaseException) -> bool:

@@ -1,16 +1,19 @@
 """Whether this Redis may drop keys when its memory is full: queues, registrations, what workers hold."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from celeriac.brokers.readings import Durability
 from celeriac.brokers.redis.queries import Ask
 
+_POLICIES: Final = (
+    "noeviction eviction allkeys-lru allkeys-lfu allkeys-lrm allkeys-random volatile-lru volatile-lfu volatile-lrm"
+    " volatile-random volatile-ttl"
+)
+POLICIES: Final = frozenset(_POLICIES.split())
+"""Of Redis, Valkey, KeyDB and Dragonfly. Any other word is none of theirs, and not repeated."""
 ASK_SECONDS: Final = 60.0
 """The policy changes by hand only, and INFO memory costs the server more than a reading of ten queues."""
-
-_POLICY: Final = re.compile(r"[a-z-]{1,32}")
 
 
 class Eviction:
@@ -37,7 +40,7 @@ class Eviction:
 
 def _durability(policy: str, limit: Any, where: str) -> Durability | None:
     """volatile-* takes keys that expire, which results do and nothing else of Celery's and the agent's."""
-    if _POLICY.fullmatch(policy) is None:
+    if policy not in POLICIES:
         return None
     if policy == "noeviction":
         return Durability(True, f"{where} refuses writes rather than drop keys when its memory is full")

@@ -105,7 +105,10 @@ class BoundedParser(_AsyncRESP2Parser):
 
     def _error(self, words: bytes) -> RedisError:
         """The error of a reply. Raises it where it says that the server as a whole is not there."""
-        error: RedisError = self.parse_error(words.decode(errors="replace"))  # type: ignore[no-untyped-call]
+        try:
+            error: RedisError = self.parse_error(words.decode(errors="replace"))  # type: ignore[no-untyped-call]
+        except ValueError:  # MOVED and ASK have a slot and an address, which redis-py takes apart
+            raise InvalidResponse(NO_REDIS) from None
         if isinstance(error, RedisConnectionError):
             raise error
         return error

@@ -5,6 +5,7 @@ A registration never expires: it is the only trace of messages that a dead worke
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
@@ -30,6 +31,8 @@ from celeriac.brokers.redis.worker_reports import report_of
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+_PLAIN_NAME: Final = re.compile(rb"[a-z0-9.-]{1,253}")
+"""As workers are named; another name of an entry is not repeated, as anybody may write to Redis."""
 MOST_ENTRIES: Final = 10_000
 """Fields of one hash that are read at a time: workers of a pool, or pools of a registry."""
 AT_ONCE: Final = 200
@@ -149,11 +152,12 @@ def _doubts(found: Hash, wrong: Mapping[bytes, str], where: str) -> tuple[Broker
     doubts = []
     if wrong:
         name, why = next(iter(wrong.items()))
+        first = name.decode() if _PLAIN_NAME.fullmatch(name) else "one whose name is no worker's"
         doubts.append(
             BrokerDoubt(
                 Reason.REGISTRATION_UNREADABLE,
                 f"{len(wrong)} of {found.size} entries of key {quoted(found.key)} in {where} cannot be understood, the"
-                f" first is {quoted(name.decode(errors='replace'))} ({why}): what such a worker holds when it dies"
+                f" first is {first} ({why}): what such a worker holds when it dies"
                 " stays there. Restart the pool's workers by a rollout, so that their agent is that of this operator;"
                 " remove an entry whose pod is gone with HDEL",
             )

@@ -30,6 +30,12 @@ REPORTING: Final = "hexists hgetall hkeys hlen hmget hstrlen scan"
 """What the agent in it needs besides."""
 RESULTS: Final = "set setex get mget del expire incr rpush lrange llen zadd zrange publish subscribe unsubscribe"
 """What a worker needs that keeps its results in the same Redis."""
+COMMANDS: Final = frozenset(
+    name
+    for words in (READING, RECOVERING, CONSUMING, REPORTING, RESULTS, "auth client script sentinel sentinel|masters")
+    for name in words.split()
+)
+"""All that anybody here asks of a Redis: no other name of a command is repeated from an answer."""
 
 
 @dataclass(frozen=True, slots=True)

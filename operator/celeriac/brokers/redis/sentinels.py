@@ -1,5 +1,6 @@
 """The Sentinels of a master: asked with what they themselves ask for, and what each of them said is kept."""
 
+import re
 from typing import Any, Final
 
 from redis.asyncio import ConnectionPool, Redis, Sentinel
@@ -11,7 +12,9 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.parser import NO_REDIS
 from celeriac.brokers.redis.shapes import ODD
 
-LONGEST_NAMES: Final = 200
+MOST_NAMES: Final = 5
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,40}")
+"""Other names of masters are not repeated: anybody may run the Sentinel."""
 
 
 class NoMaster(MasterNotFoundError):
@@ -76,10 +79,11 @@ def no_master_doubt(error: NoMaster, where: str) -> BrokerDoubt | None:
             f"{where}: Sentinel watches it and holds it for down: start that Redis, or wait for the failover",
         )
     if error.known:
-        names = ", ".join(sorted(error.known))[:LONGEST_NAMES]
+        plain = sorted(filter(_PLAIN_NAME.fullmatch, error.known))[:MOST_NAMES]
+        others = f", but {', '.join(plain)}" if plain else ""
         return BrokerDoubt(
             Reason.BROKER_CONNECTION_FAILED,
-            f"{where}: Sentinel watches no master of that name, but {names!r}: correct spec.broker.sentinelMaster",
+            f"{where}: Sentinel watches no master of that name{others}: correct spec.broker.sentinelMaster",
         )
     if first is None:
         return BrokerDoubt(
