@@ -77,12 +77,15 @@ class Actuator:
             self._queue.add(key)
         if step.retire is not None:
             self._retire(key, *step.retire)
-        if link is not None and step.marking and key not in self._removing:
+        if link is None or not step.marking:
+            self._marks_are_well(key)
+        elif key not in self._removing:
             self._mark(pool, link, step.marking)
 
     def forget(self, key: PoolKey) -> None:
         """Forget a pool that is scaled no more."""
         self.refusals.forget(key)
+        self.refusals.forget_mark(key)
         self._mark_again_at.pop(key, None)
         self._retire_again_at.pop(key, None)
 
@@ -162,14 +165,21 @@ class Actuator:
             return
         self._marking[pool.key] = asyncio.get_running_loop().create_task(self._perform(pool, link, marking))
 
+    def _marks_are_well(self, key: PoolKey) -> None:
+        if self.refusals.forget_mark(key):
+            self._queue.add(key)
+
     async def _perform(self, pool: WorkerPool, link: AgentLink, marking: Marking) -> None:
         try:
             async for body in self._marker.mark(pool, link, marking):
                 self._store.note_pod(body)
             self._mark_again_at.pop(pool.key, None)
+            self._marks_are_well(pool.key)
         except (ApiError, BrokerDoubt) as error:
             self._mark_again_at[pool.key] = self._clock() + MARK_AGAIN_SECONDS
             log.warning("pool %s: its workers could not be marked, it will be tried again: %s", pool.key, error)
+            if isinstance(error, ApiError) and self.refusals.note_mark(pool.key, error):
+                self._queue.add(pool.key)
         except Exception:
             log.exception("pool %s: marking failed by a fault of the operator", pool.key)
         finally:

@@ -108,15 +108,31 @@ class _Refusal:
 
 
 class Refusals:
-    """Why pools cannot be scaled, and when each is worth the next try. `now` is in monotonic seconds."""
+    """Why pools cannot be scaled, and when each is worth the next try. `now` is in monotonic seconds.
+
+    A Pod that may not be marked cannot drain, and the replicas cannot be lowered.
+    """
 
     def __init__(self) -> None:
         self._of: dict[PoolKey, _Refusal] = {}
+        self._of_marks: dict[PoolKey, str] = {}
 
     def message(self, key: PoolKey) -> str | None:
         """Why the pool's replicas could not be written, as long as they cannot."""
-        refusal = self._of.get(key)
+        refusal, of_marks = self._of.get(key), self._of_marks.get(key)
+        if refusal is None and of_marks is not None:
+            return f"no worker can be marked to drain: {of_marks}"
         return refusal.message if refusal else None
+
+    def note_mark(self, key: PoolKey, error: ApiError) -> bool:
+        """Take over the refusal of a mark; tells whether its message is news."""
+        news = self._of_marks.get(key) != str(error)
+        self._of_marks[key] = str(error)
+        return news
+
+    def forget_mark(self, key: PoolKey) -> bool:
+        """Pods were marked, or need not be any more; tells whether there was a refusal."""
+        return self._of_marks.pop(key, None) is not None
 
     def pauses(self, key: PoolKey, now: float) -> bool:
         """Whether it is too early for the next try."""

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.errors import ClusterError
 from tests.integration.kube import Kube
 from tests.integration.live_node import LiveNode
 from tests.integration.live_shop import SECONDS, LiveShop
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
+from tests.integration.scale_policy import mark_policy
 
 pytestmark = [pytest.mark.agent, pytest.mark.timeout(900)]
 
@@ -104,6 +106,34 @@ def test_a_redis_that_refuses_the_marks_delays_a_drain_and_spoils_nothing(
         shop.wait_for_replicas(0)
         shop.wait(lambda: not shop.marks(), "no mark is left")
         assert (shop.ended(), node.problems) == (["1"], []), shop.story()
+
+
+def test_a_policy_that_refuses_the_marks_is_named_and_stops_no_worker(
+    shop: LiveShop, control_plane: ControlPlane
+) -> None:
+    """A platform's own, or one of the chart that a mutating webhook made wrong; when it goes, the drain begins."""
+    policy = mark_policy(shop.kube.namespace, "ask-the-platform")
+    control_plane.kubectl("apply", "-f", "-", stdin=policy)
+    shop.wait(lambda: not may_mark(control_plane, shop.kube.namespace), "the policy holds")
+    shop.pin(0)
+    told = shop.kube.wait_for_condition("ml", "ScalingActive", "False", "FailedUpdateScale")["message"]
+    assert "no worker can be marked to drain" in told
+    assert "ask-the-platform" in told
+    assert (shop.annotated(), shop.kube.replicas("ml"), shop.node.problems) == ({}, 2, [])
+    control_plane.kubectl("delete", "-f", "-", stdin=policy)
+    shop.wait_for_replicas(0)
+    shop.wait(lambda: shop.kube.condition("ml", "ScalingActive")["reason"] != "FailedUpdateScale", "told no more")
+    assert shop.node.problems == []
+
+
+def may_mark(control_plane: ControlPlane, namespace: str) -> bool:
+    """Whether the API server would let an administrator mark the Pods."""
+    mark = ("annotate", "pods", "--all", "celeriac.dev/drain=token", "--dry-run=server", "--overwrite")
+    try:
+        control_plane.kubectl(*mark, f"--namespace={namespace}")
+    except ClusterError:
+        return False
+    return True
 
 
 def test_a_task_whose_worker_is_killed_is_taken_over_by_another_within_seconds(shop: LiveShop) -> None:

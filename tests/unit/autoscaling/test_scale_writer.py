@@ -45,3 +45,15 @@ def test_a_pool_that_need_not_be_scaled_any_more_is_as_good_as_one_that_was_neve
     assert (refusals.message(KEY), refusals.pauses(KEY, 0.0)) == (None, False)
     refusals.note(KEY, NO, 10.0)
     assert not refusals.pauses(KEY, 11.0), "the first pause again"
+
+
+def test_a_mark_that_is_refused_is_told_once_until_it_need_not_be_any_more() -> None:
+    refusals = Refusals()
+    assert refusals.note_mark(KEY, NO)
+    assert not refusals.note_mark(KEY, NO)
+    assert refusals.message(KEY) == f"no worker can be marked to drain: {NO}"
+    refusals.note(KEY, NO, 0.0)
+    assert refusals.message(KEY) == str(NO), "what cannot be scaled at all comes first"
+    refusals.forget(KEY)
+    assert refusals.forget_mark(KEY)
+    assert (refusals.forget_mark(KEY), refusals.message(KEY)) == (False, None)
