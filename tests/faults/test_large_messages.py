@@ -74,7 +74,7 @@ def peak(operator: OperatorProcess) -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
-@pytest.mark.parametrize("number", [3, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.parametrize("number", [2, pytest.param(20, marks=pytest.mark.full)])
 def test_messages_of_60_mib_go_back_without_passing_through_the_operator(
     shop: Shop, operator: OperatorProcess, figure: Figure, number: int
 ) -> None:

@@ -4,6 +4,7 @@
 
 import json
 import signal
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import QueueReading, QueueSet
+from celeriac.brokers.redis.executor import Executor
 from celeriac.brokers.redis.queries import Count, Entries, Peek, Query, Tags
 from celeriac.brokers.redis.resting import LOOK_THROUGH
 from celeriac.brokers.redis.unacked import EXACT_UP_TO, SAMPLE
 from celeriac.pool.model import QueueLayout
 from tests.integration.brokers import WAIT_SECONDS, broker_of, eventually, producer, read_one, readings, worker
-from tests.integration.redis_server import RedisServer
+from tests.integration.redis_server import HOST, RedisServer
 
 pytestmark = pytest.mark.integration
 
@@ -188,13 +190,51 @@ async def test_a_script_answers_what_the_plain_commands_answer(server: RedisServ
         client.lpush("ml", later)
         client.hset("unacked", "tag", '[{"body": "", "headers": {}}, "", "mail"]')
         client.set("text", "no list and no hash")
-    async with redis.asyncio.Redis(port=server.port, protocol=2) as connection:
-        pipeline = connection.pipeline(transaction=False)
-        assert query.script
-        for command in [("EVAL", query.script.text, *query.arguments()), *query.plain()]:
-            pipeline.execute_command(*command)
-        as_script, *plain = await pipeline.execute(raise_on_error=False)
-    assert repr(as_script) == repr(query.join(plain))
+        client.execute_command("ACL", "SETUSER", "plain", "reset", "on", ">word", "~*", "+@all", "-@scripting")
+    answers = []
+    for login in ("", "plain:word@"):
+        async with redis.asyncio.Redis.from_url(f"redis://{login}{HOST}:{server.port}/0", protocol=2) as connection:
+            (answer,) = await Executor(connection, time.monotonic).run([query])
+            answers.append(repr(answer).replace('"body": "", ', ""))
+    assert answers[0] == answers[1]
+
+
+async def test_large_messages_do_not_keep_a_user_without_scripts_from_reading(server: RedisServer) -> None:
+    """They are read whole: a bounded part of them in one reading, and what is too large is not."""
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "plain", "reset", "on", ">word", "~*", "+@all", "-@scripting")
+        for number in range(50):
+            client.lpush("mail", json.dumps({"body": "b" * 400_000, "headers": {"eta": "2999-01-01T00:00:00+00:00"}}))
+            client.hset("unacked", f"{number}", json.dumps([{"body": "b" * 400_000}, "", "mail"]))
+        client.hset("unacked", "huge", json.dumps([{"body": "b" * 20_000_000}, "", "mail"]))
+    async with broker_of(BrokerAddress(f"redis://plain:word@{HOST}:{server.port}/0")) as broker:
+        first = await read_one(broker, "mail")
+        assert (first.queues["mail"].waiting, first.exact) == (50, False)
+
+        async def all_are_known() -> bool:
+            return (await read_one(broker, "mail")).queues["mail"].held >= 50
+
+        await eventually(all_are_known)
+
+
+async def test_many_large_envelopes_are_read_one_part_after_the_other(
+    server: RedisServer, address: BrokerAddress
+) -> None:
+    """40 MiB of short headers, under four key prefixes; no answer may have more than 16."""
+    headers = {f"header-{number}": "text" for number in range(100)}
+    entry = json.dumps([{"body": "", "headers": headers}, "", "mail"])
+    prefixes = ("", "a:", "b:", "c:")
+    with server.client() as client:
+        for prefix in prefixes:
+            client.hset(f"{prefix}unacked", mapping={f"{number}": entry for number in range(EXACT_UP_TO)})
+    pools = [QueueSet(("mail",), QueueLayout(prefix)) for prefix in prefixes]
+    async with broker_of(address) as broker:
+
+        async def all_are_known() -> bool:
+            found = readings(await broker.queues.read(pools))
+            return all(each.exact and each.queues["mail"].held == EXACT_UP_TO for each in found)
+
+        await eventually(all_are_known)
 
 
 def hold_one(channel: Any, exchange: Exchange, queue: Queue, routing_key: str) -> None:

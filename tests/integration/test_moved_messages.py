@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.redis.broker import RedisBroker
-from celeriac.brokers.redis.envelopes import LONG, LONGEST
+from celeriac.brokers.redis.cutting import LONG
+from celeriac.brokers.redis.envelopes import LONGEST
 from celeriac.brokers.redis.url import parse
 from celeriac.pool.model import QueueLayout
 from tests.dialers import dialer

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeriac.brokers.redis.reading_plan import Queue
-from celeriac.brokers.redis.resting import LOOK_AGAIN_SECONDS, LOOK_THROUGH, RestingEtas
+from celeriac.brokers.redis.resting import LOOK_AGAIN_SECONDS, LOOK_SELDOM_SECONDS, LOOK_THROUGH, RestingEtas
 from celeriac.brokers.redis.unacked import (
     EXACT_UP_TO,
     SAMPLE,
@@ -154,28 +154,38 @@ def test_a_short_queue_is_looked_through_when_its_length_changes_or_after_a_whil
     resting = RestingEtas(("a",), clock)
     assert resting.query(0) is None
     assert resting.query(2) is not None
-    resting.note([2, [json.dumps({"headers": {"eta": "2030-01-01T12:00:00+00:00"}}).encode()]])
+    resting.note([2, [json.dumps({"headers": {"eta": "2030-01-01T12:00:00+00:00"}}).encode()], 1])
     assert resting.query(2) is None
     assert resting.query(3) is not None
     clock.now += LOOK_AGAIN_SECONDS
     assert resting.query(2) is not None
 
 
+def test_a_queue_of_large_messages_is_looked_at_seldom_however_its_length_changes() -> None:
+    clock = Clock()
+    resting = RestingEtas(("a",), clock)
+    resting.note([2, [], 0])
+    clock.now += LOOK_AGAIN_SECONDS
+    assert (resting.query(2), resting.query(3)) == (None, None)
+    clock.now += LOOK_SELDOM_SECONDS
+    assert resting.query(3) is not None
+
+
 def test_a_long_queue_is_not_looked_through_and_all_of_it_waits() -> None:
     resting = RestingEtas(("a",), Clock())
-    resting.note([2, [json.dumps({"headers": {"eta": "2030-01-01T12:00:00+00:00"}}).encode()]])
+    resting.note([2, [json.dumps({"headers": {"eta": "2030-01-01T12:00:00+00:00"}}).encode()], 1])
     assert resting.query(LOOK_THROUGH + 1) is None
     assert resting.deferred(LOOK_THROUGH + 1, NOON - 1) == 0
 
 
 def test_a_deferred_message_waits_from_the_moment_of_its_eta() -> None:
     resting = RestingEtas(("a",), Clock())
-    resting.note([2, [json.dumps({"headers": {"eta": "2030-01-01T12:00:00+00:00"}}).encode(), b"no json"]])
+    resting.note([2, [json.dumps({"headers": {"eta": "2030-01-01T12:00:00+00:00"}}).encode(), b"no json"], 1])
     assert [resting.deferred(2, now) for now in (NOON - 1, NOON)] == [1, 0]
 
 
 def test_one_message_with_deeply_nested_headers_hides_no_other() -> None:
     resting = RestingEtas(("a",), Clock())
     scheduled = json.dumps({"headers": {"eta": "2030-01-01T12:00:00+00:00"}}).encode()
-    resting.note([2, [b'{"headers": ' + NESTED + b"}", scheduled]])
+    resting.note([2, [b'{"headers": ' + NESTED + b"}", scheduled], 1])
     assert resting.deferred(2, NOON - 1) == 1

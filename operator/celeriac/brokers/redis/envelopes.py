@@ -19,14 +19,13 @@ from redis.exceptions import InvalidResponse, ResponseError
 from celeriac.api.reasons import Reason
 from celeriac.api.words import quoted
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.redis.cutting import CUTTING, LONG
 from celeriac.brokers.redis.errors import doubt_of
 from celeriac.brokers.redis.executor import is_refused
 from celeriac.brokers.redis.parser import NO_REDIS
 from celeriac.brokers.redis.queries import Script
 from celeriac.brokers.redis.round_trip import ask_one, run_script
 
-LONG: Final = 1024
-"""Bytes of a string that is read at all: ids, names and routes are shorter."""
 LONGEST: Final = 256 * 1024
 """Bytes of an envelope that is read at all, an ordinary one has 1 KiB. A longer one is moved as it is, unread."""
 ANSWER_BYTES: Final = 192 * 1024
@@ -38,58 +37,19 @@ LARGEST: Final = 512 * 1024 * 1024
 PLAIN_BYTES: Final = 4 * 1024 * 1024
 """Of messages that are read whole in one answer, and of one that is read whole at all."""
 
-# A string ends at the first quote that has an even number of backslashes before it. Searches of Lua's own library are
-# a hundred times as fast as a loop over all escaped quotes: a body that is JSON in JSON has millions of them.
-CUTTING: Final = r"""
-local find, sub, byte = string.find, string.sub, string.byte
-local function closing(text, at)
-  local quote = find(text, '"', at, true)
-  if not quote or byte(text, quote - 1) ~= 92 then return quote end
-  local plain = find(text, '[^\\]"', at)
-  local piece = plain and sub(text, at, plain + 1) or sub(text, at)
-  local pair = find(piece, '\\\\"', 1, true)
-  while pair do
-    local first = pair
-    while first > 1 and byte(piece, first - 1) == 92 do first = first - 1 end
-    if (pair - first) % 2 == 0 then return at + pair + 1 end
-    pair = find(piece, '\\\\"', pair + 3, true)
-  end
-  return plain and plain + 1
-end
-local function cut(text, mark, long, longest)
-  local parts, cuts, size, from, at, is_body = {}, {}, 0, 1, 1, false
-  while true do
-    local open = find(text, '"', at, true)
-    if open and size + open - from > longest then return nil end
-    local close = open and closing(text, open + 1)
-    if not close then break end
-    local length = close - open - 1
-    if length > long or is_body and length > 0 then
-      local part = sub(text, from, open) .. mark .. #parts .. '.'
-      parts[#parts + 1] = part
-      cuts[#cuts + 1] = open
-      cuts[#cuts + 1] = length
-      size, from = size + #part, close
-    end
-    is_body = length == 4 and find(text, '^body"%s*:%s*"', open + 1) ~= nil
-    at = close + 1
-  end
-  if size + #text - from >= longest then return nil end
-  parts[#parts + 1] = sub(text, from)
-  return table.concat(parts), cuts
-end
+_DESCRIBING: Final = f"""{CUTTING}
 local function described(text)
   local mark = ARGV[1]
   local envelope, cuts = cut(text, mark, tonumber(ARGV[2]), tonumber(ARGV[3]))
-  if not envelope then return {#text, mark .. '0.', 0, #text} end
-  local found = {#text, envelope}
+  if not envelope then return {{#text, mark .. '0.', 0, #text}} end
+  local found = {{#text, envelope}}
   for i = 1, #cuts do found[i + 2] = cuts[i] end
   return found
 end
 """
 
 # ARGV: mark, LONG, LONGEST, ANSWER_BYTES, tags. Describes the first of the entries, one at least.
-_IN_HASH: Final = Script(f"""{CUTTING}
+_IN_HASH: Final = Script(f"""{_DESCRIBING}
 local found, size = {{}}, 0
 for i = 5, #ARGV do
   local entry = redis.call('HGET', KEYS[1], ARGV[i])
@@ -102,7 +62,7 @@ return found
 """)
 
 # ARGV: mark, LONG, LONGEST, ANSWER_BYTES, LOOK_BYTES, first, number; members are counted from the right.
-_IN_LIST: Final = Script(f"""{CUTTING}
+_IN_LIST: Final = Script(f"""{_DESCRIBING}
 local found, size, looked = {{}}, 0, 0
 for i = tonumber(ARGV[6]) + 1, tonumber(ARGV[6]) + tonumber(ARGV[7]) do
   local text = redis.call('LRANGE', KEYS[1], -i, -i)[1]

@@ -1,16 +1,18 @@
 """Sends queries to Redis, all together in one round trip."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import InvalidResponse, NoPermissionError, NoScriptError, ResponseError
 
 from celeriac.brokers.redis.parser import NO_REDIS
-from celeriac.brokers.redis.queries import Command, Query
+from celeriac.brokers.redis.queries import Command, Large, Query
 from celeriac.brokers.redis.round_trip import replies
 
 SCRIPTS_AGAIN_SECONDS: Final = 60.0
+PLAIN_BYTES: Final = 4 * 1024 * 1024
+"""Of messages that are read whole in one reading."""
 
 
 class Executor:
@@ -44,10 +46,25 @@ class Executor:
         return [_fitting(query, answer) for query, answer in zip(queries, answers, strict=True)]
 
     async def _run_plain(self, queries: Sequence[Query]) -> list[Any]:
-        commands = [query.plain() for query in queries]
-        answers = iter(await replies(self._redis, [command for some in commands for command in some]))
-        joined = [query.join([next(answers) for _ in some]) for query, some in zip(queries, commands, strict=True)]
+        """What is large is asked for in a second round trip, once its size is known: PLAIN_BYTES of it in all."""
+        first = await self._ask(query.plain() for query in queries)
+        left, then = PLAIN_BYTES, []
+        for query, answers in zip(queries, first, strict=True):
+            commands, size = query.then(answers, left) if isinstance(query, Large) else ((), 0)
+            then.append(commands)
+            left -= size
+        more = await self._ask(then)
+        joined = [
+            query.join(answers, rest) if isinstance(query, Large) else query.join(answers)
+            for query, answers, rest in zip(queries, first, more, strict=True)
+        ]
         return [_fitting(query, answer) for query, answer in zip(queries, joined, strict=True)]
+
+    async def _ask(self, commands: Iterable[Sequence[Command]]) -> list[list[Any]]:
+        """The answers to the commands of each query."""
+        of_each = list(commands)
+        answers = iter(await replies(self._redis, [command for some in of_each for command in some]))
+        return [[next(answers) for _ in some] for some in of_each]
 
 
 def _fitting(query: Query, answer: Any) -> Any:

@@ -40,6 +40,11 @@ FOLLOW_MASTER_SECONDS: Final = 5.0
 _IDENTITY: Final = (Ask(("INFO", "server")), Ask(("INFO", "replication")), Ask(("TIME",)))
 
 
+MOST_ENTRIES: Final = 50
+"""Questions about new entries in one reading, of all shares in turn: 6 MiB at most. The next reading asks on."""
+MOST_PEEKS: Final = 200
+"""Queues whose ETA tasks are looked for in one reading: 3 MiB if each has 100."""
+
 T = TypeVar("T")
 K = TypeVar("K")
 
@@ -198,10 +203,14 @@ class RedisQueues:
 
     async def _follow_up(self, shares: Sequence[ShareReader], tags: Sequence[Any], counts: dict[Queue, Any]) -> None:
         """Ask for what the first replies leave open; nothing in a steady state."""
+        of_shares = [share.note_tags(reply) for share, reply in zip(shares, tags, strict=True)]
         entries = [
-            (share, query) for share, reply in zip(shares, tags, strict=True) for query in share.note_tags(reply)
-        ]
-        peeks = [(queue, query) for queue in counts if (query := self._peek(queue, counts[queue]))]
+            (share, some[place])
+            for place in range(max(map(len, of_shares), default=0))
+            for share, some in zip(shares, of_shares, strict=True)
+            if place < len(some)
+        ][:MOST_ENTRIES]
+        peeks = [(queue, query) for queue in counts if (query := self._peek(queue, counts[queue]))][:MOST_PEEKS]
         queries: list[Query] = [*(query for _, query in entries), *(query for _, query in peeks)]
         replies = iter(await self._executor.run(queries))
         for share, query in entries:

@@ -245,9 +245,13 @@ async def _newest_first(redis: Redis, source: Hash) -> AsyncIterator[list[Held]]
         yield some
     else:
         return
-    tags = await ask_one(redis, "HKEYS", source.unacked)
-    for first in range(0, len(tags), BATCH):
-        yield [Held(tag) for tag in tags[first : first + BATCH]]
+    # Those that cannot be moved stay, and may be named again: there is an end to that.
+    left = await ask_one(redis, "HLEN", source.unacked)
+    for _ in range(1 + 2 * (left // BATCH)):
+        tags = await ask_one(redis, "HRANDFIELD", source.unacked, BATCH)
+        if not tags:
+            break
+        yield [Held(tag) for tag in tags]
 
 
 async def _newest(redis: Redis, index: str, highest: str, lowest: str) -> list[Held]:

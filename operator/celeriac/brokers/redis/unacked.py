@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from celeriac.api.words import is_whole
 from celeriac.brokers.redis.queries import Entries, Tags
 
 EXACT_UP_TO: Final = 5000
@@ -69,8 +70,8 @@ class Ledger:
         return [Entries(self.key, tuple(new[i : i + SLICE])) for i in range(0, len(new), SLICE)]
 
     def note_entries(self, tags: Sequence[bytes], entries: Sequence[bytes | None]) -> None:
-        """Keep what the entries say; one that is gone was acknowledged in between."""
-        for tag, entry in zip(tags, entries, strict=True):
+        """Keep what the entries of the first tags say; one that is gone was acknowledged in between."""
+        for tag, entry in zip(tags, entries, strict=False):
             if entry is None:
                 self._size -= 1
             else:
@@ -102,11 +103,16 @@ class Ledger:
 
 
 def delivery_of(entry: bytes) -> Delivery | None:
-    """Read an entry of the hash; None where it is not one of kombu's, or nested deeper than Python reads."""
+    """Read an entry of the hash; None where it is not one of kombu's, or nested deeper than Python reads.
+
+    No queue has a name that cannot be written, or that is too long to be read.
+    """
     try:
         message, exchange, routing_key = json.loads(entry)
         route = (str(exchange or ""), str(routing_key or ""))
     except (ValueError, TypeError, RecursionError):
+        return None
+    if not all(map(is_whole, route)):
         return None
     return Delivery(route, eta_of(message))
 
