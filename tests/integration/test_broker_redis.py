@@ -19,7 +19,8 @@ from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import QueueReading, QueueSet
 from celeriac.brokers.redis.executor import Executor
-from celeriac.brokers.redis.queries import Count, Entries, Peek, Query, Tags
+from celeriac.brokers.redis.message_queries import Entries, Peek
+from celeriac.brokers.redis.queries import Count, Query, Tags
 from celeriac.brokers.redis.resting import LOOK_THROUGH
 from celeriac.brokers.redis.unacked import EXACT_UP_TO, SAMPLE
 from celeriac.pool.model import QueueLayout

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import zip_longest
 from operator import or_
 from typing import Any, Final, TypeVar
 
@@ -19,6 +20,7 @@ from celeriac.brokers.redis.errors import doubt_of, queue_doubt
 from celeriac.brokers.redis.eviction import Eviction
 from celeriac.brokers.redis.executor import Executor, is_refused
 from celeriac.brokers.redis.keys import dead_key
+from celeriac.brokers.redis.message_queries import Entries
 from celeriac.brokers.redis.queries import Ask, Query
 from celeriac.brokers.redis.reading_plan import Agents, Queue, ReadingPlan, Share, agents_of, share_of
 from celeriac.brokers.redis.resting import RestingEtas
@@ -204,12 +206,7 @@ class RedisQueues:
     async def _follow_up(self, shares: Sequence[ShareReader], tags: Sequence[Any], counts: dict[Queue, Any]) -> None:
         """Ask for what the first replies leave open; nothing in a steady state."""
         of_shares = [share.note_tags(reply) for share, reply in zip(shares, tags, strict=True)]
-        entries = [
-            (share, some[place])
-            for place in range(max(map(len, of_shares), default=0))
-            for share, some in zip(shares, of_shares, strict=True)
-            if place < len(some)
-        ][:MOST_ENTRIES]
+        entries = _in_turn(shares, of_shares)[:MOST_ENTRIES]
         peeks = [(queue, query) for queue in counts if (query := self._peek(queue, counts[queue]))][:MOST_PEEKS]
         queries: list[Query] = [*(query for _, query in entries), *(query for _, query in peeks)]
         replies = iter(await self._executor.run(queries))
@@ -270,6 +267,12 @@ class RedisQueues:
 
 def _is_doubt(answer: PoolReading | BrokerDoubt) -> bool:
     return isinstance(answer, BrokerDoubt)
+
+
+def _in_turn(shares: Sequence[ShareReader], of_shares: Sequence[list[Entries]]) -> list[tuple[ShareReader, Entries]]:
+    """The first question of each share, then the second of each, and so on."""
+    rounds = zip_longest(*([(share, query) for query in some] for share, some in zip(shares, of_shares, strict=True)))
+    return [each for one in rounds for each in one if each is not None]
 
 
 def _by_key(keys: Sequence[K], replies: Sequence[Any]) -> dict[K, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from celeriac.brokers.redis.queries import Peek
+from celeriac.brokers.redis.message_queries import Peek
 from celeriac.brokers.redis.unacked import eta_of
 
 LOOK_THROUGH: Final = 100

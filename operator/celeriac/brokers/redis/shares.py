@@ -6,7 +6,8 @@ from typing import Any, Final, NamedTuple
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.bindings import Binding, bindings_of, queues_bound
 from celeriac.brokers.redis.errors import queue_doubt
-from celeriac.brokers.redis.queries import Ask, Entries, Query, Tags
+from celeriac.brokers.redis.message_queries import Entries
+from celeriac.brokers.redis.queries import Ask, Query, Tags
 from celeriac.brokers.redis.reading_plan import Share
 from celeriac.brokers.redis.unacked import Holdings, Ledger, Route
 

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from celeriac.api.words import is_whole
-from celeriac.brokers.redis.queries import Entries, Tags
+from celeriac.brokers.redis.message_queries import Entries
+from celeriac.brokers.redis.queries import Tags
 
 EXACT_UP_TO: Final = 5000
 SAMPLE: Final = 500
