@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,10 +25,18 @@ STOP_SECONDS = 20.0
 class OperatorProcess:
     """One replica of the operator with its Lease in one namespace; it serves that one alone, or the whole cluster."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, *arguments: str, clusterwide: bool = False) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        namespace: str,
+        *arguments: str,
+        clusterwide: bool = False,
+        allowed: Sequence[str] = ALLOWED,
+    ) -> None:
+        """`allowed`: flags for brokers on this machine."""
         self._kubeconfig = kubeconfig
         watched = () if clusterwide else ("--watch-namespace", namespace)
-        self._arguments = (*watched, "--lease-namespace", namespace, *ALLOWED, *arguments)
+        self._arguments = (*watched, "--lease-namespace", namespace, *allowed, *arguments)
         self._directory = Path(tempfile.mkdtemp(prefix="operator "))
         self._process: subprocess.Popen[bytes] | None = None
         self._log_seen = 0

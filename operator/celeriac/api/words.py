@@ -1,9 +1,24 @@
 """How a sentence is made that everybody says, and how somebody else's text stands in it."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
 LONGEST_FOREIGN: Final = 200  # characters
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LINE_END: Final = re.compile(r"[\x00\n\v\f\r\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
+
+
+def holds_control(text: str) -> bool:
+    """Whether it holds what cannot be in a line: to another service than Redis it would be a command of its own."""
+    return _CONTROL.search(text) is not None
+
+
+def holds_line_end(text: str) -> bool:
+    """Whether it would be several lines to somebody; other control characters may be in it, as in kombu's separator."""
+    return _LINE_END.search(text) is not None
 
 
 def first_of(names: Sequence[str], most: int) -> str:

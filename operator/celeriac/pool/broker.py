@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from celeriac.api.names import BROKER_ANNOTATION
+from celeriac.api.words import holds_line_end
 from celeriac.pool.broker_url import SENTINEL, broker_url_names_credentials, broker_url_problem, scheme_of
 from celeriac.pool.fields import Fields
 from celeriac.pool.layouts import MAX_PRIORITY
@@ -14,8 +15,8 @@ def parse_broker(broker: Fields) -> BrokerSpec:
     """spec.broker. Raises InvalidPool."""
     if broker.has("url") == broker.has("urlFrom"):
         raise InvalidPool(broker.path, "needs exactly one of url and urlFrom: urlFrom where the URL holds a password")
-    url = broker.text("url", None)
-    master = broker.text("sentinelMaster", None)
+    url = broker.line("url", None)
+    master = broker.line("sentinelMaster", None)
     if url is not None:
         _check_url(broker, url, master)
     return BrokerSpec(
@@ -53,9 +54,12 @@ def _layout(broker: Fields) -> QueueLayout:
     # kombu rounds a priority down to a step by bisection, and priority 0 is every message's default.
     if steps[:1] != (0,) or list(steps) != sorted(set(steps)):
         raise broker.invalid("prioritySteps", "must ascend from 0 without repeats, e.g. [0, 3, 6, 9]")
+    separator = broker.text("separator", default.separator)
+    if holds_line_end(separator):
+        raise broker.invalid("separator", "must not hold line ends: give sep of the app another value")
     return QueueLayout(
-        key_prefix=broker.text("keyPrefix", default.key_prefix, empty=True),
-        separator=broker.text("separator", default.separator),
+        key_prefix=broker.line("keyPrefix", default.key_prefix, empty=True),
+        separator=separator,
         priority_steps=steps,
     )
 

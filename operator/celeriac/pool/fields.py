@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
+from celeriac.api.words import holds_control
 from celeriac.pool.model import InvalidPool
 
 T = TypeVar("T")
@@ -14,6 +15,8 @@ E = TypeVar("E", bound=StrEnum)
 
 ALIKE: Final = 0.75
 """Two names whose likeness (difflib) is at least so great are one with a slip of the pen."""
+
+NO_LINE: Final = "must not hold line ends or other control characters: remove them"
 
 _UNKNOWN: Final = "is no field that can be set here"
 _WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
@@ -106,6 +109,13 @@ class Fields:
     def text(self, name: str, default: T, *, empty: bool = False) -> str | T:
         """A string; an empty one only where `empty` allows it."""
         return self._text(self.at(name), self.values[name], empty) if self.has(name) else default
+
+    def line(self, name: str, default: T, *, empty: bool = False) -> str | T:
+        """A string without control characters."""
+        text = self.text(name, default, empty=empty)
+        if isinstance(text, str) and holds_control(text):
+            raise self.invalid(name, NO_LINE)
+        return text
 
     def needed(self, name: str, example: str) -> str:
         """A string that must be there; `example` shows one."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from celeriac.api.words import foreign
+from celeriac.api.words import foreign, holds_line_end
 from celeriac.pool.model import QueueLayout, WorkerPool
 
 MAX_PRIORITY: Final = 255
@@ -25,6 +25,7 @@ def is_believable(layout: QueueLayout) -> bool:
     steps = layout.priority_steps
     return (
         1 <= len(layout.separator) <= LONGEST_SEPARATOR
+        and not holds_line_end(layout.separator)
         and 1 <= len(steps) <= MOST_STEPS
         and steps[0] == 0
         and list(steps) == sorted(set(steps))
@@ -49,8 +50,8 @@ def layout_difference(pool: WorkerPool, told: QueueLayout) -> str | None:
     if not is_believable(told):
         return (
             f"reads queues with separator {_quoted(told.separator)} and {len(told.priority_steps)} priority steps, as"
-            f" the operator cannot: let sep have 1 to {LONGEST_SEPARATOR} characters, and priority_steps ascend from"
-            f" 0 to at most {MAX_PRIORITY}, with at most {MOST_STEPS} of them"
+            f" the operator cannot: let sep have 1 to {LONGEST_SEPARATOR} characters and no line end, and"
+            f" priority_steps ascend from 0 to at most {MAX_PRIORITY}, with at most {MOST_STEPS} of them"
         )
     read = effective_layout(pool, told)
     differences = [

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from celeriac.api.keys import PoolKey
+from celeriac.api.words import holds_control
 from celeriac.pool.broker import parse_broker
 from celeriac.pool.broker_url import broker_url_problem
-from celeriac.pool.fields import Fields
+from celeriac.pool.fields import NO_LINE, Fields
 from celeriac.pool.layouts import PRIORITY_STEPS, SEPARATOR
 from celeriac.pool.model import (
     Agent,
@@ -168,6 +169,8 @@ def _queues(spec: Fields) -> tuple[str, ...]:
             raise InvalidPool(f"spec.queues[{index}]", "is there already: name each queue once")
         if re.search(r"[,\s]", queue):
             raise InvalidPool(f"spec.queues[{index}]", "must not hold commas or spaces: give each queue its own entry")
+        if holds_control(queue):
+            raise InvalidPool(f"spec.queues[{index}]", NO_LINE)
     return queues
 
 

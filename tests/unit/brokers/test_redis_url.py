@@ -11,7 +11,7 @@ from kombu.connection import Connection
 from kombu.transport.redis import Channel, SentinelTransport, Transport
 
 from celeriac.api.reasons import Reason
-from celeriac.brokers.address import BrokerAddress, TlsMaterial
+from celeriac.brokers.address import BrokerAddress, SentinelAccess, TlsMaterial
 from celeriac.brokers.connect import connect, place_of
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.url import RedisTarget, parse
@@ -154,6 +154,62 @@ def test_a_rotated_password_leads_to_the_same_place(first: str, second: str, sam
     places = [place_of(BrokerAddress(url)) for url in (first, second)]
     assert (places[0] == places[1]) is same
     assert not [place for place in places if "old" in place or "password" in place]
+
+
+LINES = (
+    "%0d%0aFLUSHALL%0d%0a",
+    "%00",
+    "%1b%5b2J",
+    "%7f",
+    "%c2%85",
+    "%e2%80%a8",
+    "%0A",
+    "%09",
+    "\r\nQUIT",
+    "\x00",
+    "\t",
+)
+
+
+@pytest.mark.parametrize("control", LINES)
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("redis://user{}:hunter2@host/0", "its user"),
+        ("redis://:hunter2{}@host/0", "its password"),
+        ("rediss://:hunter2{}@host/0", "its password"),
+        ("redis://host{}/0", "its host"),
+        ("sentinel://:hunter2@a/0;sentinel://b{}/0", "its host"),
+        ("redis+socket:///run/redis{}.sock", "the path of its socket"),
+    ],
+)
+def test_what_would_be_lines_of_their_own_to_another_service_is_refused_by_the_name_of_its_place(
+    url: str, what: str, control: str
+) -> None:
+    with pytest.raises(BrokerDoubt) as refusal:
+        connect(BrokerAddress(url.format(control), None, "main"), dialer())
+    assert refusal.value.reason == Reason.BROKER_URL_INVALID
+    assert "holds a line end or another control character" in str(refusal.value)
+    assert (what if "%" in control else "it") in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("access", "master", "what"),
+    [
+        (SentinelAccess("user\n", "hunter2"), "main", "spec.broker.sentinel.usernameFrom"),
+        (SentinelAccess("user", "hunter2\n"), "main", "spec.broker.sentinel.passwordFrom"),
+        (None, "main\r\n", "spec.broker.sentinelMaster"),
+    ],
+)
+def test_so_is_what_sentinels_would_be_told(access: SentinelAccess | None, master: str, what: str) -> None:
+    with pytest.raises(BrokerDoubt, match=what) as refusal:
+        connect(BrokerAddress("sentinel://s/0", None, master, access), dialer())
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_line_end_behind_a_url_is_no_matter() -> None:
+    connect(BrokerAddress("redis://:hunter2@host/0\n"), dialer())
 
 
 URLS = st.builds(

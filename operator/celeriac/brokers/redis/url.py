@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from celeriac.api.reasons import Reason
+from celeriac.api.words import holds_control
 from celeriac.brokers.address import BrokerAddress, SentinelAccess
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.pool.url_options import option_problem
@@ -14,6 +15,8 @@ from celeriac.pool.url_options import option_problem
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 LONGEST_NAME: Final = 255
+_SPEC_CURE: Final = "remove it"
+_SECRET_CURE: Final = "remove it from the Secret; a file that a Secret is made from often ends with a line end"
 LONGEST_NUMBER: Final = 9
 """Digits of the number of a database: Redis keeps it in 32 bits."""
 
@@ -64,7 +67,9 @@ def parse(address: BrokerAddress) -> RedisTarget:
 
     Raises BrokerDoubt (InvalidURL, UnsupportedBroker); its message never repeats the URL, which may hold a password.
     """
-    first, *others = [part for part in address.url.strip().split(";") if part]
+    url = address.url.strip()
+    _require_line(url, "it")
+    first, *others = [part for part in url.split(";") if part]
     parts = _split(first)
     if parts.scheme == "sentinel":
         return _sentinel(address, parts, [_split(other) for other in others])
@@ -103,6 +108,10 @@ def _sentinel(address: BrokerAddress, first: SplitResult, others: list[SplitResu
         raise _invalid("a sentinel:// URL needs the name of the master: set spec.broker.sentinelMaster")
     if any(other.scheme != "sentinel" for other in others):
         raise _invalid("every address of a Sentinel list begins with sentinel://")
+    _require_line(address.sentinel_master, "the name of the master in spec.broker.sentinelMaster", _SPEC_CURE)
+    if address.sentinel is not None:
+        _require_line(address.sentinel.username, "the text of spec.broker.sentinel.usernameFrom", _SECRET_CURE)
+        _require_line(address.sentinel.password, "the text of spec.broker.sentinel.passwordFrom", _SECRET_CURE)
     # Like kombu: database and credentials are those of the first address.
     return replace(
         _access(address, first),
@@ -115,6 +124,7 @@ def _sentinel(address: BrokerAddress, first: SplitResult, others: list[SplitResu
 
 def _unix_socket(address: BrokerAddress, parts: SplitResult) -> RedisTarget:
     path = unquote(parts.path)
+    _require_line(path, "the path of its socket")
     if parts.hostname or path in {"", "/"}:
         raise _invalid("a unix socket is written redis+socket:///path/of/redis.sock?virtual_host=0")
     query = dict(parse_qsl(parts.query))
@@ -124,7 +134,9 @@ def _unix_socket(address: BrokerAddress, parts: SplitResult) -> RedisTarget:
 def _node(parts: SplitResult, default_port: int) -> tuple[str, int]:
     if not parts.hostname:
         raise _invalid("it names no host: write redis://HOST:6379/0")
-    return unquote(parts.hostname), parts.port or default_port
+    host = unquote(parts.hostname)
+    _require_line(host, "its host")
+    return host, parts.port or default_port
 
 
 def _database(path: str) -> int:
@@ -148,13 +160,22 @@ def _access(address: BrokerAddress, parts: SplitResult) -> RedisTarget:
     wanted = query.get("ssl_cert_reqs", "required")
     if wanted not in _VERIFY:
         raise _invalid(f"ssl_cert_reqs is one of {', '.join(_VERIFY)}")
+    username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    _require_line(username, "its user")
+    _require_line(password, "its password")
     return RedisTarget(
-        username=unquote(parts.username or "") or None,
-        password=unquote(parts.password or "") or None,
+        username=username or None,
+        password=password or None,
         tls=parts.scheme == "rediss" or address.tls is not None or any(key.startswith("ssl_") for key in query),
         verify=_VERIFY[wanted],
         check_hostname=query.get("ssl_check_hostname", "true").lower() != "false",
     )
+
+
+def _require_line(text: str | None, what: str, cure: str = "remove it, also where it is written as %XX") -> None:
+    """Refuse, before anything is sent, what another service than Redis would read as lines of their own."""
+    if text is not None and holds_control(text):
+        raise _invalid(f"{what} holds a line end or another control character: {cure}")
 
 
 def _shown(text: str) -> str:
