@@ -5,6 +5,7 @@ with FakeNode(kube) as node:
     pod.ends(time.time(), "OOMKilled")      # or pod.delete(), pod.is_removed(), node.delete()
 """
 
+import json
 import time
 from datetime import UTC, datetime
 from types import TracebackType
@@ -125,6 +126,11 @@ class FakeNode:
             "lastHeartbeatTime": api_time(time.time()),
         }
         self._core.patch_node_status(self.name, {"status": {"conditions": [ready]}})
+
+    def read(self) -> Body:
+        """The Node as it is now."""
+        found: Body = json.loads(self._core.read_node(self.name, _preload_content=False).data)
+        return found
 
     def is_out_of_service(self) -> None:
         """Somebody says that the node is off for good."""

@@ -130,6 +130,7 @@ class LiveNode:
         config: Mapping[str, Any] | None = None,
         *,
         drains: bool = True,
+        name: str = "live",
     ) -> None:
         """`broker_url` is what the workers dial instead of the server's own URL, `config` the settings of their app.
 
@@ -143,7 +144,8 @@ class LiveNode:
         self._directory = directory
         self._redis = redis
         self._broker_url = broker_url or redis.celery_url
-        self._node = FakeNode(kube, "live")
+        self.machine = FakeNode(kube, name)
+        self._beats = True
         self._heartbeat_at = 0.0
         self._containers: dict[str, _Container] = {}
         self._ready: set[str] = set()
@@ -167,11 +169,23 @@ class LiveNode:
         self._containers[body["metadata"]["uid"]].kill()
         FakePod(self._kube, body).ends(time.time(), reason)
 
+    def falls_silent(self) -> None:
+        """Nothing is heard of its kubelet any more, and nothing is done by it; its workers live on."""
+        self._beats = False
+
+    def goes_off(self) -> None:
+        """The same, and its workers are gone with it."""
+        self._beats = False
+        self._stop.set()
+        self._thread.join()
+        for container in self._containers.values():
+            container.kill()
+
     def _run(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
+        while self._beats and not self._stop.wait(LOOK_SECONDS):
             if time.monotonic() >= self._heartbeat_at:
                 self._heartbeat_at = time.monotonic() + HEARTBEAT_SECONDS
-                self._node.is_ready()
+                self.machine.is_ready()
             for body in self._list():
                 try:
                     self._serve(body)
@@ -188,11 +202,13 @@ class LiveNode:
 
     def _serve(self, body: Body) -> None:
         uid, pod = body["metadata"]["uid"], FakePod(self._kube, body)
+        if body["spec"].get("nodeName", self.machine.name) != self.machine.name:
+            return
         if body["metadata"].get("deletionTimestamp"):
             self._end(body, pod)
         elif uid not in self._containers:
             self._containers[uid] = _Container(body, self._directory, self._broker_url, isolated=not self._drains)
-            target = {"apiVersion": "v1", "kind": "Node", "name": self._node.name}
+            target = {"apiVersion": "v1", "kind": "Node", "name": self.machine.name}
             binding = {"metadata": {"name": pod.name}, "target": target}
             self._core.create_namespaced_binding(self._kube.namespace, binding, _preload_content=False)
         elif uid not in self._ready and self._containers[uid].is_ready:
@@ -227,8 +243,8 @@ class LiveNode:
             self.problems.append(f"{metadata['name']} was stopped with the mark {token}; it had said {report}")
 
     def __enter__(self) -> Self:
-        self._node.create()
-        self._node.is_ready()
+        self.machine.create()
+        self.machine.is_ready()
         self._thread.start()
         return self
 
@@ -244,7 +260,7 @@ class LiveNode:
         for body in self._list():
             with contextlib.suppress(ApiException):
                 FakePod(self._kube, body).is_removed()
-        self._node.delete()
+        self.machine.__exit__(kind, error, trace)
 
 
 def _value(variable: Body, pod: Body) -> str:
