@@ -175,14 +175,15 @@ class LiveNode:
 
     def goes_off(self) -> None:
         """The same, and its workers are gone with it."""
-        self._beats = False
         self._stop.set()
         self._thread.join()
         for container in self._containers.values():
             container.kill()
 
     def _run(self) -> None:
-        while self._beats and not self._stop.wait(LOOK_SECONDS):
+        while not self._stop.wait(LOOK_SECONDS):
+            if not self._beats:
+                continue  # its workers would be killed with this thread, which has started them
             if time.monotonic() >= self._heartbeat_at:
                 self._heartbeat_at = time.monotonic() + HEARTBEAT_SECONDS
                 self.machine.is_ready()
