@@ -130,10 +130,9 @@ def test_a_worker_is_drained_while_redis_is_full(rig: Rig, spec: Spec) -> None:
 
 def _stop_with_a_message_on_its_way(rig: Rig, worker: Worker) -> None:
     """The worker stands still (SIGSTOP), and Redis has answered its fetch with the task `caught`."""
-    with rig.producer() as producer:
-        producer.channel.client.ping()
-        worker.eventually(lambda: _is_stopped_while_it_fetches(rig, worker), "it is stopped while it fetches", 20)
-        rig.send("caught", producer=producer)
+    rig.send("caught", queue="beside")
+    worker.eventually(lambda: _is_stopped_while_it_fetches(rig, worker), "it is stopped while it fetches", 20)
+    rig.client.lmove(f"{rig.prefix}beside", f"{rig.prefix}celery")
     assert rig.queue() == [], "Redis has not sent it"
 
 

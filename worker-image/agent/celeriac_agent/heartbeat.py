@@ -11,7 +11,7 @@ from .channel import TaskChannel
 from .counters import Counters
 from .drain import Drain
 from .hooks import Hooks
-from .refusals import REPORT, Refusals
+from .refusals import CONNECT, REPORT, Refusals
 from .registry import STOP, Registry
 from .report import Report
 from .sampler import Sampler
@@ -67,6 +67,7 @@ class Heartbeat:
         mark, report.held = beat.mark, beat.held
         if beat.refusal is None:
             self._refusals.over(REPORT)
+            self._refusals.over(CONNECT)
             self._unwritten.settled()
         else:
             self._refusals.note(REPORT, beat.refusal)
