@@ -99,6 +99,9 @@ class Reason(StrEnum):
     AGENT_MISSING = "AgentMissing"
     LATE_TASKS_RETURN = "LateTasksReturn"
     LOST_WITH_CHILD = "LostWithChild"
+
+    PODS_END = "PodsEnd"
+    STUCK_TERMINATING = "StuckTerminating"
     NO_CHILDREN = "NoChildren"
     HOOKS_MISSING = "HooksMissing"
     AGENT_COMPLETE = "AgentComplete"

@@ -49,6 +49,7 @@ def demand_of(
     return Demand(
         waiting=reading.waiting,
         running=workers.running,
+        ending=workers.ending,
         scheduled=workers.scheduled,
         deferred=reading.deferred,
         next_eta_seconds=reading.next_eta_seconds,

@@ -11,6 +11,7 @@ from celeriac.scaling.learning import Learned
 from celeriac.scaling.workload import Demand, Doubt, Rollout
 from celeriac.workers.degraded import Degradation
 from celeriac.workers.responses import Responses
+from celeriac.workers.stuck import Stuck
 from celeriac.workers.trouble import Trouble
 from celeriac.workers.worker import Workers
 
@@ -30,6 +31,7 @@ class Outcome:
     dead_letters    messages that were started too often by workers that died
     durability      whether its broker keeps what nobody deletes; None where that is not known
     refusal         what its broker refuses although it can be read; None where it takes what is written
+    stuck           its deleted Pods that do not go away
     rollout         in which old and new pods are beside each other; None where there is none, or not all is known of it
     """
 
@@ -47,6 +49,7 @@ class Outcome:
     rollout: Rollout | None = None
     durability: Durability | None = None
     layout: QueueLayout | None = None
+    stuck: tuple[Stuck, ...] = ()
     refusal: BrokerDoubt | None = None
 
     @property
@@ -86,7 +89,8 @@ def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:
     durable = outcome.durability.holds if outcome.durability else None
     degraded = outcome.degradation is not None
     refusal = outcome.refusal.reason if outcome.refusal else None
-    reasons = decision.replicas, outcome.reason, decision.active, limit, idle, trouble, refusal
+    stuck = len(outcome.stuck)
+    reasons = decision.replicas, outcome.reason, decision.active, limit, idle, trouble, refusal, stuck
     return *reasons, degraded, lapses, draining, durable
 
 
@@ -101,6 +105,7 @@ def figures(outcome: Outcome) -> dict[str, float | None]:
         "draining": sum(pod.drainable for pod in workers.marked),
         "degraded": len(outcome.degradation.pods) if outcome.degradation else 0,
         "refused": len(workers.refusals),
+        "ending": demand.ending,
         "silent": len(responses.silent) if responses else None,
         "not_fetching": len(responses.not_fetching) if responses else None,
         "runtime_seconds": demand.runtime_seconds,

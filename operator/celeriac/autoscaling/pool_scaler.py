@@ -30,6 +30,7 @@ from celeriac.workers.layout import learned_layout
 from celeriac.workers.observer import DEAF_SECONDS, Observer
 from celeriac.workers.refused import with_refusal
 from celeriac.workers.responses import Responses, ResponseWatch
+from celeriac.workers.stuck import StuckWatch
 from celeriac.workers.trouble import trouble_of
 from celeriac.workers.worker import Workers
 
@@ -115,6 +116,7 @@ class PoolScaler:
         self._history: History | None = None
         self._observer = Observer()
         self._watch = ResponseWatch()
+        self._stuck = StuckWatch()
         self._rollout = RolloutView()
         self._workers: Workers | None = None
         self._responses: Responses | None = None
@@ -172,6 +174,7 @@ class PoolScaler:
             rollout=rollout,
             layout=self.layout,
             durability=reading.durability if isinstance(reading, PoolReading) else None,
+            stuck=self._stuck.look(sight.pods, self._workers if readable else None, now),
             refusal=reading.refusal if isinstance(reading, PoolReading) else None,
         )
 

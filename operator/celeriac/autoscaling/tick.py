@@ -223,7 +223,8 @@ class Autoscaler:
             replicas=deployment.spec_replicas,
             ready=deployment.ready,
             slots=deployment.spec_replicas * pool.policy.slots,
-            running=outcome.demand.running if isinstance(outcome.demand, Demand) else None,
+            running=outcome.demand.at_work if isinstance(outcome.demand, Demand) else None,
+            stuck=len(outcome.stuck),
         )
         self._metrics.decision(pool.key, outcome.reason)
         self._metrics.workers(pool.key, figures(outcome))

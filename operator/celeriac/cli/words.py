@@ -13,7 +13,7 @@ UNKNOWN = "-"
 UNSEEN = "the operator has not looked at it yet: is it running, and does it watch this namespace?"
 
 # Conditions that ought to hold, and some that ought not; the others only inform.
-ASIDE = ("BrokerDurable", "WorkersResponding", "DrainLongEnough", "LateTasksSafe")
+ASIDE = ("BrokerDurable", "WorkersResponding", "DrainLongEnough", "LateTasksSafe", "PodsEnd")
 """Those that ought to hold, are no part of Ready and hold no decision."""
 WANTED = ("Ready", "BrokerReachable", "ScalingActive", *ASIDE)
 ABNORMAL = ("Stalled", "AgentDegraded")

@@ -152,6 +152,8 @@ class PodRecord:
     last_end       tells this end from those before; None where there was none
     exit_reason    how it then ended: OOMKilled, Error, Completed...
     all_terminated whether every container has ended, sidecars included, and none is started anew
+    grace_seconds  how long it may take to end, once it is deleted
+    finalizers     by whom its removal is held up
     """
 
     key: PoolKey
@@ -179,6 +181,8 @@ class PodRecord:
     last_end: str | None = None
     exit_reason: str | None = None
     all_terminated: bool = False
+    grace_seconds: float = 0.0
+    finalizers: tuple[str, ...] = ()
 
     @classmethod
     def from_body(cls, body: Body) -> Self:
@@ -214,6 +218,8 @@ class PodRecord:
             last_end=ended.get("containerID") or ended.get("finishedAt") or None,
             exit_reason=ended.get("reason") or None,
             all_terminated=_all_terminated(status),
+            grace_seconds=metadata.get("deletionGracePeriodSeconds") or 0.0,
+            finalizers=tuple(metadata.get("finalizers") or ()),
         )
 
 

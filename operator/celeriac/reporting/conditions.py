@@ -8,6 +8,7 @@ from celeriac.reporting.broker_durable import broker_durable
 from celeriac.reporting.drain_long_enough import drain_long_enough
 from celeriac.reporting.late_tasks_safe import late_tasks_safe
 from celeriac.reporting.obstacles import Obstacle, cluster_limit
+from celeriac.reporting.pods_end import pods_end
 from celeriac.reporting.standing import standing
 from celeriac.reporting.view import (
     BROKER_REACHABLE,
@@ -36,6 +37,7 @@ def conditions(view: View, overdue: Obstacle | None = None) -> list[Condition]:
         _draining(view),
         drain_long_enough(view),
         late_tasks_safe(view),
+        pods_end(view),
     ]
 
 

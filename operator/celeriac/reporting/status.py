@@ -13,7 +13,7 @@ from celeriac.cluster.times import parse_timestamp, timestamp
 from celeriac.pool.layouts import layout_fields
 from celeriac.reporting.conditions import conditions
 from celeriac.reporting.obstacles import Obstacle
-from celeriac.reporting.view import DRAINING, SCALING_LIMITED, WORKERS_RESPONDING, Condition, View
+from celeriac.reporting.view import DRAINING, PODS_END, SCALING_LIMITED, WORKERS_RESPONDING, Condition, View
 from celeriac.scaling.learning import Learned
 from celeriac.scaling.workload import Demand
 
@@ -22,6 +22,8 @@ Status = dict[str, Any]
 MESSAGE_LIMIT = 1024
 MOST = 2**53 - 1
 """What the CRD lets a number be: a broker may say any, and a status that is refused would stand still."""
+NAMING = frozenset({PODS_END, WORKERS_RESPONDING})
+"""Conditions whose sentence names Pods, one after the other."""
 PATIENT = {SCALING_LIMITED, DRAINING}
 """Conditions that come and go with every change of the load: many pools that shrink together must not hold up news."""
 
@@ -49,7 +51,7 @@ def build_status(
         status["decision"] = _decision(outcome, previous.get("decision") or {}, now)
         if isinstance(outcome.demand, Demand):
             status["waiting"] = min(outcome.demand.waiting, MOST)
-            status["running"] = min(outcome.demand.running, MOST)
+            status["running"] = min(outcome.demand.at_work, MOST)
             status["scheduled"] = min(outcome.demand.scheduled, MOST)
             status |= _learned(outcome, outcome.demand)
         if outcome.idle_seconds is not None:
@@ -101,12 +103,12 @@ def noteworthy(status: Mapping[str, Any]) -> tuple[Any, ...]:
 
     While a scale-down is held the desired count may be another with every tick, and a hundred pods that start are two
     hundred changes of the counts. The end of both is a change of a condition, and that is urgent. Workers that fall
-    silent one after the other change the sentence of one that is there already, which names them.
+    silent, or get stuck, one after the other change the sentence of one that is there already, which names them.
     """
     decision = status.get("decision") or {}
     counts = [status.get(name) for name in ("replicas", "readyReplicas", "desiredReplicas", "idleSeconds")]
     conditions = status.get("conditions") or ()
-    lapses = [c["message"] for c in conditions if c["type"] == WORKERS_RESPONDING and c["status"] == "False"]
+    lapses = [c["message"] for c in conditions if c["type"] in NAMING and c["status"] == "False"]
     return counts, decision.get("reason"), lapses, _reasons(status, lambda type_: type_ in PATIENT)
 
 

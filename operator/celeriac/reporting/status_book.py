@@ -19,6 +19,7 @@ from celeriac.reporting.view import (
     BROKER_REACHABLE,
     DRAIN_LONG_ENOUGH,
     LATE_TASKS_SAFE,
+    PODS_END,
     READY,
     SCALING_ACTIVE,
     SCALING_LIMITED,
@@ -41,6 +42,7 @@ ACTIONS: Final = {
     SCALING_LIMITED: "Scale",
     DRAIN_LONG_ENOUGH: "ReadReports",
     LATE_TASKS_SAFE: "ReadReports",
+    PODS_END: "WatchPods",
 }
 """Conditions whose trouble is worth an event of type Warning and its end one of type Normal, with what was tried."""
 UNDER_WAY: Final = frozenset({Reason.CREATING, Reason.PODS_STARTING, Reason.ROLLING_OUT})

@@ -24,6 +24,7 @@ DRAIN_LONG_ENOUGH = "DrainLongEnough"
 WORKERS_RESPONDING = "WorkersResponding"
 AGENT_DEGRADED = "AgentDegraded"
 LATE_TASKS_SAFE = "LateTasksSafe"
+PODS_END = "PodsEnd"
 
 ASLEEP = frozenset({Reason.SCALED_TO_ZERO, Reason.WAKING_UP})
 """Reasons of Ready while a pool is at zero, or on its way back from there."""

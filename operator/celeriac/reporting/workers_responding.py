@@ -5,17 +5,12 @@ from typing import Final
 
 from celeriac.api.reasons import Reason
 from celeriac.api.words import first_of
+from celeriac.reporting.durations import coarse
 from celeriac.reporting.view import WORKERS_RESPONDING, Condition, View, unheard
 from celeriac.workers.responses import Lapse, Responses
 
 NAMED: Final = 3
 """Pods that a message names."""
-
-_DURATIONS: Final = (
-    *((30, "30 s"), (60, "1 min"), (120, "2 min"), (300, "5 min"), (600, "10 min"), (1800, "30 min")),
-    *((3600, "1 h"), (7200, "2 h"), (18_000, "5 h"), (43_200, "12 h"), (86_400, "1 day")),
-)
-"""Coarse: a message that changed with every second would be written with every second."""
 
 
 def workers_responding(view: View) -> Condition:
@@ -61,8 +56,4 @@ def _not_fetching(responses: Responses) -> str:
 
 def _who(lapses: Sequence[Lapse]) -> str:
     """The first of them, each with how long it lasts."""
-    return first_of([f"{lapse.pod} (for over {_duration(lapse.seconds)})" for lapse in lapses], NAMED)
-
-
-def _duration(seconds: float) -> str:
-    return next((words for limit, words in reversed(_DURATIONS) if seconds >= limit), f"{seconds:.0f} s")
+    return first_of([f"{lapse.pod} (for over {coarse(lapse.seconds)})" for lapse in lapses], NAMED)

@@ -11,6 +11,7 @@ class Demand:
     waiting    due messages in the pool's queues (q)
     running    tasks delivered to a worker, not yet finished (a); without the agent that is the pool's share of
                `unacked`, prefetched messages included
+    ending     tasks that Terminating pods run: they end there, and call for no replica
     scheduled  messages held by workers for an ETA that has not come; no demand, but never to be dropped
     deferred   messages in the queues with an ETA that has not come
     next_eta_seconds  seconds until the earliest of the deferred ones is due, None while none is known
@@ -28,6 +29,7 @@ class Demand:
     waiting: int
     running: int
     current_replicas: int
+    ending: int = 0
     scheduled: int = 0
     deferred: int = 0
     next_eta_seconds: float | None = None
@@ -39,6 +41,11 @@ class Demand:
     arrival_rate: float = 0.0
     runtime_seconds: float | None = None
     cold_start_seconds: float = 0.0
+
+    @property
+    def at_work(self) -> int:
+        """Tasks that are delivered and not finished, wherever."""
+        return self.running + self.ending
 
     @property
     def idle(self) -> bool:

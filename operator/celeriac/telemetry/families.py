@@ -29,6 +29,10 @@ class PoolFamilies:
             "pool_running_tasks",
             "Tasks that the pool's workers hold and have not finished; absent while the broker cannot be read.",
         )
+        self.stuck = gauge(
+            "pool_stuck_pods",
+            "Pods that are Terminating and do not end: condition PodsEnd. No replica is kept for them.",
+        )
         self.slots = gauge("pool_slots", "Tasks that the pool's replicas can run at the same time.")
         self.waiting = gauge(
             "queue_waiting_tasks",
@@ -61,7 +65,7 @@ class PoolFamilies:
         )
         self.queue_figures = (self.waiting, self.held, self.scheduled, self.dead)
         self.all = (
-            *(self.desired, self.replicas, self.ready, self.running, self.slots),
+            *(self.desired, self.replicas, self.ready, self.running, self.stuck, self.slots),
             *(*self.queue_figures, self.condition, self.decisions, self.scaled),
         )
 
@@ -83,6 +87,9 @@ class WorkerFamilies:
             "refused": gauge(
                 "refused_workers",
                 "Workers to which Redis refuses a write, by their own word: they keep it and try again.",
+            ),
+            "ending": gauge(
+                "ending_tasks", "Tasks that Terminating pods run: they end there, and call for no replica."
             ),
             "silent": gauge(
                 "silent_workers", "Workers that are ready and whose report has stood still for 30 s or longer."

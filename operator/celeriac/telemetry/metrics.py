@@ -48,13 +48,25 @@ class Metrics:
         GCCollector(registry=self.registry)
 
     def pool(
-        self, key: PoolKey, *, desired: int, replicas: int, ready: int, slots: int, running: int | None = None
+        self,
+        key: PoolKey,
+        *,
+        desired: int,
+        replicas: int,
+        ready: int,
+        slots: int,
+        running: int | None = None,
+        stuck: int = 0,
     ) -> None:
-        """Say how large a pool is (pods), what it can run at a time (`slots`, tasks) and runs; None: not known."""
+        """Say how large a pool is (pods), what it can run at a time (`slots`, tasks) and runs; None: not known.
+
+        `stuck`: pods that are deleted and do not go away.
+        """
         self._pools.desired.labels(*key).set(desired)
         self._pools.replicas.labels(*key).set(replicas)
         self._pools.ready.labels(*key).set(ready)
         self._pools.slots.labels(*key).set(slots)
+        self._pools.stuck.labels(*key).set(stuck)
         if running is None:
             self._pools.running.remove(*key)
         else:

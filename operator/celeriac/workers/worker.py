@@ -118,8 +118,13 @@ class Workers:
 
     @property
     def running(self) -> int:
-        """Tasks that run in the whole pool."""
-        return sum(worker.running for worker in self.all)
+        """Tasks that run in Pods that stay."""
+        return sum(worker.running for worker in self.all if not worker.pod.terminating)
+
+    @property
+    def ending(self) -> int:
+        """Tasks that run in Terminating Pods: they end there, and no replica is needed for them."""
+        return sum(worker.running for worker in self.all if worker.pod.terminating)
 
     @property
     def reserved(self) -> int:
@@ -128,8 +133,8 @@ class Workers:
 
     @property
     def scheduled(self) -> int:
-        """Messages held for an ETA that has not come."""
-        return sum(worker.report.scheduled for worker in self.all if worker.report)
+        """Messages that Pods that stay hold for an ETA that has not come."""
+        return sum(each.report.scheduled for each in self.all if each.report and not each.pod.terminating)
 
     @property
     def in_shared_keys(self) -> int:

@@ -16,6 +16,7 @@ from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.layouts import layout_fields
 from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.scaling.policy import Fallback, Policy, TasksPerSlotTarget
+from celeriac.scaling.workload import Demand
 from celeriac.workers.observer import DEAF_SECONDS
 from tests.unit.builders.pools import pool
 from tests.unit.builders.workers import KEY, pod, report
@@ -104,6 +105,20 @@ def test_a_busy_worker_is_marked_and_not_taken_and_an_idle_one_goes_first() -> N
     life.reports["p1"] = replace(life.reports["p1"], active=0)
     life.live(120)
     assert set(life.pods) == {"p0"}
+
+
+def test_pods_stuck_in_terminating_keep_no_replica_of_an_idle_pool() -> None:
+    life = Life(replicas=6)
+    for uid in ("x", "y", "z"):
+        life.pods[uid] = pod(uid, terminating=True, deletion_cost=1)
+        life.reports[uid] = report(uid, slots=1, active=1)
+    steps = life.live(600)
+    last = steps[-1].outcome
+    assert last is not None
+    assert last.decision.replicas == 0
+    assert isinstance(last.demand, Demand)
+    assert (last.demand.running, last.demand.ending) == (0, 3)
+    assert [each.pod for each in last.stuck] == ["ml-x", "ml-y", "ml-z"]
 
 
 def test_a_worker_that_has_not_heard_sigterm_is_told_to_stop_once_and_an_event_says_so() -> None:

@@ -57,8 +57,8 @@ def test_a_pod_that_starts_runs_nothing_and_a_ready_one_without_report_counts_as
 
 
 def test_a_pod_that_is_deleted_runs_its_tasks_to_the_end_but_is_no_capacity() -> None:
-    workers = observe([pod(terminating=True)], report(active=2))
-    assert workers.running == 2
+    workers = observe([pod(terminating=True)], report(active=2, scheduled=3))
+    assert (workers.running, workers.scheduled, workers.ending) == (0, 0, 2)
     assert workers.pods() == ()
 
 
@@ -81,18 +81,18 @@ def test_a_deleted_pod_whose_worker_goes_on_has_not_heard_its_signal() -> None:
 
 
 def test_a_pod_whose_containers_have_ended_runs_nothing() -> None:
-    assert observe([pod(terminating=True, all_terminated=True)], report(active=2)).running == 0
+    assert observe([pod(terminating=True, all_terminated=True)], report(active=2)).ending == 0
 
 
 def test_a_worker_that_ended_clean_and_took_its_report_away_does_not_wake_its_pool_again() -> None:
     observer = Observer()
     observe([pod()], report(), observer=observer, now=0.0)
-    assert observe([pod(terminating=True)], observer=observer, now=0.5).running == 0
+    assert observe([pod(terminating=True)], observer=observer, now=0.5).ending == 0
 
 
 def test_a_drained_worker_that_is_deleted_does_not_wake_its_pool_again_under_a_new_leader() -> None:
-    assert observe([pod(terminating=True, drain_token="t")]).running == 0
-    assert observe([pod(terminating=True)]).running == SLOTS
+    assert observe([pod(terminating=True, drain_token="t")]).ending == 0
+    assert observe([pod(terminating=True)]).ending == SLOTS
 
 
 def test_a_worker_whose_container_has_ended_runs_nothing_and_one_that_only_falls_silent_does() -> None:

@@ -1,0 +1,70 @@
+"""Pods that are deleted and do not go away: they are work, perhaps, and no replicas."""
+
+import json
+
+import pytest
+
+from tests.integration.kube import DEPLOYMENTS, POOLS, Body, Kube
+from tests.integration.kubelet import FakeNode
+from tests.integration.operator_process import OperatorProcess
+from tests.integration.redis_server import RedisServer
+from tests.integration.tasks import push
+
+pytestmark = [pytest.mark.faults, pytest.mark.full]  # the pods are silent for half a minute
+
+FINALIZER = "example.com/keep"
+AT_ONCE = {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}, "scaleToZeroAfterSeconds": 1}
+REPORT = {
+    "v": 1,
+    "state": "consuming",
+    "token": None,
+    "pool": "celery.concurrency.solo:TaskPool",
+    "queues": ["ml"],
+    "n": 1,
+    "active": 1,
+    "reserved": 1,
+    "scheduled": 0,
+    "processed": 0,
+    "busy": 1.0,
+    "slots": 1,
+    "capabilities": ["inflight", "drain", "exact"],
+    "missing": [],
+    "signals": True,
+    "errors": 0,
+}
+
+
+def test_pods_stuck_in_terminating_keep_no_replicas_and_are_named_with_the_cure(
+    kube: Kube, operator: OperatorProcess, redis: RedisServer
+) -> None:
+    """The node of two is gone amid a task, their last reports are old; a third has ended and a finalizer keeps it."""
+    kube.create_pool("ml", redis.celery_url, scaling=AT_ONCE)
+    uid = kube.get(POOLS, "ml")["metadata"]["uid"]
+    with FakeNode(kube) as node, redis.client() as client:
+        pods = [node.run(name, "ml", finalizers=[FINALIZER]) for name in ("lost-1", "lost-2", "kept")]
+        for pod in pods:
+            report = json.dumps({**REPORT, "process": f"{pod.name}.00000001"})
+            client.hset(f"celeriac:{uid}:reports", pod.uid, report)
+            pod.delete()
+        pods[2].has_ended(0)
+        found = kube.wait_for_pool("ml", lambda pool: "3 pods are Terminating" in _pods_end(pool)["message"], 120)
+        message = _pods_end(found)["message"]
+        assert _pods_end(found)["reason"] == "StuckTerminating"
+        assert f"kept has ended and is kept by finalizer {FINALIZER}" in message
+        assert f"kubectl delete node {node.name}" in message
+        assert "They had 6 tasks and messages" in message
+        assert kube.wait_for_event("ml", "StuckTerminating")["type"] == "Warning"
+        assert kube.get(DEPLOYMENTS, "ml")["spec"]["replicas"] == 0
+        push(redis, "ml", 1)
+        kube.wait_for_replicas("ml", 1)
+        client.delete("ml")
+        kube.wait_for_replicas("ml", 0)
+        for pod in pods:
+            kube.core.patch_namespaced_pod(pod.name, pod.namespace, {"metadata": {"finalizers": None}})
+            pod.is_removed()
+        kube.wait_for_condition("ml", "PodsEnd", "True", "PodsEnd")
+
+
+def _pods_end(pool: Body) -> Body:
+    conditions: list[Body] = (pool.get("status") or {}).get("conditions") or []
+    return next((each for each in conditions if each["type"] == "PodsEnd"), {"message": ""})
