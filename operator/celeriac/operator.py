@@ -112,6 +112,7 @@ class Operator:
             custody=self.custody,
             namespaces=self.settings.watch_namespaces,
             teller=self.teller,
+            notes=self.lease,
         )
 
     def _make_autoscaler(self) -> Autoscaler:

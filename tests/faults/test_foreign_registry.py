@@ -155,3 +155,28 @@ def changes(before: Body, now: Body) -> set[str]:
     """Types of the conditions whose status or reason is another; those of its size come and go."""
     said = [{(c["type"], c["status"], c["reason"]) for c in status["conditions"]} for status in (before, now)]
     return {type_ for type_, _, _ in said[0] ^ said[1] if type_ not in OF_ITS_SIZE}
+
+
+def test_a_pod_alone_leads_the_operator_nowhere(
+    control_plane: ControlPlane, tenant: Tenant, operator: OperatorProcess, figure: Figure
+) -> None:
+    """Whoever may make a Pod gives it the labels and the annotation of a pool, also of one that is there."""
+    tenant.open(tenant.redis.celery_url)
+    tenant.kube.wait_for_condition("ml", "BrokerReachable", "True", "Readable")
+    with RedisServer() as target:
+        reference = tenant.broker.replace(str(tenant.redis.port), str(target.port))
+        assert reference != tenant.broker
+        with target.client() as client:
+            before = client.info("stats")["total_connections_received"]
+        for name, pool in (("ml-1", "ml"), ("ghost-1", "ghost")):
+            tenant.node.run(name, pool, reference)
+        operator.wait_for_log("it is not connected to", seconds=SECONDS)
+        known = tenant.worker("ml-2")
+        tenant.send("a")
+        known.takes(1, started=True)
+        tenant.wait_until_all_was_judged()
+        with target.client() as client:
+            connections = client.info("stats")["total_connections_received"] - before - 1  # this very one
+    figure("connections to the broker of a bare Pod", connections, "")
+    assert connections == 0
+    assert "celeriac_strange_pod_brokers 2.0" in operator.metrics()

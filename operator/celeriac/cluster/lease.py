@@ -34,7 +34,8 @@ class Lease:
     retry_seconds           between two tries; as holder each is exactly one write
     identity                of this process alone among all that run. The name of its Pod is right: a container that
                             restarts there takes its own Lease back at once, and its predecessor is certainly gone
-    annotations             of the object while this process holds it: for people and for `kubectl celery doctor`
+    annotations             of the object while this process holds it: for people and for `kubectl celery doctor`;
+                            `annotate` adds to them
     acquired, lost          events to wait for; exactly one of them is set
     """
 
@@ -58,6 +59,7 @@ class Lease:
         self._retry = retry_seconds
         self._clock = clock
         self._annotations = dict(annotations)
+        self._notes: dict[str, str] = {}
         self.acquired, self.lost = asyncio.Event(), asyncio.Event()
         self.lost.set()
         self._renewed_at: float | None = None
@@ -67,11 +69,22 @@ class Lease:
             None  # another's record, and since when it has not changed
         )
         self._busy = asyncio.Lock()
-        self._stopped = asyncio.Event()
+        self._stopped, self._wake = asyncio.Event(), asyncio.Event()
 
     def is_holder(self) -> bool:
         """Whether this process may act at this very moment."""
         return self._renewed_at is not None and self._clock() - self._renewed_at < self._renew_deadline
+
+    def annotation(self, name: str) -> str | None:
+        """An annotation of the object as this process, or the holder before it, left it; None while it is not known."""
+        if self._written is None or not self.is_holder():
+            return None
+        return str((self._written["metadata"].get("annotations") or {}).get(name, ""))
+
+    def annotate(self, name: str, text: str) -> None:
+        """Let an annotation stand there, by a renewal at once; it is forgotten where the Lease is lost before."""
+        self._notes[name] = text
+        self._wake.set()
 
     async def run(self) -> None:
         """Acquire, renew, and after a loss acquire again, until `release` or cancellation."""
@@ -85,11 +98,13 @@ class Lease:
                 log.log(logging.DEBUG if failing else logging.WARNING, "lease %s: %s", self, error)
                 failing = True
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), self._retry)
+                await asyncio.wait_for(self._wake.wait(), self._retry)
+            self._wake.clear()
 
     async def release(self) -> None:
         """Stop holding, and let the next one take over without waiting; the last act of a shutdown. Never raises."""
         self._stopped.set()
+        self._wake.set()
         async with self._busy:
             self._drop()
             try:
@@ -140,7 +155,11 @@ class Lease:
         body = {
             "apiVersion": LEASES.api_version,
             "kind": "Lease",
-            "metadata": {"namespace": self._namespace, "name": self._name, "annotations": self._annotations},
+            "metadata": {
+                "namespace": self._namespace,
+                "name": self._name,
+                "annotations": self._annotations | self._notes,
+            },
             "spec": {**spec, "acquireTime": now, "renewTime": now},
         }
         with contextlib.suppress(Conflict):  # another one was faster
@@ -159,7 +178,7 @@ class Lease:
     async def _replace(self, current: dict[str, Any], **changes: Any) -> dict[str, Any]:
         """Write the record; its resourceVersion is in the body."""
         metadata = current["metadata"]
-        metadata = {**metadata, "annotations": {**(metadata.get("annotations") or {}), **self._annotations}}
+        metadata = {**metadata, "annotations": (metadata.get("annotations") or {}) | self._annotations | self._notes}
         body = {**current, "metadata": metadata, "spec": {**_spec(current), **changes}}
         return await self._api.replace(LEASES, self._namespace, self._name, body)
 
@@ -179,8 +198,10 @@ class Lease:
             self.acquired.set()
 
     def _drop(self, why: str = "") -> None:
-        """We do not hold it; `why` where that is not our own will."""
+        """We do not hold it; `why` where that is not our own will: what is to be noted is another's business then."""
         self._renewed_at = None
+        if why:
+            self._notes.clear()
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None

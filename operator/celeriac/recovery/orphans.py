@@ -1,6 +1,6 @@
 """Brokers that only Pods name: their pool was deleted, or has moved to another broker, while no operator looked."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from celeriac.api.keys import PoolKey
@@ -24,15 +24,25 @@ class Orphan:
     where: tuple[BrokerSource, str] | InvalidPool
 
 
-def orphans_of(pools: Iterable[KnownPool], pods: Iterable[PodRecord]) -> list[Orphan]:
-    """Go through all Pods; one Orphan for each broker of a pool."""
+Named = Mapping[tuple[PoolKey, str], str]
+"""By a pool and what Pods of it say of its broker: the name of one of them."""
+
+
+def named_by_pods(pools: Iterable[KnownPool], pods: Iterable[PodRecord]) -> Named:
+    """Go through all Pods; what their own pools say is left out."""
     current = {
         known.key: broker_reference(known.spec.broker)
         for known in pools
         if isinstance(known.spec, WorkerPool) and not known.deleting
     }
-    named = {(pod.key, pod.broker): pod.name for pod in pods if pod.broker and current.get(pod.key) != pod.broker}
-    return [Orphan(key, pod, _where(key, reference)) for (key, reference), pod in named.items()]
+    return {(pod.key, pod.broker): pod.name for pod in pods if pod.broker and current.get(pod.key) != pod.broker}
+
+
+def orphans_of(named: Named, knows: Callable[[PoolKey, str], bool]) -> list[Orphan]:
+    """One Orphan for each broker that a pool is known to have named. Whoever may make a Pod can write any other."""
+    return [
+        Orphan(key, pod, _where(key, reference)) for (key, reference), pod in named.items() if knows(key, reference)
+    ]
 
 
 def _where(key: PoolKey, reference: str) -> tuple[BrokerSource, str] | InvalidPool:

@@ -23,15 +23,16 @@ from celeriac.brokers.protocol import Salvage
 from celeriac.cluster.client import Api
 from celeriac.connecting.connections import Connections
 from celeriac.connecting.credentials import Credentials
+from celeriac.recovery.acquaintances import Acquaintances, Notes
 from celeriac.recovery.inquiry import ask
 from celeriac.recovery.look import Look
-from celeriac.recovery.orphans import Orphan, orphans_of
+from celeriac.recovery.orphans import Orphan, named_by_pods, orphans_of
 from celeriac.recovery.place import HURRY_SECONDS, SCAN_SECONDS, Place
 from celeriac.recovery.places import Addresses, Places
 from celeriac.recovery.restorer import Restorer
 from celeriac.recovery.tidings import Tidings
 from celeriac.telemetry.metrics import Metrics
-from celeriac.watching.store import Store
+from celeriac.watching.store import KnownPool, Store
 from celeriac.workers.custody import Custody
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Reaper:
         custody: Custody,
         namespaces: Collection[str],
         teller: Teller,
+        notes: Notes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`namespaces` are those whose Pods are known to this operator; empty: all."""
@@ -68,6 +70,7 @@ class Reaper:
         self._namespaces = namespaces
         self._clock = clock
         self._places = Places(place_of)
+        self._acquaintances = Acquaintances(notes)
         self._tidings = Tidings(metrics, teller)
         self._orphans: list[Orphan] = []
         self._orphans_at = clock()
@@ -96,7 +99,8 @@ class Reaper:
                     self._looking[place.name] = asyncio.create_task(self._look_at(place))
         else:
             self._places.clear()
-            self._not_found = {}
+            self._acquaintances.clear()
+            self._orphans, self._not_found = [], {}
             self._credentials.retain(USER, set())
             self._connections.retain(USER, set().union(*self._in_use.values()))
         self._publish()
@@ -109,9 +113,10 @@ class Reaper:
     def _follow(self, now: float) -> None:
         """Take over where pools and Pods say that their brokers are, and what credentials there are now."""
         pools = self._store.pools.values()
-        if now >= self._orphans_at:
+        is_new = self._acquaintances.meet(pools)
+        if (is_new or now >= self._orphans_at) and self._acquaintances.is_complete:
             self._orphans_at = now + SCAN_SECONDS
-            self._orphans = orphans_of(pools, self._store.all_pods())
+            self._look_for_orphans(pools, now)
         sources = self._places.sources(pools, self._orphans)
         self._credentials.retain(USER, sources)
         addresses = {source: self._credentials.of(source) for source in sources}
@@ -124,6 +129,15 @@ class Reaper:
                     self._tidings.given_up(place, entry, pool)
             if place.name not in self._looking:
                 self._places.leave(place)
+
+    def _look_for_orphans(self, pools: Collection[KnownPool], now: float) -> None:
+        """Find the brokers that only Pods name, and leave those alone that no pool is known to have named."""
+        named = named_by_pods(pools, self._store.all_pods())
+        self._acquaintances.keep(named)
+        self._orphans = orphans_of(named, self._acquaintances.knows)
+        strange = {name: pod for name, pod in named.items() if not self._acquaintances.knows(*name)}
+        self._metrics.strange_pods(len(strange))
+        self._tidings.strange_pods({key: pod for (key, _), pod in strange.items()}, now)
 
     def _tell_of_orphans(self, addresses: Addresses, now: float) -> None:
         """Say of which Pods without their pool nobody can find the broker (any more)."""

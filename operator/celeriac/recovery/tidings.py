@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Final
 
 from celeriac.api.keys import PoolKey
@@ -21,6 +21,8 @@ AGAIN_SECONDS: Final = 600.0
 """The same trouble is told again after so long: it is still there."""
 REMEMBERED: Final = 10_000
 """Troubles that are remembered as told."""
+MOST_STRANGE: Final = 100
+"""Of which Pods tell that they name a broker which nobody knows."""
 STRANGERS: Final = "strangers"
 """Pools of others in a registry, as a trouble."""
 
@@ -127,6 +129,17 @@ class Tidings:
                 "pool %s is gone or has moved, and the broker of its Pod %s cannot be found: what its workers hold when"
                 " they die stays there, until `celeriac evacuate` puts it back: %s",
                 *(key, pod, bounded(str(doubt))),
+            )
+
+    def strange_pods(self, pods: Mapping[PoolKey, str], now: float) -> None:
+        """Pods name brokers that no pool of theirs is known to have named; each pool is told by one of its Pods."""
+        news = [key for key in sorted(pods)[:MOST_STRANGE] if self._is_news(key, STRANGERS, now)]
+        if news:
+            log.warning(
+                "%d pools are gone or have moved, and no operator is known to have seen them on the broker that their"
+                " Pods name, as Pod %s/%s: it is not connected to. What workers there hold is put back by `celeriac"
+                " evacuate`",
+                *(len(pods), news[0].namespace, pods[news[0]]),
             )
 
     def _count(self, place: Place, entry: RegistryEntry, doubt: BrokerDoubt) -> None:

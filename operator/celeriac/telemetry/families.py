@@ -195,6 +195,11 @@ class OperatorFamilies:
             "Pools in registries that are not heeded, as no pool of their namespace names that broker: see the log.",
             registry=registry,
         )
+        self.strange_pods = Gauge(
+            "celeriac_strange_pod_brokers",
+            "Brokers that Pods name and no pool of theirs is known to have named: they are not connected to.",
+            registry=registry,
+        )
         self.given_up = Counter(
             "celeriac_given_up_pools_total",
             "Deleted pools whose broker could not be read for an hour: what their workers held stays there.",

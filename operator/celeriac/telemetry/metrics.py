@@ -133,6 +133,10 @@ class Metrics:
         """Say how many pools in registries are not heeded."""
         self._operator.strange_pools.set(count)
 
+    def strange_pods(self, count: int) -> None:
+        """Say how many brokers that only Pods name are not connected to."""
+        self._operator.strange_pods.set(count)
+
     def given_up(self) -> None:
         """Count a deleted pool whose broker is not looked at any more."""
         self._operator.given_up.inc()

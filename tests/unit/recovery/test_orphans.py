@@ -4,7 +4,7 @@ import pytest
 
 from celeriac.connecting.credentials import BrokerSource
 from celeriac.pool.model import BrokerSpec, InvalidPool, QueueLayout
-from celeriac.recovery.orphans import Orphan, orphans_of
+from celeriac.recovery.orphans import Orphan, named_by_pods, orphans_of
 from celeriac.watching.store import Store
 from tests.unit.builders.cluster import Body, pod_body, pool_body
 from tests.unit.builders.workers import KEY
@@ -14,13 +14,19 @@ pytestmark = pytest.mark.unit
 HERE, THERE = BrokerSpec(url="redis://here:6379/0"), BrokerSpec(url="redis://there:6379/0")
 
 
-def orphans(*pods: Body, pool: Body | None = None) -> list[Orphan]:
+def orphans(*pods: Body, pool: Body | None = None, knows: bool = True) -> list[Orphan]:
     store = Store(lambda _: None)
     if pool is not None:
         store.pool_event(pool, deleted=False)
     for pod in pods:
         store.pod_event(pod, deleted=False)
-    return orphans_of(store.pools.values(), store.all_pods())
+    return orphans_of(named_by_pods(store.pools.values(), store.all_pods()), lambda *_: knows)
+
+
+def test_pods_of_a_pool_that_nobody_has_seen_there_lead_nowhere() -> None:
+    """Whoever may make a Pod gives it any labels and annotations."""
+    assert orphans(pod_body("ml-1", "1", broker=HERE), knows=False) == []
+    assert orphans(pod_body("ml-1", "1", broker=THERE), pool=pool_body(url=HERE.url), knows=False) == []
 
 
 def test_pods_of_a_pool_that_is_there_name_nothing_new() -> None:

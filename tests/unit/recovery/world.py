@@ -17,7 +17,7 @@ from celeriac.connecting.credentials import BrokerSource
 from celeriac.pool.model import BrokerSpec, QueueLayout
 from celeriac.recovery.gone import PodQuestion, Question
 from celeriac.recovery.look import Findings, Look
-from celeriac.recovery.orphans import orphans_of
+from celeriac.recovery.orphans import named_by_pods, orphans_of
 from celeriac.recovery.place import HURRY_SECONDS, SCAN_SECONDS, Place, PoolHere
 from celeriac.recovery.places import Places
 from celeriac.watching.store import Store
@@ -119,7 +119,7 @@ class World:
     def tick(self) -> None:
         """Follow what pools and Pods say, and look at each place that is due."""
         pools = self.store.pools.values()
-        orphans = orphans_of(pools, self.store.all_pods())
+        orphans = orphans_of(named_by_pods(pools, self.store.all_pods()), lambda *_: True)
         sources = self.places.sources(pools, orphans)
         self.places.follow(pools, orphans, {source: self._address(source) for source in sources})
         for place in list(self.places.all.values()):
