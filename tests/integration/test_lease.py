@@ -161,6 +161,39 @@ async def test_a_holder_that_shuts_down_hands_over_at_once(enter: Enter, namespa
     assert (await spec_of(second, namespace))["leaseTransitions"] == 1
 
 
+async def test_what_a_holder_notes_is_written_at_once_and_known_to_the_next(enter: Enter, namespace: str) -> None:
+    first = await enter()
+    await first.acquires()
+    assert first.lease.annotation("example.com/note") == ""
+    first.lease.annotate("example.com/note", "one")
+    while first.lease.annotation("example.com/note") != "one":
+        assert await asyncio.wait_for(first.requests.get(), PATIENCE)
+    second = await enter()
+    assert second.lease.annotation("example.com/note") is None, "it does not hold"
+    first.lease.annotate("example.com/note", "two")
+    await first.lease.release()
+    await second.acquires()
+    assert second.lease.annotation("example.com/note") == "two"
+    assert first.lease.annotation("example.com/note") is None
+
+
+async def test_what_a_holder_noted_before_it_lost_the_lease_is_not_written_over_another_note(
+    enter: Enter, namespace: str
+) -> None:
+    first = await enter()
+    await first.acquires()
+    first.lease.annotate("example.com/note", "old")
+    await first.stop_renewing()
+    second = await enter()
+    await second.acquires()
+    second.lease.annotate("example.com/note", "new")
+    first.running = asyncio.create_task(first.lease.run())
+    await asyncio.sleep(2 * RETRY)
+    await second.lease.release()
+    await first.acquires()
+    assert first.lease.annotation("example.com/note") == "new"
+
+
 async def test_an_operator_that_holds_nothing_releases_nothing(enter: Enter, namespace: str) -> None:
     first = await enter()
     await first.acquires()

@@ -98,7 +98,9 @@ class Lease:
                 log.log(logging.DEBUG if failing else logging.WARNING, "lease %s: %s", self, error)
                 failing = True
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._retry)
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes at the moment of the wake-up.
+                async with asyncio.timeout(self._retry):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def release(self) -> None:
