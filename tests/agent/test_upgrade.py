@@ -48,7 +48,8 @@ class Operator:
         """The rig's pods as they are seen now."""
 
         async def read(broker: RedisBroker) -> PoolReading:
-            [reading] = readings(await broker.queues.read([QueueSet(("celery",), LAYOUT, agent=self.rig.pool_uid)]))
+            pods = tuple(each.uid for each in self.rig.workers)
+            [reading] = readings(await broker.queues.read([QueueSet(("celery",), LAYOUT, self.rig.pool_uid, pods)]))
             return reading
 
         reading = self._ask(read)

@@ -19,6 +19,7 @@ from celeriac.brokers.agents import Process, RegistryEntry, Restored
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import QueueSet
 from celeriac.brokers.redis.broker import RedisBroker
+from celeriac.brokers.redis.reading_plan import MOST_MARKS
 from celeriac.brokers.redis.takeover import LOOK_THROUGH
 from celeriac.brokers.redis.url import parse
 from celeriac.pool.model import QueueLayout
@@ -29,7 +30,10 @@ from tests.integration.redis_server import HOST, RedisServer
 
 pytestmark = pytest.mark.integration
 
-MAIL = QueueSet(("mail",), agent=POOL_UID)
+MANY_FIELDS = "for i = ARGV[1], ARGV[1] + 4999 do redis.call('HSET', KEYS[1], 'somebody-' .. i, ARGV[2]) end"
+MANY_SECONDS = 0.5
+PODS = ("uid-of-ml-5d8f", "uid-1", "good", *(f"bad-{number}" for number in range(5)))
+MAIL = QueueSet(("mail",), agent=POOL_UID, pods=PODS)
 LAYOUT = QueueLayout()
 ENTRY = RegistryEntry("", POOL_UID)
 AGENT = Path(__file__).parents[2] / "worker-image" / "agent" / "celeriac_agent"
@@ -108,6 +112,22 @@ async def test_what_is_no_report_is_as_good_as_missing(server: RedisServer, brok
             client.hset(key, f"bad-{number}", bad)
     (reading,) = readings(await broker.queues.read([MAIL]))
     assert set(reading.reports) == {"good"}
+
+
+async def test_reports_of_nobody_known_are_not_read_and_marks_only_so_far(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    """300,000 of them cost as little as none."""
+    with server.client() as client:
+        for first in range(0, 300_000, 5000):
+            client.eval(MANY_FIELDS, 1, f"celeriac:{POOL_UID}:reports", first, "x" * 700)
+            client.eval(MANY_FIELDS, 1, f"celeriac:{POOL_UID}:drain", first, "token")
+        client.hset(f"celeriac:{POOL_UID}:reports", "good", json.dumps(report("ml-1.0a1b2c3d", "ml-1", 1)))
+    before = time.process_time()
+    (reading,) = readings(await broker.queues.read([MAIL]))
+    assert time.process_time() - before < MANY_SECONDS
+    assert set(reading.reports) == {"good"}
+    assert 0 < len(reading.marks) <= 2 * MOST_MARKS
 
 
 async def test_a_key_of_another_type_spoils_only_the_pool_with_the_agent(

@@ -80,9 +80,10 @@ def sample_of(reading: PoolReading, workers: Workers, now: float) -> Sample:
     )
 
 
-def queues_of(pool: WorkerPool, learned: QueueLayout | None = None) -> QueueSet:
+def queues_of(pool: WorkerPool, learned: QueueLayout | None = None, pods: Iterable[PodRecord] = ()) -> QueueSet:
     """What is to be read for a pool whose workers have said how its queues are laid out, where the spec does not."""
-    return QueueSet(pool.queues, effective_layout(pool, learned), pool.uid if pool.agent else None)
+    layout = effective_layout(pool, learned)
+    return QueueSet(pool.queues, layout, pool.uid if pool.agent else None, tuple(pod.uid for pod in pods))
 
 
 def workload_of(

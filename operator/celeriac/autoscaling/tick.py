@@ -174,7 +174,8 @@ class Autoscaler:
         if known is None:
             return queues_of(pool)
         scaler = self._scaler(known)
-        return queues_of(pool, scaler.layout if scaler else Seed.of(known.status).layout)
+        learned = scaler.layout if scaler else Seed.of(known.status).layout
+        return queues_of(pool, learned, self._store.pods(pool.key))
 
     def _step(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt, broker: Broker | None = None) -> None:
         """Let one pool take a step; whatever goes wrong with it, the other pools go on."""

@@ -152,12 +152,14 @@ class RegisteredPool:
     doubts     what could not be read or understood: while there is any, nobody knows all that the pool's workers hold
     beside     what tells the last report from the one before, of processes that are not registered: by their names, or
                by the uid of a Pod whose report cannot be understood
+    whole      whether all processes were read; of some registries only a part is
     """
 
     processes: tuple[Process, ...] = ()
     audible: bool = True
     doubts: tuple[BrokerDoubt, ...] = ()
     beside: Mapping[str, int] = field(default_factory=dict)
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,16 @@ from celeriac.pool.model import QueueLayout
 
 @dataclass(frozen=True, slots=True)
 class QueueSet:
-    """The queues of one pool and how they are laid out. `agent` is the pool's uid where its workers have the agent."""
+    """The queues of one pool and how they are laid out.
+
+    agent  the pool's uid where its workers have the agent
+    pods   uids of its Pods: whose reports are to be read. They come and go, and do not make it another set of queues
+    """
 
     queues: tuple[str, ...]
     layout: QueueLayout = field(default_factory=QueueLayout)
     agent: str | None = None
+    pods: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ class Look:
     def _missing(self, entry: RegistryEntry, pool: PoolHere) -> list[Process]:
         """Processes that were registered at the last look, have not left, and are not registered now."""
         found = self._found.get(entry)
-        if found is None:
+        if found is None or not found.whole:
             return []
         names = {each.process for each in found.processes}
         return [each for each in pool.known if each.process not in names and name_of(each) not in self._left]

@@ -139,6 +139,7 @@ class RedisQueues:
     async def _read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
         await self._follow_master()
         plan = self._plan_for(pools)
+        pods = {agents: pool.pods for pool in pools if (agents := agents_of(pool)) is not None}
         shares = [self._shares[share] for share in plan.shares]
         groups: list[Sequence[Query]] = [
             _IDENTITY,
@@ -147,7 +148,7 @@ class RedisQueues:
             plan.counts,
             [share.tags_query() for share in shares],
             plan.dead_counts,
-            [query for agents in plan.agents for query in agents.queries],
+            [query for agents in plan.agents for query in agents.queries(pods[agents])],
         ]
         replies = iter(await self._executor.run([query for group in groups for query in group]))
         identity, memory, writing, queues, tags, dead, hashes = ([next(replies) for _ in group] for group in groups)
@@ -165,7 +166,7 @@ class RedisQueues:
             {share: self._shares[share].holdings(now) for share in plan.shares},
             dict(zip(plan.agents, zip(hashes[::2], hashes[1::2], strict=True), strict=True)),
         )
-        answers = [self._assemble(pool, seen) for pool in plan.pools]
+        answers = [self._assemble(pool, seen) for pool in pools]
         return await self._with_names(plan, answers) if any(map(_is_doubt, answers)) else answers
 
     async def _with_names(
@@ -253,14 +254,16 @@ class RedisQueues:
             refusal=self._writing.full,
         )
         agents = agents_of(pool)
-        return reading if agents is None else self._with_agents(reading, agents, seen.hashes[agents])
+        return reading if agents is None else self._with_agents(pool, reading, agents, seen.hashes[agents])
 
-    def _with_agents(self, reading: PoolReading, agents: Agents, hashes: tuple[Any, Any]) -> PoolReading | BrokerDoubt:
+    def _with_agents(
+        self, pool: QueueSet, reading: PoolReading, agents: Agents, hashes: tuple[Any, Any]
+    ) -> PoolReading | BrokerDoubt:
         for key, reply in zip(agents, hashes, strict=True):
             if isinstance(reply, Exception):
                 return queue_doubt(reply, key, "hash", self._where)
-        marks, reports = hashes
-        read = self._reports[agents].read(reports)
+        (_, marks), reports = hashes
+        read = self._reports[agents].read(dict(zip(pool.pods, reports, strict=False)))
         unreadable = self._reports[agents].unreadable
         return replace(reading, reports=read, unreadable=unreadable, marks=marks_of(marks))
 

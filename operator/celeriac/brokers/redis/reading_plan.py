@@ -11,6 +11,8 @@ from celeriac.pool.model import QueueLayout
 # A script blocks Redis while it runs: one millisecond or less at this size.
 QUEUES_PER_SCRIPT: Final = 500
 
+MOST_MARKS: Final = 12_000
+"""Marks of one pool that are read. A pool has 10,000 replicas at most, and marks of Pods that are gone are removed."""
 
 T = TypeVar("T")
 
@@ -52,10 +54,9 @@ class Agents(NamedTuple):
     drain_key: str
     reports_key: str
 
-    @property
-    def queries(self) -> tuple[Ask, Ask]:
-        """Ask for both: a few hundred bytes for each worker."""
-        return Ask(("HGETALL", self.drain_key)), Ask(("HGETALL", self.reports_key))
+    def queries(self, pods: Sequence[str]) -> tuple[Ask, Ask]:
+        """Ask for the marks, and for the reports of these Pods: some 700 bytes each. Anybody may write others."""
+        return Ask(("HSCAN", self.drain_key, 0, "COUNT", MOST_MARKS)), Ask(("HMGET", self.reports_key, *(pods or "-")))
 
 
 def agents_of(pool: QueueSet) -> Agents | None:

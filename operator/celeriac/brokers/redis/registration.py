@@ -77,7 +77,7 @@ def _require_sense(process: Process, pool_uid: str) -> None:
         raise WrongField("field podUid is no uid")
 
 
-def heard_of(reports: Mapping[bytes, bytes]) -> "Heard":
+def heard_of(reports: Mapping[str, bytes]) -> "Heard":
     """What the reports of a pool tell of who lives."""
     counters, strange = {}, {}
     for pod_uid, text in reports.items():
@@ -85,7 +85,7 @@ def heard_of(reports: Mapping[bytes, bytes]) -> "Heard":
         if report is not None:
             counters[report.process] = report.counter
         else:
-            strange[pod_uid.decode(errors="replace")] = zlib.crc32(text)
+            strange[pod_uid] = zlib.crc32(text)
     return Heard(counters, strange)
 
 

@@ -7,8 +7,8 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from dataclasses import replace
+from typing import Final, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -19,13 +19,13 @@ from celeriac.api.reasons import Reason
 from celeriac.api.words import quoted
 from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.redis.errors import is_about_a_key, registry_doubt
+from celeriac.brokers.redis.hashes import MOST_ENTRIES, Hash, answers, hashes
 from celeriac.brokers.redis.json_fields import WrongField
 from celeriac.brokers.redis.keys import drain_key, pools_key, processes_key, reports_key
 from celeriac.brokers.redis.moves import when
 from celeriac.brokers.redis.queries import Command
 from celeriac.brokers.redis.registration import heard_of, pool_key_of, pool_uid_of, process_of
-from celeriac.brokers.redis.round_trip import ask, replies
+from celeriac.brokers.redis.round_trip import ask
 from celeriac.brokers.redis.worker_reports import report_of
 
 T = TypeVar("T")
@@ -33,78 +33,39 @@ log = logging.getLogger(__name__)
 
 _PLAIN_NAME: Final = re.compile(rb"[a-z0-9.-]{1,253}")
 """As workers are named; another name of an entry is not repeated, as anybody may write to Redis."""
-MOST_ENTRIES: Final = 10_000
-"""Fields of one hash that are read at a time: workers of a pool, or pools of a registry."""
-AT_ONCE: Final = 200
-"""Hashes that are read in one round trip."""
+MOST_POOLS: Final = 2_000
+"""Pools of a registry that are read: those that the cluster knows need no list."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hash:
-    """Fields of a hash. `size` is how many it has: more than were read, where it is larger than MOST_ENTRIES."""
-
-    key: str
-    fields: Mapping[bytes, bytes]
-    size: int
-
-
-async def listed(redis: Redis, registries: Collection[str], where: str) -> dict[str, RegistryList]:
-    """The pools of each registry, whose name is its key prefix; in two round trips."""
-    hashes = await _hashes(redis, [pools_key(prefix) for prefix in registries], where)
-    return {prefix: _listed(found, where) for prefix, found in zip(registries, hashes, strict=True)}
+async def listed(redis: Redis, registries: Collection[str], where: str, room: int) -> dict[str, RegistryList]:
+    """The pools of each registry, whose name is its key prefix; of all of them no more than `room`, if that matters."""
+    keys = [pools_key(prefix) for prefix in registries]
+    lists = {}
+    async for number, found in hashes(redis, keys, where, room, MOST_POOLS):
+        lists[number] = _listed(found, where)
+    return {prefix: lists[number] for number, prefix in enumerate(registries)}
 
 
 async def registered(
-    redis: Redis, entries: Collection[RegistryEntry], where: str
+    redis: Redis, entries: Collection[RegistryEntry], where: str, room: int
 ) -> dict[RegistryEntry, RegisteredPool]:
-    """The processes of each pool, with what tells each one's last report from the one before."""
-    keys = [key(*entry) for entry in entries for key in (processes_key, reports_key)]
-    hashes = await _hashes(redis, keys, where)
-    pools = {}
-    for entry, processes, reports in zip(entries, hashes[::2], hashes[1::2], strict=True):
-        pools[entry] = _registered(entry, processes, reports, where)
+    """The processes of each pool, with what tells each one's last report from the one before.
+
+    Where there are more than `room` in all, small pools are read whole, and of the others a part.
+    """
+    pools, places, crowded = {}, list(entries), {}
+    async for number, found in hashes(redis, [processes_key(*each) for each in places], where, room, MOST_ENTRIES):
+        pools[places[number]] = _registered(places[number], found, where)
         await asyncio.sleep(0)  # thousands of entries take half a second: others have their turn
-    return pools
-
-
-async def _hashes(redis: Redis, keys: Sequence[str], where: str) -> list[Hash | BrokerDoubt]:
-    """Read hashes. Raises what Redis answers if it is not about a single key, and RedisError for a lost connection."""
-    found: list[Hash | BrokerDoubt] = []
-    for first in range(0, len(keys), AT_ONCE):
-        some = keys[first : first + AT_ONCE]
-        sizes = await _answers(redis, some, [("HLEN", key) for key in some], where)
-        commands: list[Command] = [
-            ("HGETALL", key) if _fits(size) else ("HSCAN", key, 0, "COUNT", MOST_ENTRIES)
-            for key, size in zip(some, sizes, strict=True)
-        ]
-        fields = await _answers(redis, some, commands, where)
-        found += [_hash(*each) for each in zip(some, sizes, fields, strict=True)]
-    return found
-
-
-async def _answers(redis: Redis, keys: Sequence[str], commands: Sequence[Command], where: str) -> list[Any]:
-    answers = await replies(redis, commands)
-    for answer in answers:
-        if isinstance(answer, Exception) and not is_about_a_key(answer):
-            raise answer
-    return [
-        registry_doubt(answer, key, where) if isinstance(answer, Exception) else answer
-        for key, answer in zip(keys, answers, strict=True)
-    ]
-
-
-def _fits(size: int | BrokerDoubt) -> bool:
-    return isinstance(size, BrokerDoubt) or size <= MOST_ENTRIES
-
-
-def _hash(key: str, size: int | BrokerDoubt, fields: Any) -> Hash | BrokerDoubt:
-    if isinstance(fields, BrokerDoubt):
-        return fields
-    if isinstance(size, BrokerDoubt):
-        return size
-    if size > MOST_ENTRIES:
-        _, fields = fields  # a cursor comes with it
-    return Hash(key, fields, size if size > MOST_ENTRIES else len(fields))
+    async for number, reports in hashes(redis, [reports_key(*each) for each in places], where, room, MOST_ENTRIES):
+        entry = places[number]
+        pools[entry] = _with_reports(pools[entry], reports)
+        if isinstance(reports, Hash) and reports.size > len(reports.fields):
+            crowded[entry] = pools[entry]
+        await asyncio.sleep(0)
+    for entry, reports in (await _hear(redis, crowded, where)).items():
+        pools[entry] = _with_reports(pools[entry], reports)
+    return {entry: pools[entry] for entry in places}
 
 
 def _listed(found: Hash | BrokerDoubt, where: str) -> RegistryList:
@@ -120,17 +81,32 @@ def _listed(found: Hash | BrokerDoubt, where: str) -> RegistryList:
     return RegistryList(pools, _doubts(found, wrong, where))
 
 
-def _registered(
-    entry: RegistryEntry, found: Hash | BrokerDoubt, reports: Hash | BrokerDoubt, where: str
-) -> RegisteredPool:
-    audible = isinstance(reports, Hash) and reports.size == len(reports.fields)
-    doubts = (reports,) if isinstance(reports, BrokerDoubt) else _doubts(reports, {}, where)
+def _registered(entry: RegistryEntry, found: Hash | BrokerDoubt, where: str) -> RegisteredPool:
     if isinstance(found, BrokerDoubt):
-        return RegisteredPool(audible=audible, doubts=(found, *doubts))
+        return RegisteredPool(doubts=(found,))
     processes, wrong = _each(found, lambda name, text: process_of(*entry, name, text))
-    heard = heard_of(reports.fields if isinstance(reports, Hash) else {})
-    known = tuple(replace(each, reported=heard.of(each)) for each in processes.values())
-    return RegisteredPool(known, audible, (*_doubts(found, wrong, where), *doubts), heard.beside(known))
+    whole = found.size == len(found.fields)
+    return RegisteredPool(tuple(processes.values()), doubts=_doubts(found, wrong, where), whole=whole)
+
+
+def _with_reports(pool: RegisteredPool, reports: Hash | BrokerDoubt) -> RegisteredPool:
+    if isinstance(reports, BrokerDoubt):
+        return replace(pool, audible=False, doubts=(*pool.doubts, reports))
+    heard = heard_of({name.decode(errors="replace"): text for name, text in reports.fields.items()})
+    known = tuple(replace(each, reported=heard.of(each)) for each in pool.processes)
+    return replace(pool, processes=known, beside=heard.beside(known))
+
+
+async def _hear(redis: Redis, pools: Mapping[RegistryEntry, RegisteredPool], where: str) -> dict[RegistryEntry, Hash]:
+    """The reports of just these processes: somebody has filled the hash with others."""
+    found = {}
+    for entry, pool in pools.items():
+        key, uids = reports_key(*entry), list(dict.fromkeys(each.pod_uid for each in pool.processes))
+        (texts,) = await answers(redis, [key], [("HMGET", key, *(uids or ["-"]))], where)
+        if not isinstance(texts, BrokerDoubt):
+            said = {uid.encode(): text for uid, text in zip(uids, texts, strict=False) if text is not None}
+            found[entry] = Hash(key, said, len(said))
+    return found
 
 
 def _each(found: Hash, read: Callable[[bytes, bytes], T]) -> tuple[dict[bytes, T], dict[bytes, str]]:
@@ -182,7 +158,7 @@ def held_keys(process: Process) -> tuple[str, str, str]:
 async def held(redis: Redis, processes: Sequence[Process], where: str) -> list[int | BrokerDoubt]:
     """How many messages each process holds, or why that cannot be read."""
     keys = [held_keys(process)[0] for process in processes]
-    return await _answers(redis, keys, [("HLEN", key) for key in keys], where)
+    return await answers(redis, keys, [("HLEN", key) for key in keys], where)
 
 
 async def forget_process(redis: Redis, process: Process) -> bool:
@@ -194,7 +170,7 @@ async def forget_process(redis: Redis, process: Process) -> bool:
     unacked, index, mutex = held_keys(process)
     processes, reports = processes_key(prefix, process.pool_uid), reports_key(prefix, process.pool_uid)
     names, report = await ask(redis, [("HKEYS", processes), ("HGET", reports, process.pod_uid)])
-    said = report_of(process.pod_uid.encode(), report) if report is not None else None
+    said = report_of(process.pod_uid, report) if report is not None else None
     commands: list[Command] = [
         ("DEL", index, mutex),
         ("HDEL", processes, process.process),

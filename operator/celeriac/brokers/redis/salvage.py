@@ -21,14 +21,22 @@ class RedisSalvage:
         self._redis = client.redis
         self._where = where
         self._take_over = TakeOver(client.redis, where)
+        self._kept: dict[RegistryEntry, int] = {}
 
     async def listed(self, registries: Collection[str]) -> Mapping[str, RegistryList]:
         """See Salvage.listed."""
-        return await calling(registry.listed(self._redis, registries, self._where), self._client)
+        self._kept.clear()  # a look begins with it
+        room = self._client.allowance.kept.room(self)
+        return await calling(registry.listed(self._redis, registries, self._where, room), self._client)
 
     async def registered(self, entries: Collection[RegistryEntry]) -> Mapping[RegistryEntry, RegisteredPool]:
         """See Salvage.registered. A registry's name is its key prefix."""
-        return await calling(registry.registered(self._redis, entries, self._where), self._client)
+        kept = self._client.allowance.kept
+        room = kept.room(self) - sum(self._kept.values())
+        found = await calling(registry.registered(self._redis, entries, self._where, room), self._client)
+        self._kept.update((entry, len(pool.processes) + 1) for entry, pool in found.items())
+        kept.note(self, sum(self._kept.values()))
+        return found
 
     async def traces(self, layout: QueueLayout) -> Traces:
         """See Salvage.traces."""

@@ -74,7 +74,7 @@ async def _heard(redis: Redis, prefix: str, uids: Collection[str]) -> Heard:
     heard = {}
     for uid, (entries,) in zip(uids, hashes, strict=True):
         for pod_uid, text in entries.items():
-            if (report := report_of(pod_uid, text)) is not None:
+            if (report := report_of(pod_uid.decode(errors="replace"), text)) is not None:
                 heard[report.process] = (uid, report.pod_uid, report.counter)
     return heard
 

@@ -11,6 +11,8 @@ from celeriac.pool.model import QueueLayout
 T = TypeVar("T")
 
 VERSION = 1
+LONGEST_REPORT = 16_384
+"""Bytes; one has some 700."""
 SOFTWARE = {"celery": "Celery", "kombu": "kombu", "redis": "redis-py", "python": "Python"}
 NAMED_TASKS = 5
 MOST_TASKS = 10**9
@@ -25,32 +27,34 @@ class Reports:
     """Reads the reports of one pool. Readings are more frequent than reports: the same text is not parsed twice."""
 
     def __init__(self) -> None:
-        self._read: dict[bytes, tuple[bytes, WorkerReport | None]] = {}
+        self._read: dict[str, tuple[int, WorkerReport | None]] = {}
 
     @property
     def unreadable(self) -> frozenset[str]:
         """Pod uids whose report, as last read, cannot be understood."""
-        lost = (uid for uid, (_, report) in self._read.items() if report is None)
-        return frozenset(uid.decode(errors="replace") for uid in lost)
+        return frozenset(uid for uid, (_, report) in self._read.items() if report is None)
 
-    def read(self, entries: Mapping[bytes, bytes]) -> dict[str, WorkerReport]:
-        """By pod uid, all that can be understood."""
+    def read(self, texts: Mapping[str, bytes | None]) -> dict[str, WorkerReport]:
+        """By pod uid, all that can be understood. Of a text only its hash is kept."""
         before = self._read
         self._read = {
-            pod_uid: last if (last := before.get(pod_uid)) and last[0] == text else (text, report_of(pod_uid, text))
-            for pod_uid, text in entries.items()
+            uid: last if (last := before.get(uid)) and last[0] == hash(text) else (hash(text), report_of(uid, text))
+            for uid, text in texts.items()
+            if text is not None
         }
-        return {report.pod_uid: report for _, report in self._read.values() if report is not None}
+        return {uid: report for uid, (_, report) in self._read.items() if report is not None}
 
 
-def report_of(pod_uid: bytes, text: bytes) -> WorkerReport | None:
-    """Read one report; None for one that is malformed or of another version of the protocol."""
+def report_of(pod_uid: str, text: bytes) -> WorkerReport | None:
+    """Read one report; None for one that is malformed, too long, or of another version of the protocol."""
+    if len(text) > LONGEST_REPORT:
+        return None
     try:
         fields = JsonFields(text)
         if fields.count("v") != VERSION or fields.text("state") not in STATES:
             return None
-        return _report(pod_uid.decode(), fields)
-    except (WrongField, UnicodeDecodeError):
+        return _report(pod_uid, fields)
+    except WrongField:
         return None
 
 
