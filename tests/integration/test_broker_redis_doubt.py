@@ -14,7 +14,8 @@ from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
 from celeriac.brokers.readings import QueueSet
-from celeriac.brokers.redis.queue_reader import LONGEST_RETRY_SECONDS, READING_SECONDS
+from celeriac.brokers.redis.patience import LONGEST_RETRY_SECONDS
+from celeriac.brokers.redis.queue_reader import READING_SECONDS
 from celeriac.brokers.redis.server_identity import RESTART_HOLD_SECONDS
 from tests.integration.brokers import Clock, broker_of, eventually, read_one
 from tests.integration.redis_server import HOST, RedisServer, free_port

@@ -5,11 +5,23 @@ topic bindings are compared word by word, at a cost of length times length; the 
 (worker-image/agent/celeriac_agent/topics.py), by the same cases.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 LONGEST_KEY: Final = 255
 """Characters of a routing key in AMQP, on either side; a longer one matches nothing but itself."""
+
+MOST_BINDINGS: Final = 10_000
+"""Rows of an exchange that are kept,"""
+MOST_TOPICS: Final = 1000
+"""and of those that have a pattern."""
+MOST_KNOWN: Final = 1000
+"""Routing keys whose queues are remembered."""
+WORK: Final = 500_000
+"""What one reading may spend on topics: words compared with words, some 50 ms."""
+COMPARING: Final = 256
+"""What it costs beside that to compare a key with a pattern: to see that kombu wrote it."""
 
 STARS: Final = (r"[^\.]+", r".*?[^\.]")
 """What kombu writes for `*`: one word; earlier releases whatever does not end with a dot."""
@@ -29,6 +41,40 @@ def bindings_of(members: Iterable[bytes], separator: str) -> list[Binding]:
     """Read the table of an exchange; rows that kombu did not write are left out."""
     rows = (member.decode(errors="replace").split(separator) for member in members)
     return [Binding(*row) for row in rows if len(row) == 3]
+
+
+class Table:
+    """All bindings of an exchange, as they are asked for one routing key after another.
+
+    `whole` is False where there are more of them than are kept.
+    """
+
+    def __init__(self, members: Collection[bytes], separator: str) -> None:
+        self.whole = len(members) <= MOST_BINDINGS
+        self._direct: dict[str, set[str]] = {}
+        self._topics: list[Binding] = []
+        self._known: dict[str, frozenset[str]] = {}
+        for binding in bindings_of(islice(members, MOST_BINDINGS), separator):
+            if not binding.pattern:
+                self._direct.setdefault(binding.routing_key, set()).add(binding.queue)
+            elif len(self._topics) < MOST_TOPICS:
+                self._topics.append(binding)
+            else:
+                self.whole = False
+
+    def queues(self, routing_key: str, work: int) -> tuple[frozenset[str] | None, int]:
+        """Queues of a routing key, and what is left of the work; None where that is not enough to find out."""
+        known = self._known.get(routing_key)
+        if known is not None:
+            return known, work
+        words = 1 + routing_key.count(".")
+        left = work - sum(COMPARING + words * (1 + each.routing_key.count(".")) for each in self._topics)
+        if left < 0:
+            return None, work
+        found = frozenset(self._direct.get(routing_key, ())) | queues_bound(self._topics, routing_key)
+        if len(self._known) < MOST_KNOWN:
+            self._known[routing_key] = found
+        return found, left
 
 
 def queues_bound(bindings: Iterable[Binding], routing_key: str) -> set[str]:

@@ -21,6 +21,7 @@ from celeriac.brokers.redis.eviction import Eviction
 from celeriac.brokers.redis.executor import Executor, is_refused
 from celeriac.brokers.redis.keys import dead_key
 from celeriac.brokers.redis.message_queries import Entries
+from celeriac.brokers.redis.patience import Patience
 from celeriac.brokers.redis.queries import Ask, Query
 from celeriac.brokers.redis.reading_plan import Agents, Queue, ReadingPlan, Share, agents_of, share_of
 from celeriac.brokers.redis.resting import RestingEtas
@@ -32,11 +33,6 @@ from celeriac.brokers.redis.worker_reports import Reports, marks_of
 from celeriac.brokers.redis.writing import Writing
 
 READING_SECONDS: Final = 4.0
-FIRST_RETRY_SECONDS: Final = 0.5
-LONGEST_RETRY_SECONDS: Final = 5.0
-LONGEST_RETRY_OF_A_STRANGER: Final = 60.0
-STRANGE: Final = (Reason.BROKER_UNSUPPORTED, Reason.ANSWER_TOO_LARGE)
-"""Doubts about what answers: not an outage that ends by itself."""
 FOLLOW_MASTER_SECONDS: Final = 5.0
 
 _IDENTITY: Final = (Ask(("INFO", "server")), Ask(("INFO", "replication")), Ask(("TIME",)))
@@ -90,17 +86,14 @@ class RedisQueues:
         self._shares: dict[Share, ShareReader] = {}
         self._resting: dict[Queue, RestingEtas] = {}
         self._reports: dict[Agents, Reports] = {}
-        self._doubt: BrokerDoubt | None = None
-        self._retry_at = float("-inf")
-        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._patience = Patience(clock)
         self._follow_at = clock() + FOLLOW_MASTER_SECONDS
 
     async def read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
         """Read all pools: see QueueReader.read. Takes READING_SECONDS at most."""
         try:
             async with asyncio.timeout(READING_SECONDS), self._one_at_a_time:
-                if self._doubt is not None and self._clock() < self._retry_at:
-                    raise BrokerDoubt(self._doubt.reason, str(self._doubt))
+                self._patience.check()
                 readings = await self._try_to_read(pools)
             self._identity.check_settled()
         except TimeoutError as error:
@@ -126,14 +119,13 @@ class RedisQueues:
         except BrokerDoubt as doubt:
             await self._give_up(doubt)
             raise
-        self._doubt, self._retry_seconds, self._client.proven = None, FIRST_RETRY_SECONDS, True
+        self._patience.succeeded()
+        self._client.proven = True
         return readings
 
     async def _give_up(self, doubt: BrokerDoubt) -> None:
-        self._doubt, self._client.proven = BrokerDoubt(doubt.reason, str(doubt)), False
-        self._retry_at = self._clock() + self._retry_seconds
-        longest = LONGEST_RETRY_OF_A_STRANGER if doubt.reason in STRANGE else LONGEST_RETRY_SECONDS
-        self._retry_seconds = min(2 * self._retry_seconds, longest)
+        self._patience.failed(doubt)
+        self._client.proven = False
         await self._client.disconnect()
 
     async def _read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:

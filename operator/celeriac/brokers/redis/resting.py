@@ -66,6 +66,8 @@ class RestingEtas:
 
 
 def _eta_in(message: bytes) -> float | None:
+    if len(message) > LOOK_THROUGH_BYTES:
+        return None
     try:
         return eta_of(json.loads(message))
     except (ValueError, RecursionError):

@@ -1,10 +1,11 @@
 """What workers hold of the queues of one key prefix: the unacked hash with the exchanges' bindings beside it."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.redis.bindings import Binding, bindings_of, queues_bound
+from celeriac.brokers.redis.bindings import WORK, Table
 from celeriac.brokers.redis.errors import queue_doubt
 from celeriac.brokers.redis.message_queries import Entries
 from celeriac.brokers.redis.queries import Ask, Query, Tags
@@ -12,10 +13,17 @@ from celeriac.brokers.redis.reading_plan import Share
 from celeriac.brokers.redis.unacked import Holdings, Ledger, Route
 
 BINDINGS_SECONDS: Final = 5.0
+MOST_EXCHANGES: Final = 100
+"""Exchanges of one share whose bindings are kept,"""
+EXCHANGES_AT_ONCE: Final = 20
+"""and are read by one reading."""
 
 
-class _Table(NamedTuple):
-    bindings: list[Binding]
+class _Seen(NamedTuple):
+    """A table as it was when it was read, and a hash of the rows that it was made from."""
+
+    table: Table
+    rows: int
     at: float
 
 
@@ -28,8 +36,9 @@ class ShareReader:
         self._where = where
         self._clock = clock
         self._ledger = Ledger(share.unacked_key, clock)
-        self._tables: dict[str, _Table] = {}
+        self._tables: dict[str, _Seen] = {}
         self._doubt: BrokerDoubt | None = None
+        self._work, self._is_whole = WORK, True
 
     def tags_query(self) -> Tags:
         """Begin a reading."""
@@ -54,30 +63,45 @@ class ShareReader:
         self._ledger.note_entries(query.tags, reply)
 
     def stale_exchanges(self) -> list[str]:
-        """Exchanges in use whose bindings are not known or older than BINDINGS_SECONDS."""
+        """Exchanges in use whose bindings are not known or older than BINDINGS_SECONDS, some of them at a time."""
         oldest = self._clock() - BINDINGS_SECONDS
-        in_use = self._ledger.exchanges()
-        self._tables = {exchange: table for exchange, table in self._tables.items() if exchange in in_use}
-        return [name for name in in_use if name not in self._tables or self._tables[name].at < oldest]
+        in_use = sorted(self._ledger.exchanges())[:MOST_EXCHANGES]
+        self._tables = {exchange: seen for exchange, seen in self._tables.items() if exchange in in_use}
+        stale = [name for name in in_use if name not in self._tables or self._tables[name].at < oldest]
+        return stale[:EXCHANGES_AT_ONCE]
 
     def bindings_query(self, exchange: str) -> Query:
         """Ask for an exchange's bindings."""
         return Ask(("SMEMBERS", self._share.binding_key(exchange)))
 
     def note_bindings(self, exchange: str, reply: Any) -> None:
-        """Take the bindings."""
+        """Take the bindings; what was found out by those of before stands where they are the same."""
         if isinstance(reply, Exception):
             self._doubt = queue_doubt(reply, self._share.binding_key(exchange), "set", self._where)
             return
-        self._tables[exchange] = _Table(bindings_of(reply, self._share.separator), self._clock())
+        seen = self._tables.get(exchange)
+        is_same = seen is not None and hash(frozenset(reply)) == seen.rows
+        table = seen.table if seen is not None and is_same else Table(reply, self._share.separator)
+        self._tables[exchange] = _Seen(table, hash(frozenset(reply)), self._clock())
 
     def holdings(self, now: float) -> Holdings | BrokerDoubt:
-        """What workers hold at Unix time `now`, or why that is not known."""
-        return self._doubt or self._ledger.holdings(now, self._queues_of)
+        """What workers hold at Unix time `now`, or why that is not known.
+
+        It is not exact where bindings are missing, or take more work than one reading may spend: the next one goes on.
+        """
+        if self._doubt is not None:
+            return self._doubt
+        self._work, self._is_whole = WORK, True
+        holdings = self._ledger.holdings(now, self._queues_of)
+        return holdings if self._is_whole else replace(holdings, exact=False)
 
     def _queues_of(self, route: Route) -> Iterable[str]:
         exchange, routing_key = route
         if not exchange:
             return (routing_key,)
-        table = self._tables.get(exchange)
-        return queues_bound(table.bindings, routing_key) if table else ()
+        seen = self._tables.get(exchange)
+        queues = None
+        if seen is not None:
+            queues, self._work = seen.table.queues(routing_key, self._work)
+        self._is_whole &= seen is not None and seen.table.whole and queues is not None
+        return queues or ()

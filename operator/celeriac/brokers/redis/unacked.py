@@ -21,6 +21,10 @@ EXACT_UP_TO: Final = 5000
 SAMPLE: Final = 500
 SAMPLE_SECONDS: Final = 2.0
 SLICE: Final = 100
+MOST_ROUTES: Final = 1000
+"""Routes that are kept of one hash."""
+LONGEST_NAME: Final = 255
+"""Characters of an exchange and of a routing key in AMQP."""
 
 Route = tuple[str, str]
 
@@ -51,6 +55,7 @@ class Ledger:
         self._size = 0
         self._sampled_at = float("-inf")
         self._deliveries: dict[bytes, Delivery | None] = {}
+        self._routes: dict[Route, Route] = {}
 
     def tags_query(self) -> Tags:
         """Ask for the tags; a new sample of a big hash only every SAMPLE_SECONDS."""
@@ -67,6 +72,7 @@ class Ledger:
         tags = text.split(b"\n") if text else []
         known = self._deliveries
         self._deliveries = {tag: known[tag] for tag in tags if tag in known}
+        self._routes = {each.route: each.route for each in self._deliveries.values() if each is not None}
         new = [tag for tag in tags if tag not in known]
         return [Entries(self.key, tuple(new[i : i + SLICE])) for i in range(0, len(new), SLICE)]
 
@@ -76,7 +82,13 @@ class Ledger:
             if entry is None:
                 self._size -= 1
             else:
-                self._deliveries[tag] = delivery_of(entry)
+                self._deliveries[tag] = self._kept(delivery_of(entry))
+
+    def _kept(self, delivery: Delivery | None) -> Delivery | None:
+        """The delivery with the route that equal ones share; None where there are too many routes already."""
+        if delivery is None or (delivery.route not in self._routes and len(self._routes) >= MOST_ROUTES):
+            return None
+        return Delivery(self._routes.setdefault(delivery.route, delivery.route), delivery.eta)
 
     def exchanges(self) -> set[str]:
         """Exchanges whose bindings have to be known."""
@@ -110,10 +122,10 @@ def delivery_of(entry: bytes) -> Delivery | None:
     """
     try:
         message, exchange, routing_key = json.loads(entry)
-        route = (str(exchange or ""), str(routing_key or ""))
     except (ValueError, TypeError, RecursionError):
         return None
-    if not all(map(is_whole, route)):
+    route = (exchange or "", routing_key or "")
+    if not all(isinstance(name, str) and len(name) <= LONGEST_NAME and is_whole(name) for name in route):
         return None
     return Delivery(route, eta_of(message))
 
