@@ -108,6 +108,10 @@ class Rig:
         """Do what the operator does where a deleted pod has not heard SIGTERM: a mark of that kind."""
         self.client.hset(self._key("drain"), worker.uid, f"stop-{uuid.uuid4().hex}")
 
+    def tell_to_start_anew(self, worker: Worker, process: str) -> None:
+        """Do what the operator does where a worker fetches nothing: that start of it is to stop."""
+        self.client.hset(self._key("drain"), worker.uid, f"stop-of-{process}-{uuid.uuid4().hex}")
+
     def drained(self, worker: Worker, token: str, seconds: float = DRAIN_SECONDS) -> Report:
         """Wait for `drained` with that token; from then on the ledger minds every start in that pod."""
         report = worker.wait_for(

@@ -62,6 +62,20 @@ def test_a_worker_that_no_signal_has_reached_ends_what_it_runs_and_stops_when_it
         assert rig.account().problems == {}
 
 
+@pytest.mark.parametrize("spec", once(quick=["threads"]))
+def test_a_mark_that_tells_one_start_of_a_worker_to_stop_is_nothing_to_the_next(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    process = worker.fresh()["process"]
+    rig.tell_to_start_anew(worker, f"{worker.pod}.00000000")
+    worker.fresh()
+    rig.send("a")
+    rig.settle()
+    assert rig.ledger.ended() == ["a"], "the mark means another start"
+    rig.tell_to_start_anew(worker, process)
+    assert worker.gone() == 0
+    assert rig.account().problems == {}
+
+
 @pytest.mark.parametrize("spec", once(quick=["gevent"]))
 def test_a_worker_that_starts_with_a_mark_consumes_nothing(rig: Rig, spec: Spec) -> None:
     rig.send("a", "b", "c")

@@ -75,7 +75,7 @@ class _Container:
 
     def __init__(self, body: Body, directory: Path, broker_url: str, *, isolated: bool) -> None:
         self.run_dir: Path = directory / body["metadata"]["name"]
-        self.run_dir.mkdir()
+        self.run_dir.mkdir(exist_ok=True)
         container = body["spec"]["containers"][0]
         command = [mounted(word, {AGENT_DIR: AGENT}) for word in (*container["command"], *container["args"])]
         variables = {each["name"]: _value(each, body) for each in container["env"]}
@@ -83,7 +83,7 @@ class _Container:
         variables |= {"CELERIAC_RUN_DIR": str(self.run_dir), "C_FORCE_ROOT": "1", "PYTHONPATH": str(directory)}
         variables["PATH"] = search_path()
         self._isolated = isolated
-        with (self.run_dir / "log").open("wb") as log:
+        with (self.run_dir / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *(ISOLATION if isolated else ()), *command],
                 cwd=directory,
@@ -150,6 +150,7 @@ class LiveNode:
         self._containers: dict[str, _Container] = {}
         self._ready: set[str] = set()
         self._ending: set[str] = set()
+        self._killed: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         (directory / "app.py").write_text(f"{APP}\napp.conf.update({dict(config or {})!r})\n")
@@ -166,6 +167,7 @@ class LiveNode:
     def kill(self, name: str, reason: str) -> None:
         """SIGKILL to the worker of a Pod, whose container is not started anew for the time being."""
         (body,) = (body for body in self.pods() if body["metadata"]["name"] == name)
+        self._killed.add(body["metadata"]["uid"])
         self._containers[body["metadata"]["uid"]].kill()
         FakePod(self._kube, body).ends(time.time(), reason)
 
@@ -215,6 +217,10 @@ class LiveNode:
         elif uid not in self._ready and self._containers[uid].is_ready:
             pod.runs()
             self._ready.add(uid)
+        elif uid not in self._killed and self._containers[uid].has_ended:
+            pod.is_not_ready()
+            self._ready.discard(uid)
+            self._containers[uid] = _Container(body, self._directory, self._broker_url, isolated=not self._drains)
 
     def _end(self, body: Body, pod: FakePod) -> None:
         """SIGTERM, and once the worker has ended the last word. Whoever is stopped has to have drained."""

@@ -120,5 +120,6 @@ class Reason(StrEnum):
     REGISTRATION_UNREADABLE = "RegistrationUnreadable"
     LAYOUT_LEARNED = "LayoutLearned"
     SIGNAL_LOST = "SignalLost"
+    WORKER_RESTARTED = "WorkerRestarted"
     RESTORED = "Restored"
     DEAD_LETTERED = "DeadLettered"

@@ -7,7 +7,8 @@ worker. Whatever Redis says otherwise, after a crash between two writes or a res
 A mark that is missing in Redis may have been missing when its worker looked, which then went back to work; its last
 report may still say that it has drained. So a mark is never given twice: each time it gets a token of its own.
 
-A worker whose Pod is deleted and that goes on has not got SIGTERM; its mark says so, and its agent stops it.
+A worker whose Pod is deleted and that goes on has not got SIGTERM; its mark says so, and its agent stops it. So does
+the mark of one that is to be started anew. It names the start of the worker that is meant: the next one finds it, too.
 """
 
 import secrets
@@ -17,12 +18,13 @@ from typing import Any, Protocol
 
 from celeriac.api.authority import Authority
 from celeriac.api.names import DELETION_COST_ANNOTATION, DRAIN_ANNOTATION
-from celeriac.brokers.agents import STOP
+from celeriac.brokers.agents import STOP, STOP_ONE
 from celeriac.brokers.protocol import AgentLink
 from celeriac.cluster.errors import Conflict, NotFound, NotHolder
 from celeriac.cluster.records import PodRecord
 from celeriac.pool.model import WorkerPool
 from celeriac.scaling.workload import MARKED_COST, RELEASED_COST
+from celeriac.workers.worker import restarting
 
 
 class PodPatcher(Protocol):
@@ -44,6 +46,7 @@ class Marking:
     remark       marked ones whose mark the broker has lost: they get a new one
     superfluous  uids that the broker has a mark of, and no Pod
     stop         deleted ones whose workers have not got SIGTERM: their new mark tells them
+    restart      whose workers are to be started anew, each with the start of the worker that is to stop
     """
 
     drain: tuple[PodRecord, ...] = ()
@@ -52,28 +55,32 @@ class Marking:
     remark: tuple[PodRecord, ...] = ()
     superfluous: tuple[str, ...] = ()
     stop: tuple[PodRecord, ...] = ()
+    restart: tuple[tuple[PodRecord, str], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.drain or self.undrain or self.release or self.remark or self.superfluous or self.stop)
+        return self != NO_MARKING
 
     @property
     def to_mark(self) -> list[PodRecord]:
         """The new victims, and those that need a new mark; nobody twice, and nobody who is to be unmarked."""
-        pods = {pod.uid: pod for pod in (*self.drain, *self.remark, *self.stop)}
+        pods = {pod.uid: pod for pod in (*self.drain, *self.remark, *self.stop, *(pod for pod, _ in self.restart))}
         unmarked = {pod.uid for pod in self.undrain}
         return [pod for uid, pod in pods.items() if uid not in unmarked]
 
     def token_for(self, pod: PodRecord) -> str:
         """A new one; once a worker is told to stop, that stays so."""
-        return f"{STOP if pod in self.stop or told_to_stop(pod) else ''}{secrets.token_hex(8)}"
+        process = {each.uid: process for each, process in self.restart}.get(pod.uid) or restarting(pod)
+        stops = pod in self.stop or told_to_stop(pod)
+        how = STOP if stops else "" if process is None else f"{STOP_ONE}{process}-"
+        return f"{how}{secrets.token_hex(8)}"
 
 
 NO_MARKING = Marking()
 
 
 def told_to_stop(pod: PodRecord) -> bool:
-    """Whether its mark tells the worker to stop."""
-    return pod.drain_token is not None and pod.drain_token.startswith(STOP)
+    """Whether its mark tells the worker to stop, whichever start of it that is."""
+    return pod.drain_token is not None and pod.drain_token.startswith(STOP) and restarting(pod) is None
 
 
 def corrected(marking: Marking, pods: Collection[PodRecord], marks: Mapping[str, str]) -> Marking:

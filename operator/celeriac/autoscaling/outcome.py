@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from celeriac.autoscaling.healer import Healing
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import Durability
 from celeriac.pool.model import QueueLayout
@@ -26,6 +27,7 @@ class Outcome:
     trouble         in what a worker that runs is not what the spec says
     degradation     what the agents in its workers cannot do; None where they lack nothing
     responses       whether its workers answer and take work; None without the agent
+    healing         which of them is started anew for that; None where the spec forbids it, or nothing can be said
     learned         rates and times that were measured on them
     layout          how its queues are laid out, as its workers have said; None where the spec says the same
     dead_letters    messages that were started too often by workers that died
@@ -44,6 +46,7 @@ class Outcome:
     trouble: Trouble | None = None
     degradation: Degradation | None = None
     responses: Responses | None = None
+    healing: Healing | None = None
     learned: Learned | None = None
     dead_letters: int | None = None
     rollout: Rollout | None = None

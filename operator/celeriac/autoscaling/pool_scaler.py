@@ -7,9 +7,10 @@ from typing import Any
 from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Notice
 from celeriac.api.reasons import Reason
-from celeriac.api.words import first_of
 from celeriac.autoscaling.demand import demand_of, demand_without_agent, sample_of, unreported, workload_of
 from celeriac.autoscaling.drain_marker import NO_MARKING, Marking, corrected, told_to_stop
+from celeriac.autoscaling.healer import Healer, Healing
+from celeriac.autoscaling.news import deaf_pods, of_dead_letters, of_deaf, of_healing, of_layout
 from celeriac.autoscaling.outcome import Outcome, urgent_outcome
 from celeriac.autoscaling.rollout_view import RolloutView
 from celeriac.autoscaling.rollouts import ReplicaSets
@@ -17,22 +18,23 @@ from celeriac.autoscaling.scale_writer import Change
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading
 from celeriac.cluster.records import DeploymentRecord, PodRecord
-from celeriac.pool.layouts import effective_layout, layout_of, layout_words
+from celeriac.pool.layouts import layout_of
 from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.scaling.decide import decide
 from celeriac.scaling.decision import History, Plan, Retirement
 from celeriac.scaling.history import fresh_history, record_change
 from celeriac.scaling.learning import Learned, learn
 from celeriac.scaling.plan import plan
+from celeriac.scaling.policy import Mode
 from celeriac.scaling.workload import Demand, Doubt, Rollout
 from celeriac.workers.degraded import degradation_of
 from celeriac.workers.layout import learned_layout
-from celeriac.workers.observer import DEAF_SECONDS, Observer
+from celeriac.workers.observer import Observer
 from celeriac.workers.refused import with_refusal
 from celeriac.workers.responses import Responses, ResponseWatch
 from celeriac.workers.stuck import StuckWatch
 from celeriac.workers.trouble import trouble_of
-from celeriac.workers.worker import Workers
+from celeriac.workers.worker import Workers, restarting
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ class PoolScaler:
         self._rollout = RolloutView()
         self._workers: Workers | None = None
         self._responses: Responses | None = None
+        self._healer = Healer()
+        self._healing: Healing | None = None
 
     def step(self, sight: Sight, now: float) -> Step:
         """Decide once. Every tick is one call, also where nothing can be read."""
@@ -136,9 +140,10 @@ class PoolScaler:
             _change(outcome),
             _marking(sight, outcome),
             _retirement(sight, outcome.plan),
-            _of_dead_letters(sight.pool, outcome_before, outcome)
-            + _of_layout(sight.pool, layout_before, self.layout)
-            + _of_deaf(sight.pool, outcome_before, outcome),
+            of_dead_letters(sight.pool, outcome_before, outcome)
+            + of_layout(sight.pool, layout_before, self.layout)
+            + of_deaf(sight.pool, outcome_before, outcome)
+            + of_healing(sight.pool, outcome),
             is_news=other_doubt or urgent_outcome(outcome_before) != urgent_outcome(outcome),
         )
 
@@ -169,6 +174,7 @@ class PoolScaler:
             trouble=trouble_of(pool, self._workers) if self._workers else None,
             degradation=degradation_of(self._workers) if self._workers else None,
             responses=self._responses if readable and self._workers else None,
+            healing=self._healing if readable and self._workers else None,
             learned=self._learned if readable and self._workers else None,
             dead_letters=reading.dead if isinstance(reading, PoolReading) else None,
             rollout=rollout,
@@ -196,6 +202,10 @@ class PoolScaler:
             )
             waiting = {queue: counts.waiting for queue, counts in reading.queues.items()}
             self._responses = self._watch.look(self._workers, waiting, now)
+            if pool.policy.mode is Mode.AUTO and sight.replica_sets is None:
+                self._healing = self._healer.step(self._workers, self._responses, now)
+            else:
+                self._healing = self._healer.rest(self._workers)
             self.layout = learned_layout(pool, self._workers, self.layout)
             self._learned = learn(self._learned, sample_of(reading, self._workers, now))
 
@@ -247,50 +257,20 @@ def _marking(sight: Sight, outcome: Outcome) -> Marking:
     pods = {pod.uid: pod for pod in sight.pods} if sight.pool.agent else {}
     wanted = Marking(
         drain=tuple(pods[uid] for uid in planned.drain if uid in pods),
-        undrain=tuple(pods[uid] for uid in planned.undrain if uid in pods),
+        undrain=tuple(pods[uid] for uid in planned.undrain if uid in pods) + _healed(outcome),
         release=tuple(pods[uid] for uid in planned.release if uid in pods),
-        stop=tuple(pod for pod in _deaf(outcome) if not told_to_stop(pod)),
+        stop=tuple(pod for pod in deaf_pods(outcome) if not told_to_stop(pod)),
+        restart=_restarts(outcome),
     )
     return corrected(wanted, pods.values(), sight.reading.marks)
 
 
-def _of_dead_letters(pool: WorkerPool, before: Outcome | None, now: Outcome) -> tuple[Notice, ...]:
-    if before is None or before.dead_letters is None or now.dead_letters is None:
-        return ()
-    more = now.dead_letters - before.dead_letters
-    if more <= 0:
-        return ()
-    message = (
-        f"{more} messages are dead letters now ({now.dead_letters} in all): each was running in"
-        f" {pool.max_attempts} workers that died; see them with `celeriac dead-letters list QUEUE`"
-    )
-    return (Notice(pool.key, "Warning", Reason.DEAD_LETTERED, message, "dead-letters"),)
+def _restarts(outcome: Outcome) -> tuple[tuple[PodRecord, str], ...]:
+    """Whose worker is to be started anew and has no mark that says so yet."""
+    stop = outcome.healing.stop if outcome.healing is not None else ()
+    return tuple((pod, process) for pod, process in stop if restarting(pod) != process)
 
 
-def _deaf(outcome: Outcome | None) -> list[PodRecord]:
-    return outcome.workers.deaf if outcome is not None and outcome.workers is not None else []
-
-
-def _of_deaf(pool: WorkerPool, before: Outcome | None, now: Outcome) -> tuple[Notice, ...]:
-    """A shell that keeps SIGTERM to itself would keep it from each worker."""
-    known = {pod.uid for pod in _deaf(before)}
-    names = sorted(pod.name for pod in _deaf(now) if pod.uid not in known)
-    if not names:
-        return ()
-    message = (
-        f"SIGTERM has not reached the worker of {first_of(names, 3)}, {DEAF_SECONDS:.0f} s after the pod was deleted:"
-        " it is told to stop through the broker"
-    )
-    return (Notice(pool.key, "Warning", Reason.SIGNAL_LOST, message, "deaf", "Stop"),)
-
-
-def _of_layout(pool: WorkerPool, before: QueueLayout | None, now: QueueLayout | None) -> tuple[Notice, ...]:
-    """The counts change at once: their reader should know why."""
-    if before == now:
-        return ()
-    words = layout_words(effective_layout(pool, now))
-    message = (
-        f"the workers read queues with {words}, and so does the operator from now on; to let it know before the first"
-        f" worker of another pool has started, write that into spec.broker"
-    )
-    return (Notice(pool.key, "Normal", Reason.LAYOUT_LEARNED, message, "layout", "ReadReports"),)
+def _healed(outcome: Outcome) -> tuple[PodRecord, ...]:
+    """Whose mark has had its worker started anew."""
+    return outcome.healing.release if outcome.healing is not None else ()

@@ -207,6 +207,8 @@ class Autoscaler:
             self._teller.tell(notice)
         if step.outcome is not None and deployment is not None:
             self._measure(pool, deployment, reading, step.outcome)
+            if step.outcome.healing is not None:
+                self._metrics.restarted(pool.key, len(step.outcome.healing.begun))
         if step.is_news:
             self._queue.add(pool.key)
         self._actuator.carry_out(known, pool, step, scaler, broker.agents if broker is not None else None)

@@ -11,6 +11,8 @@ from celeriac.pool.model import QueueLayout
 
 STOP: Final = "stop-"
 """A drain mark that begins so tells the agent to stop its worker, too: SIGTERM has not reached it."""
+STOP_ONE: Final = f"{STOP}of-"
+"""So does one that begins so and goes on with the name of a process; it is nothing to another process of the Pod."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from typing import Final
 
 from celeriac.api.reasons import Reason
 from celeriac.api.words import first_of
+from celeriac.autoscaling.healer import Healing
 from celeriac.reporting.durations import coarse
 from celeriac.reporting.view import WORKERS_RESPONDING, Condition, View, unheard
 from celeriac.workers.responses import Lapse, Responses
@@ -24,7 +25,8 @@ def workers_responding(view: View) -> Condition:
     if responses.silent:
         return Condition.of(WORKERS_RESPONDING, False, Reason.WORKER_SILENT, _silent(responses))
     if responses.not_fetching:
-        return Condition.of(WORKERS_RESPONDING, False, Reason.NOT_FETCHING, _not_fetching(responses))
+        message = _not_fetching(responses) + _healing(outcome.healing)
+        return Condition.of(WORKERS_RESPONDING, False, Reason.NOT_FETCHING, message)
     held = f"; {responses.limited} tasks wait there for their rate limit" if responses.limited else ""
     said = f"{responses.judged} workers report every second{held}" if responses.judged else "no worker is ready"
     return Condition.of(WORKERS_RESPONDING, True, Reason.RESPONDING, said)
@@ -52,6 +54,15 @@ def _not_fetching(responses: Responses) -> str:
         f" Compare `celery inspect active_queues` and `stats`, look at its log; kubectl delete pod {first.pod} starts"
         " another, and lets tasks that run end"
     )
+
+
+def _healing(healing: Healing | None) -> str:
+    """What the operator does about it."""
+    if healing is None:
+        return ""
+    if healing.why_not is not None:
+        return f". The operator starts none of them anew: {healing.why_not}"
+    return ". The operator has them stopped and started anew, one a minute at most"
 
 
 def _who(lapses: Sequence[Lapse]) -> str:

@@ -124,13 +124,19 @@ class WorkerFamilies:
             (*POOL, "reason"),
             registry=registry,
         )
+        self.restarted = Counter(
+            "celeriac_pool_restarted_workers_total",
+            "Workers that took none of the waiting tasks and were started anew.",
+            POOL,
+            registry=registry,
+        )
         self.missing_hooks = Gauge(
             "celeriac_pool_missing_hooks",
             "Workers whose agent misses this private part of Celery or kombu: condition AgentDegraded.",
             (*POOL, "hook"),
             registry=registry,
         )
-        self.all = (*self.figures.values(), self.missing_hooks, self.restored, self.recovery_failures)
+        self.all = (*self.figures.values(), self.missing_hooks, self.restored, self.recovery_failures, self.restarted)
 
 
 class OperatorFamilies:

@@ -119,6 +119,10 @@ class Metrics:
         self._workers.restored.labels(*key, "queue").inc(queued)
         self._workers.restored.labels(*key, "dead").inc(dead)
 
+    def restarted(self, key: PoolKey, workers: int) -> None:
+        """Count workers that are started anew because they fetch nothing."""
+        self._workers.restarted.labels(*key).inc(workers)
+
     def recovery_failure(self, key: PoolKey, reason: str) -> None:
         """Count that something which the pool's ended workers held could not be looked for, or not be put back."""
         self._workers.recovery_failures.labels(*key, reason).inc()

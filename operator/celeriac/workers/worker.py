@@ -8,13 +8,19 @@ clocks of two machines are never compared.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from celeriac.brokers.agents import WorkerReport
+from celeriac.brokers.agents import STOP_ONE, WorkerReport
 from celeriac.cluster.records import PodRecord
 from celeriac.scaling.workload import Pod
 
 CONSUMING = "consuming"
 DRAINED = "drained"
 STOPPING = "stopping"
+
+
+def restarting(pod: PodRecord) -> str | None:
+    """Which start of its worker the mark of a Pod tells to stop, so that its container is started anew; None: none."""
+    token = pod.drain_token or ""
+    return token.removeprefix(STOP_ONE).rpartition("-")[0] if token.startswith(STOP_ONE) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +191,8 @@ class Workers:
         return tuple(self._pod(worker) for worker in self.all if worker.is_replica)
 
     def _is_marked(self, pod: PodRecord) -> bool:
-        return pod.drain_token is not None and self.marks.get(pod.uid) == pod.drain_token
+        is_to_go = pod.drain_token is not None and restarting(pod) is None
+        return is_to_go and self.marks.get(pod.uid) == pod.drain_token
 
     def _pod(self, worker: Worker) -> Pod:
         pod = worker.pod

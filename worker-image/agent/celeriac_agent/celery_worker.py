@@ -105,9 +105,9 @@ class CeleryWorker:
         return worker_state.should_terminate not in (None, False)
 
     def stop(self) -> None:
-        """As SIGTERM does, which has not come; once. A task that runs is ended first."""
+        """As SIGTERM does; once. A task that runs is ended first."""
         if not self.is_told_to_stop():
-            logger.warning("The pod is deleted, and SIGTERM has not come: stopping")
+            logger.warning("Told to stop by the operator: SIGTERM has not come, or this worker takes no message")
             os.kill(os.getpid(), signal.SIGTERM)
 
     def tasks_survive_a_reconnect(self) -> bool:

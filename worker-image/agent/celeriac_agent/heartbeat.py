@@ -12,7 +12,7 @@ from .counters import Counters
 from .drain import Drain
 from .hooks import Hooks
 from .refusals import CONNECT, REPORT, Refusals
-from .registry import STOP, Registry
+from .registry import STOP, STOP_ONE, Registry
 from .report import Report
 from .sampler import Sampler
 from .times import BACK_OFF_SECONDS, REPORT_SECONDS, SOCKET_SECONDS, TICK_SECONDS
@@ -73,6 +73,8 @@ class Heartbeat:
             self._refusals.note(REPORT, beat.refusal)
         if not beat.found and self._registry.registered and not self._stop.is_set():
             self._registry.register(self._worker.queues())
+        if mark and mark.startswith(STOP_ONE):
+            mark = mark if mark.startswith(f"{STOP_ONE}{self._registry.identity.process}-") else None
         if mark and mark.startswith(STOP):
             self._worker.stop()
         report.was_quiet = quiet

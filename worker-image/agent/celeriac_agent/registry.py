@@ -17,6 +17,7 @@ from .proc import is_alive, start_ticks
 from .settings import TransportSettings
 
 STOP = "stop-"  # a drain mark that begins so tells the worker to stop, too: SIGTERM has not reached it
+STOP_ONE = f"{STOP}of-"  # so does one that goes on with the name of this process: its container is to be started anew
 
 
 class NotAllowed(Telling):
