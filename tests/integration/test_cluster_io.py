@@ -221,6 +221,11 @@ async def test_a_service_account_token_that_was_replaced_is_read_again(
             await api.read_secret_key(namespace, "broker", "url")
 
 
+async def test_where_the_api_server_is_everybody_may_ask(control_plane: ControlPlane) -> None:
+    async with await Api.connect(str(control_plane.kubeconfig_for("nobody"))) as nobody:
+        assert nobody.hosts() == await nobody.advertised_hosts() == {"127.0.0.1"}
+
+
 async def test_an_operator_without_its_lease_reads_but_cannot_write(api: Api, pool: LivePool) -> None:
     await ensure_deployment(api, pool.uid, pool.manifest())
     scale = await api.read_scale(pool.key)
