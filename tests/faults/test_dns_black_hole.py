@@ -27,7 +27,7 @@ def names() -> Iterator[NameServer]:
         yield server
 
 
-@pytest.mark.parametrize("dead", [8, 50])
+@pytest.mark.parametrize("dead", [pytest.param(8, marks=pytest.mark.full), 50])
 def test_names_that_nobody_answers_for_keep_no_other_broker_and_no_scrape_waiting(
     dead: int,
     control_plane: ControlPlane,
