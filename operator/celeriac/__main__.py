@@ -113,6 +113,12 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
     "--metrics-port", type=click.IntRange(0, 65535), default=8080, help="Port of /metrics, /healthz, /readyz."
 )
 @click.option(
+    "--health-port",
+    type=click.IntRange(1, 65535),
+    default=None,
+    help="A port for /healthz and /readyz alone, which scrapers cannot keep busy.  [default: that of the metrics]",
+)
+@click.option(
     "--allowed-broker",
     "brokers",
     multiple=True,
@@ -169,7 +175,7 @@ def main(
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
-        raise click.ClickException(f"cannot serve on port {options['metrics_port']}: {error.strerror}") from None
+        raise click.ClickException(f"cannot serve metrics and probes: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from celeriac.reporting.status_writer import StatusWriter
 from celeriac.reporting.teller import EventTeller
 from celeriac.resources.agent import agent_config_name
 from celeriac.settings import Settings
-from celeriac.telemetry.http import serve
+from celeriac.telemetry.http import Ports, serve
 from celeriac.telemetry.logs import log_unretrieved
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import Store
@@ -162,8 +162,7 @@ class Operator:
             self.api_server.run(),
             serve(
                 self.metrics,
-                settings.metrics_host,
-                settings.metrics_port,
+                Ports(settings.metrics_port, settings.health_port, settings.metrics_host),
                 healthy=self._healthy,
                 ready=self.watch.listed.is_set,
             ),

@@ -18,6 +18,7 @@ class Settings:
     identity           of this process in the Lease. The name of its Pod is right: a container that restarts there takes
                        its own Lease back at once, and its predecessor is certainly gone
     tick_seconds       between two readings of the brokers
+    health_port        for probes alone; None: they are answered at the port of the metrics only
     reap_seconds       between two looks for workers that have ended
     agent_sweep_seconds  between two looks for agents that nobody uses any more
     resync_seconds     between two full lists of the objects, which find what a watch has missed
@@ -35,6 +36,7 @@ class Settings:
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}-{secrets.token_hex(4)}")
     metrics_host: str = "0.0.0.0"
     metrics_port: int = 8080
+    health_port: int | None = None
     reap_seconds: float = 0.5
     agent_sweep_seconds: float = 60.0
     resync_seconds: float = 120.0

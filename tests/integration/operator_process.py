@@ -40,7 +40,7 @@ class OperatorProcess:
         self._directory = Path(tempfile.mkdtemp(prefix="operator "))
         self._process: subprocess.Popen[bytes] | None = None
         self._log_seen = 0
-        self.port = free_port()
+        self.port, self.health_port = free_port(), free_port()
 
     def start(self, *program: str) -> None:
         """Start a process; it begins to act once it holds the Lease. `program`: Python's arguments for another one."""
@@ -52,6 +52,8 @@ class OperatorProcess:
                     *(program or ("-m", "celeriac")),
                     "--metrics-port",
                     str(self.port),
+                    "--health-port",
+                    str(self.health_port),
                     *self._arguments,
                 ],
                 env=environment,

@@ -21,6 +21,7 @@ EVERYTHING: dict[str, Any] = {
     "fullnameOverride": "celery-operator",
     "watchNamespaces": ["shop", "billing"],
     "tickSeconds": 2,
+    "healthPort": 9091,
     "brokers": {
         "allowed": ["redis.shop", "*.cache.example.com:6380", "10.1.0.0/16", "[fd00::7]:6379"],
         "allowAddresses": ["169.254.7.0/24", "::1/128"],
@@ -107,6 +108,7 @@ def test_every_value_reaches_the_manifests(helm: Helm) -> None:
         f"--lease-namespace={SYSTEM}",
         "--lease-name=celery-operator",
         "--metrics-port=9090",
+        "--health-port=9091",
         "--log-level=DEBUG",
         "--log-format=json",
     ]

@@ -89,10 +89,11 @@ def test_the_operator_lives_on_what_the_chart_allows_it(
     install: Install, helm: Helm, chart_cluster: ControlPlane, team: str, clusterwide: bool, tmp_path: Path
 ) -> None:
     kubectl = chart_cluster.kubectl
-    port = free_port()
+    port, health = free_port(), free_port()
     values = {
         "watchNamespaces": [] if clusterwide else [team],
         "metrics": {"port": port},
+        "healthPort": health,
         "brokers": {"allowAddresses": ["127.0.0.0/8"]},
     }
     install(values)
@@ -108,7 +109,7 @@ def test_the_operator_lives_on_what_the_chart_allows_it(
         kubectl("create", f"-n{team}", "-f", "-", stdin=yaml.safe_dump(POOL))
         wait_until(lambda: read("deployment", "{.spec.replicas}") == "3", "three replicas for three tasks", seconds=30)
         wait_until(lambda: read("cwp", "{.status.desiredReplicas}") == "3", "the decision in the status", seconds=30)
-        wait_until(lambda: is_ready(port), "a ready operator", seconds=30)
+        wait_until(lambda: is_ready(health), "a ready operator", seconds=30)
     assert refusals(chart_cluster) == []
     holder = kubectl("get", "lease", RELEASE, f"-n{SYSTEM}", "-ojsonpath={.spec.holderIdentity}")
     assert holder == "", "the operator gives its Lease back"

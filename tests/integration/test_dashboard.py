@@ -20,7 +20,7 @@ import pytest
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
 from celeriac.brokers.readings import QueueReading
-from celeriac.telemetry.http import serving
+from celeriac.telemetry.http import Ports, serving
 from celeriac.telemetry.metrics import Direction, Metrics
 from tests.integration.prometheus_server import SCRAPE_SECONDS, Prometheus, eventually, running_prometheus
 
@@ -39,6 +39,7 @@ FIGURES = (
 GOOD_BROKER = "redis://:secret@redis.shop:6379/0"
 BAD_BROKER = "redis://celery:secret@redis.billing:6379/0"
 SCRAPES = 6
+ANYWHERE = Ports(0, host="127.0.0.1")
 GRAFANA = {
     "$__rate_interval": "5s",
     "$__interval": "1s",
@@ -110,9 +111,9 @@ async def scraped() -> AsyncIterator[Prometheus]:
     story.step()
     always = {"healthy": lambda: True, "ready": lambda: True}
     async with (
-        serving(story.metrics, "127.0.0.1", 0, **always) as leader_port,
-        serving(standby, "127.0.0.1", 0, **always) as standby_port,
-        running_prometheus([f"127.0.0.1:{leader_port}", f"127.0.0.1:{standby_port}"]) as prometheus,
+        serving(story.metrics, ANYWHERE, **always) as leader,
+        serving(standby, ANYWHERE, **always) as other,
+        running_prometheus([f"127.0.0.1:{each.ports.metrics}" for each in (leader, other)]) as prometheus,
     ):
         telling = asyncio.create_task(tell(story))
         try:
@@ -197,9 +198,9 @@ async def test_promtool_finds_no_fault_with_the_metrics() -> None:
     story = Story(Metrics())
     story.step()
     async with (
-        serving(story.metrics, "127.0.0.1", 0, healthy=lambda: True, ready=lambda: True) as port,
+        serving(story.metrics, ANYWHERE, healthy=lambda: True, ready=lambda: True) as server,
         aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{port}/metrics") as answer,
+        session.get(f"http://127.0.0.1:{server.ports.metrics}/metrics") as answer,
     ):
         text = await answer.text()
     done = await asyncio.to_thread(

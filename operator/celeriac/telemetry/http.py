@@ -1,58 +1,150 @@
-"""The operator's small HTTP server: /metrics for Prometheus, /healthz and /readyz for the kubelet."""
+"""The operator's small HTTP server: /metrics for Prometheus, /healthz and /readyz for the kubelet.
+
+It lives on the event loop of the tick, and whoever reaches its port may ask. One connection is one request; how many
+come in, and for how long, is the door's to say; the text of the metrics is written elsewhere, once for many.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, TypeVar
 
 from aiohttp import web
-from prometheus_client.exposition import choose_encoder
 
+from celeriac.telemetry.door import Door, Visit, listen
+from celeriac.telemetry.exposition import Exposition, form
 from celeriac.telemetry.metrics import Metrics
 
+CHUNK_BYTES: Final = 32 * 1024
+"""What is given to a connection at a time: a client that reads slowly has no more of it in memory."""
+
 Check = Callable[[], bool]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest, Visit], Awaitable[web.StreamResponse]]
+Paths = Mapping[str, Handler]
+R = TypeVar("R", bound=web.StreamResponse)
 
 
-async def serve(metrics: Metrics, host: str, port: int, *, healthy: Check, ready: Check) -> None:
-    """Serve until cancelled. Raises OSError where the address cannot be bound (the port is taken, or privileged)."""
-    async with serving(metrics, host, port, healthy=healthy, ready=ready):
-        await asyncio.Event().wait()
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the server listens: 0 is any free port.
+
+    health   a port for probes alone, which scrapers cannot keep from the kubelet; None: there is none. The port of the
+             metrics answers probes, too
+    """
+
+    metrics: int
+    health: int | None = None
+    host: str = "0.0.0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server that runs: on these ports, in these tasks."""
+
+    ports: Ports
+    doors: list[asyncio.Task[None]]
+
+
+async def serve(metrics: Metrics, ports: Ports, *, healthy: Check, ready: Check) -> None:
+    """Serve until cancelled. Raises OSError where an address cannot be bound (the port is taken, or privileged)."""
+    async with serving(metrics, ports, healthy=healthy, ready=ready) as server:
+        await asyncio.gather(*server.doors)
 
 
 @asynccontextmanager
-async def serving(metrics: Metrics, host: str, port: int, *, healthy: Check, ready: Check) -> AsyncIterator[int]:
-    """Serve within the `async with` block, which gets the bound port (of interest when `port` is 0: any free one)."""
-    app = web.Application()
-    app.add_routes(
-        [
-            web.get("/metrics", _metrics_handler(metrics)),
-            web.get("/healthz", _check_handler(healthy)),
-            web.get("/readyz", _check_handler(ready)),
-        ]
-    )
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+async def serving(metrics: Metrics, ports: Ports, *, healthy: Check, ready: Check) -> AsyncIterator[Serving]:
+    """Serve within the `async with` block, which gets the ports that are bound."""
+    exposition = Exposition(metrics.registry)
+    probes = {"/healthz": _check_handler(healthy), "/readyz": _check_handler(ready)}
+    wanted: list[tuple[int, Paths]] = [(ports.metrics, probes | {"/metrics": _metrics_handler(exposition)})]
+    if ports.health is not None:
+        wanted.append((ports.health, probes))
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listen(ports.host, port)) for port, _ in wanted]
+        bound = [listener.getsockname()[1] for listener in listeners]
+        servers = [_Server(paths) for _, paths in wanted]
+        pairs = zip(listeners, servers, strict=True)
+        doors = [asyncio.create_task(Door(listener, server.serve).run()) for listener, server in pairs]
+        try:
+            yield Serving(Ports(bound[0], bound[1] if len(bound) > 1 else None, ports.host), doors)
+        finally:
+            for door in doors:
+                door.cancel()
+            await asyncio.gather(*doors, return_exceptions=True)
+            exposition.close()
 
 
-def _metrics_handler(metrics: Metrics) -> Handler:
-    async def handle(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # Thousands of pools take a second to write out: not on the event loop, where the tick runs.
-        body = await asyncio.to_thread(encode, metrics.registry)
-        response = web.Response(body=body, headers={"Content-Type": content_type})
-        response.enable_compression()
+class _Server(web.Server):
+    """aiohttp's HTTP, on connections that somebody else has accepted."""
+
+    def __init__(self, paths: Paths) -> None:
+        super().__init__(self._answer, access_log=None, lingering_time=0)
+        self._paths = paths
+        self._visits: dict[web.RequestHandler, Visit] = {}
+
+    async def serve(self, connection: socket.socket, visit: Visit) -> None:
+        """Serve one connection until it has ended."""
+        protocol = self()
+        self._visits[protocol] = visit
+        try:
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
+            try:
+                await visit.ended.wait()
+            finally:
+                transport.abort()
+        finally:
+            self._visits.pop(protocol, None)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; the connection is closed after it."""
+        handler = self._paths.get(request.path)
+        if handler is None:
+            return _last(web.Response(status=HTTPStatus.NOT_FOUND, text="not found\n"))
+        if request.method not in ("GET", "HEAD"):
+            return _last(web.Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "GET, HEAD"}))
+        return await handler(request, self._visits.get(request.protocol) or Visit())
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """Called by aiohttp."""
+        super().connection_lost(handler, exc)
+        if (visit := self._visits.get(handler)) is not None:
+            visit.ended.set()
+
+
+def _metrics_handler(exposition: Exposition) -> Handler:
+    async def handle(request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+        asked = form(request.headers.get("Accept", ""), request.headers.get("Accept-Encoding", ""))
+        visit.has_asked()
+        text = await exposition.text(asked)
+        visit.is_answered()
+        response = _last(web.StreamResponse(headers={"Content-Type": text.content_type, "Vary": "Accept-Encoding"}))
+        if asked.gzipped:
+            response.headers["Content-Encoding"] = "gzip"
+        response.content_length = len(text.body)
+        with suppress(ConnectionError):  # who has gone away is no fault of the server
+            await response.prepare(request)
+            if request.method == "GET":
+                body = memoryview(text.body)
+                for begin in range(0, len(body), CHUNK_BYTES):
+                    await response.write(body[begin : begin + CHUNK_BYTES])
         return response
 
     return handle
 
 
 def _check_handler(check: Check) -> Handler:
-    async def handle(_request: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if check() else web.Response(status=503, text="not ok\n")
+    async def handle(_request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+        if check():
+            return _last(web.Response(text="ok\n"))
+        return _last(web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="not ok\n"))
 
     return handle
+
+
+def _last(response: R) -> R:
+    """The answer after which the connection is closed."""
+    response.force_close()
+    return response
