@@ -111,6 +111,7 @@ class Operator:
             authority=self.authority,
             custody=self.custody,
             namespaces=self.settings.watch_namespaces,
+            sees_all=not self.settings.pool_selector,
             teller=self.teller,
             notes=self.lease,
         )

@@ -55,11 +55,15 @@ class Reaper:
         authority: Authority,
         custody: Custody,
         namespaces: Collection[str],
+        sees_all: bool,
         teller: Teller,
         notes: Notes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`namespaces` are those whose Pods are known to this operator; empty: all."""
+        """`namespaces` are those whose Pods are known to this operator; empty: all.
+
+        `sees_all`: all pools there are its own, none of them is left to another operator by its labels.
+        """
         self._api = api
         self._store = store
         self._credentials = credentials
@@ -68,6 +72,7 @@ class Reaper:
         self._authority = authority
         self._custody = custody
         self._namespaces = namespaces
+        self._sees_all = sees_all
         self._clock = clock
         self._places = Places(place_of)
         self._acquaintances = Acquaintances(notes)
@@ -135,6 +140,8 @@ class Reaper:
         named = named_by_pods(pools, self._store.all_pods())
         self._acquaintances.keep(named)
         self._orphans = orphans_of(named, self._acquaintances.knows)
+        if not self._sees_all:
+            return  # the others may be of pools that another operator serves
         strange = {name: pod for name, pod in named.items() if not self._acquaintances.knows(*name)}
         self._metrics.strange_pods(len(strange))
         self._tidings.strange_pods({key: pod for (key, _), pod in strange.items()}, now)

@@ -32,6 +32,11 @@ def test_a_policy_that_may_drop_any_key_is_told_with_its_cure(policy: str) -> No
     assert len(found[1]) < 512
 
 
+@pytest.mark.parametrize("policy", ["volatile-\x1b[31m", "volatile-" + "x" * 500, "allkeys lru", "\u202enoeviction", 5])
+def test_what_is_no_name_of_a_policy_is_not_repeated(policy: Any) -> None:
+    assert Server().says({"maxmemory_policy": policy, "maxmemory": 1024}) is None
+
+
 def test_without_a_limit_it_is_told_for_the_day_on_which_one_is_set() -> None:
     found = Server().says({"maxmemory_policy": "allkeys-lru", "maxmemory": 0})
     assert found is not None
