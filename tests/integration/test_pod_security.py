@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes.client import ApiException
 
 from celeriac.api.keys import PoolKey
@@ -18,8 +19,11 @@ from celeriac.pool.model import InvalidPool, PodSecurity
 from celeriac.pool.parse import parse_pool
 from celeriac.resources import build_deployment
 from tests.cluster.control_plane import ControlPlane
-from tests.integration.crds import install_crds
+from tests.cluster.process import wait_until
+from tests.integration.crds import CRDS, install_crds
 from tests.integration.kube import POOLS, Kube
+from tests.integration.operator_process import OperatorProcess
+from tests.integration.redis_server import RedisServer
 from tests.unit.pool.bodies import Body
 from tests.unit.pool.pod_security_rows import ROWS, Row
 
@@ -118,3 +122,50 @@ def test_whatever_is_put_together_three_say_the_same(strict: Kube) -> None:
         assert len(set(says)) == 1, (says, row.template, refused)
         taken += says[0]
     assert 60 <= taken <= 110
+
+
+def test_a_pool_that_is_older_than_the_rules_is_told_and_its_workers_go_on(
+    strict: Kube, control_plane: ControlPlane, namespace: str, redis: RedisServer
+) -> None:
+    """An upgrade. Everything about it can still be written, its status and labels too; once mended it stays so."""
+    kube = Kube(control_plane.kubeconfig, namespace)
+    node = {"spec": {"volumes": [{"name": "node", "hostPath": {"path": "/"}}]}}
+    strictly = {"spec": {"podSecurity": "Restricted"}}
+    with OperatorProcess(control_plane.kubeconfig, namespace) as operator:
+        for name in ("ml", "probe"):
+            kube.create_pool(name, redis.celery_url, replicas=1, template=node)
+            kube.wait_for_replicas(name, 1)
+        assert operator.stop() == 0
+        try:
+            control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=older_crd())
+            wait_until(lambda: not refuses(kube, "ml", strictly), "there are no rules", seconds=30)
+        finally:
+            install_crds(control_plane)
+        wait_until(lambda: refuses(kube, "probe", strictly), "the rules are there again", seconds=30)
+        operator.start()
+        told = kube.wait_for_condition("ml", "Ready", "False", "InvalidSpec")["message"]
+        assert "spec.template.spec.volumes[0].hostPath" in told
+        assert not refuses(kube, "ml", {"metadata": {"labels": {"team": "shop"}}, "spec": {"replicas": 2}})
+        kube.wait_for_pool("ml", lambda pool: pool["status"]["observedGeneration"] == pool["metadata"]["generation"])
+        assert kube.replicas("ml") == 1
+        kube.patch(POOLS, "ml", {"spec": {"template": None}})
+        kube.wait_for_replicas("ml", 2)
+        assert refuses(kube, "ml", {"spec": {"template": node}})
+
+
+def older_crd() -> str:
+    """The CRD without the rules."""
+    crd = yaml.safe_load((CRDS / "celeryworkerpools.yaml").read_text())
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    rules = schema["x-kubernetes-validations"]
+    schema["x-kubernetes-validations"] = [rule for rule in rules if "podSecurity" not in rule["message"]]
+    assert len(schema["x-kubernetes-validations"]) == len(rules) - 22
+    return str(yaml.safe_dump(crd))
+
+
+def refuses(kube: Kube, pool: str, patch: Body) -> bool:
+    try:
+        kube.patch(POOLS, pool, patch)
+    except ApiException as error:
+        return "under podSecurity: Restricted" in (error.body or "")
+    return False
