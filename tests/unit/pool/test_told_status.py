@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac.autoscaling.pool_scaler import Seed
@@ -94,6 +94,7 @@ def live_through(status: Any) -> KnownPool:
     return pool
 
 
+@settings(deadline=None)  # the first example pays for what is loaded, beside other tests
 @given(valid(STATUS))
 def test_what_the_schema_lets_pass_is_read_and_survives_whoever_reads_it(status: dict[str, Any]) -> None:
     live_through(status)
