@@ -26,7 +26,6 @@ from tests.integration.redis_server import RedisServer
 pytestmark = pytest.mark.integration
 
 CALL_SECONDS = 2.5
-ALLOWANCE = Allowance(CALL_SECONDS)
 TURN_SECONDS = 0.3
 SEEDS, ROUNDS = 4, 8
 """Of servers whose replies are made by chance, and calls of each kind to one of them."""
@@ -136,10 +135,10 @@ async def told(call: Awaitable[object]) -> str:
         return f"{doubt.reason} {doubt}"
 
 
-async def answers_of(url: str, place: int) -> list[str]:
+async def answers_of(url: str, place: int, allowance: Allowance) -> list[str]:
     """What is said of each call to one of them, made at the same time, soon after those to the one before."""
     await asyncio.sleep(0.05 * place)
-    async with broker_of(BrokerAddress(url), allowance=ALLOWANCE) as broker:
+    async with broker_of(BrokerAddress(url), allowance=allowance) as broker:
         return await asyncio.gather(*(told(call(broker)) for call in CALLS.values()))
 
 
@@ -157,15 +156,37 @@ async def test_whatever_strangers_answer_is_a_doubt_that_costs_nobody_else(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    ended = asyncio.Event()
+    ended, allowance = asyncio.Event(), Allowance(CALL_SECONDS)
     with Strangers() as strangers:
         beside = asyncio.create_task(longest_turn(ended))
-        said = await asyncio.gather(*(answers_of(url, place) for place, (_, url) in enumerate(strangers.urls)))
+        said = await asyncio.gather(
+            *(answers_of(url, place, allowance) for place, (_, url) in enumerate(strangers.urls))
+        )
         ended.set()
         assert await beside < TURN_SECONDS
     words = dict(zip((name for name, _ in strangers.urls), said, strict=True))
     assert {name: each[0] for name, each in words.items() if each[0].split()[0] not in set(Reason)} == {}
     assert {name: each for name, each in words.items() if CANARY.decode() in str(each)} == {}
+    assert caplog.text == ""
+
+
+async def test_a_stranger_for_a_sentinel_is_a_doubt_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    ended, allowance = asyncio.Event(), Allowance(CALL_SECONDS)
+
+    async def answer_of(url: str) -> str:
+        address = BrokerAddress(url.replace("redis://", "sentinel://"), sentinel_master="shop")
+        async with broker_of(address, allowance=allowance) as broker:
+            return await told(broker.queues.read([POOL]))
+
+    with Strangers() as strangers:
+        beside = asyncio.create_task(longest_turn(ended))
+        said = await asyncio.gather(*(answer_of(url) for _, url in strangers.urls))
+        ended.set()
+        assert await beside < TURN_SECONDS
+    words = dict(zip((name for name, _ in strangers.urls), said, strict=True))
+    assert {name: each for name, each in words.items() if each.split()[0] not in set(Reason)} == {}
+    assert {name: each for name, each in words.items() if CANARY.decode() in each} == {}
     assert caplog.text == ""
 
 
@@ -175,7 +196,7 @@ async def test_no_well_formed_reply_is_a_fault_of_the_operator(seed: int) -> Non
     async with await asyncio.start_server(Fuzz(seed).serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         clock = Clock()
-        async with broker_of(BrokerAddress(f"redis://127.0.0.1:{port}/0"), clock, ALLOWANCE) as broker:
+        async with broker_of(BrokerAddress(f"redis://127.0.0.1:{port}/0"), clock, Allowance(CALL_SECONDS)) as broker:
             for _ in range(ROUNDS):
                 for call in CALLS.values():
                     await told(call(broker))

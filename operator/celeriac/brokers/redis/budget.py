@@ -25,7 +25,7 @@ VALUE: Final = 64
 IN_A_ROW: Final = 250
 """Values that are read before others have their turn at the loop: about 1 ms."""
 TURN_SECONDS: Final = 3.0
-"""How long a large answer may keep others waiting while it comes."""
+"""How long a large answer may be waited for once it has its turn; what the operator does meanwhile does not count."""
 
 
 class AnswerTooLarge(RedisConnectionError):
@@ -42,7 +42,7 @@ class Answer:
         self._cost = 0
         self._values = 0
         self._turns: list[asyncio.Semaphore] = []
-        self.ends: float | None = None
+        self.left: float | None = None
 
     @property
     def is_large(self) -> bool:
@@ -65,7 +65,12 @@ class Answer:
             return
         await lane.turns.acquire()
         self._turns.append(lane.turns)
-        self.ends = asyncio.get_running_loop().time() + TURN_SECONDS
+        self.left = TURN_SECONDS
+
+    def waited(self, seconds: float) -> None:
+        """So long nothing came."""
+        if self.left is not None:
+            self.left -= seconds
 
     def close(self) -> None:
         """It is read, and what it was read for is done."""

@@ -1,7 +1,7 @@
 """Redis's protocol (RESP2) within a budget. redis-py's own parser believes every length, and parses without a pause."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from redis._parsers import _AsyncRESP2Parser
@@ -124,22 +124,30 @@ class BoundedParser(_AsyncRESP2Parser):
         return line
 
     async def _more(self, answer: Answer) -> None:
-        async with asyncio.timeout_at(answer.ends):
-            data = await self._reader().read(CHUNK)
+        data = await _in_time(answer, self._reader().read(CHUNK))
         if not data:
             raise RedisConnectionError(ENDED)
         self._buffer, self._pos = self._buffer[self._pos :] + data, 0
 
     async def _exactly(self, answer: Answer, length: int) -> bytes:
         try:
-            async with asyncio.timeout_at(answer.ends):
-                return await self._reader().readexactly(length)
+            return await _in_time(answer, self._reader().readexactly(length))
         except asyncio.IncompleteReadError:
             raise RedisConnectionError(ENDED) from None
 
     def _reader(self) -> asyncio.StreamReader:
         assert self._stream is not None
         return self._stream
+
+
+async def _in_time(answer: Answer, data: Awaitable[bytes]) -> bytes:
+    """Wait for data as long as the answer may be waited for. Raises TimeoutError."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with asyncio.timeout(answer.left):
+        arrived = await data
+    answer.waited(loop.time() - began)
+    return arrived
 
 
 def _int64(text: bytes) -> int:

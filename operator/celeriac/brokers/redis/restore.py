@@ -1,6 +1,8 @@
 """Puts back what a process held that is gone: newest first, so that the oldest is consumed next and order is kept."""
 
 import heapq
+import math
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -8,6 +10,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from celeriac.api.reasons import Reason
 from celeriac.brokers.agents import NotAllRestored, Process, Restored
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.bindings import Binding, bindings_of
@@ -24,6 +27,7 @@ from celeriac.pool.model import QueueLayout
 STARTED: Final = 1e12
 """The agent adds this to a message's score in its index when the task starts; by itself it is a Unix time."""
 
+MUCH: Final = "the worker held more than is moved at a time, and the rest follows: wait"
 ROUNDS: Final = 3
 PORTION_BYTES: Final = 1024 * 1024
 """Of envelopes that are judged and moved together: BATCH ordinary ones have 400 KiB."""
@@ -94,11 +98,13 @@ class Portion:
     carried: Carried
 
 
-async def restore(redis: Redis, process: Process, where: str, *, died: bool) -> Restored:
+async def restore(redis: Redis, process: Process, where: str, *, died: bool, seconds: float | None = None) -> Restored:
     """Move all that the process held, then forget it. Raises NotAllRestored where some messages cannot be moved.
 
+    After so many seconds it begins no other portion, and raises that as well: the next call goes on.
     A process that lives in spite of all takes new messages meanwhile: it is not chased for ever.
     """
+    until = math.inf if seconds is None else time.monotonic() + seconds
     unacked, index, _ = held_keys(process)
     source = Hash(unacked, index, process.layout)
     limit = process.max_attempts if died else 0
@@ -108,6 +114,8 @@ async def restore(redis: Redis, process: Process, where: str, *, died: bool) -> 
             async for portion in entries(redis, source, some, where):
                 total += portion.carried
                 total += await _restore_some(redis, source, portion.found, died=died, limit=limit, where=where)
+                if time.monotonic() > until:
+                    raise NotAllRestored(BrokerDoubt(Reason.BROKER_ERROR, f"{where}: {MUCH}"), total.restored)
         if total.doubt is not None or await forget_process(redis, process):
             break
     return total.result()

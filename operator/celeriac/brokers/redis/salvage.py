@@ -48,7 +48,9 @@ class RedisSalvage:
 
     async def restore(self, process: Process, *, died: bool) -> Restored:
         """See Salvage.restore."""
-        return await calling(restore(self._redis, process, self._where, died=died), self._client)
+        limit = self._client.allowance.call_seconds
+        seconds = limit / 2 if limit is not None else None
+        return await calling(restore(self._redis, process, self._where, died=died, seconds=seconds), self._client)
 
     async def forget_pool(self, entry: RegistryEntry) -> None:
         """See Salvage.forget_pool."""
