@@ -7,10 +7,12 @@ another task; one that writes to such a connection waits until the kernel gives 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import weakref
 from typing import Any
 
+import redis
 from celery.utils.log import get_logger
 
 from .channel import TaskChannel
@@ -20,6 +22,7 @@ logger = get_logger("celeriac")
 
 SILENT_SECONDS = 30.0
 REPLY_SECONDS = 15.0
+UNREAD_SECONDS = 2.0  # a reply that has come is read at the loop's next turn
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": int(SILENT_SECONDS * 1000)}
 """Seconds and probes; the last is milliseconds, for what was sent and is not confirmed. Linux has all of them."""
 
@@ -56,11 +59,14 @@ def _keepalive_options() -> dict[int, int]:
 class OverdueReplies:
     """Ends a connection whose BRPOP has no reply long after the second that Redis may take for it.
 
-    What counts is turns of the worker's loop, so that one that a task has blocked does not end a good connection.
+    What counts is turns of the worker's loop, so that one that a task has blocked does not end a good connection. A
+    reply that has come and is not read is overdue sooner: before kombu 5.7 a connection that is made anew at the second
+    try may not be polled, and the worker would never take another task.
     """
 
     def __init__(self) -> None:
         self._turns: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # by kombu channel
+        self._unread: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
     def watch(self, channel: TaskChannel) -> None:
         """Begin to count anew with each request of a connection's channels."""
@@ -82,12 +88,29 @@ class OverdueReplies:
         """Called by the worker's loop, five times a second; it will find a connection as if Redis had ended it."""
         for raw in channel.siblings():
             pending = raw._in_poll
+            self._unread[raw] = self._unread.get(raw, 0) + 1 if pending and _has_come(pending) else 0
+            if self._unread[raw] * TICK_SECONDS >= UNREAD_SECONDS:
+                self._unread[raw] = 0
+                channel.consumer.call_soon(_lose)
             if not pending or raw not in self._turns:
                 continue
             self._turns[raw] += 1
             if self._turns[raw] * TICK_SECONDS >= SILENT_SECONDS:
                 self._turns[raw] = 0
                 _end(pending)
+
+
+def _has_come(connection: Any) -> bool:
+    """Whether something can be read on a connection, or its end."""
+    try:
+        return bool(select.select([connection._sock], [], [], 0)[0])
+    except (AttributeError, TypeError, ValueError, OSError):
+        return False
+
+
+def _lose() -> None:
+    """Raise what makes Celery connect again."""
+    raise redis.exceptions.ConnectionError("a reply of Redis was not read")
 
 
 def _end(connection: Any) -> None:
