@@ -26,10 +26,11 @@ class Refusal:
 
     @property
     def told(self) -> int:
-        """How often Redis has answered with this error."""
+        """How often Redis has answered so; a replica without its master says READONLY to a write."""
         with self.server.client() as client:
-            found = client.info("errorstats").get(f"errorstat_{self.code}", {"count": 0})
-        return int(found["count"])
+            counts = client.info("errorstats")
+        words = {self.code, "READONLY"} if self.code == "MASTERDOWN" else {self.code}
+        return sum(int(counts.get(f"errorstat_{word}", {"count": 0})["count"]) for word in words)
 
     @contextlib.contextmanager
     def lasts(self) -> Iterator[None]:
