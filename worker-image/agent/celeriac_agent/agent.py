@@ -204,7 +204,7 @@ class Agent:
             self.started.collect()
             self.refusals.tell()
             if (channel := self.channel) is not None:
-                self.overdue.step(channel)
+                self.overdue.step(channel, reads_at_once=self.hooks.drain)
             if channel is not None and self.worker.phase == "consuming":
                 self.unwritten.step(channel)
                 self.restoring.step(channel)

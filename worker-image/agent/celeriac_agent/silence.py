@@ -84,20 +84,28 @@ class OverdueReplies:
 
         raw._brpop_start = _brpop_start
 
-    def step(self, channel: TaskChannel) -> None:
-        """Called by the worker's loop, five times a second; it will find a connection as if Redis had ended it."""
+    def step(self, channel: TaskChannel, *, reads_at_once: bool = False) -> None:
+        """Called by the worker's loop, five times a second; it will find a connection as if Redis had ended it.
+
+        `reads_at_once`: the task consumer's channel reads a reply whether there is room or not (see fetch_by_need).
+        """
+        if reads_at_once and channel.consumer.hub is not None:  # where there is no hub, two may not wait for one socket
+            self._look_for_unread(channel)
         for raw in channel.siblings():
             pending = raw._in_poll
-            self._unread[raw] = self._unread.get(raw, 0) + 1 if pending and _has_come(pending) else 0
-            if self._unread[raw] * TICK_SECONDS >= UNREAD_SECONDS:
-                self._unread[raw] = 0
-                channel.consumer.call_soon(_lose)
             if not pending or raw not in self._turns:
                 continue
             self._turns[raw] += 1
             if self._turns[raw] * TICK_SECONDS >= SILENT_SECONDS:
                 self._turns[raw] = 0
                 _end(pending)
+
+    def _look_for_unread(self, channel: TaskChannel) -> None:
+        raw, pending = channel.raw, channel.raw._in_poll
+        self._unread[raw] = self._unread.get(raw, 0) + 1 if pending and _has_come(pending) else 0
+        if self._unread[raw] * TICK_SECONDS >= UNREAD_SECONDS:
+            self._unread[raw] = 0
+            channel.consumer.call_soon(_lose)
 
 
 def _has_come(connection: Any) -> bool:
