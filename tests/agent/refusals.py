@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,12 @@ class Refusal:
 
     @property
     def told(self) -> int:
-        """How often Redis has answered so; a replica without its master says READONLY to a write."""
+        """How often Redis has answered so; a replica without its master says READONLY to a write.
+
+        One that is busy tells nobody: workers try each second, so that seconds count.
+        """
+        if self.code == "BUSY":
+            return int(time.monotonic())
         with self.server.client() as client:
             counts = client.info("errorstats")
         words = {self.code, "READONLY"} if self.code == "MASTERDOWN" else {self.code}
