@@ -24,14 +24,14 @@ endif
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
-.PHONY: help setup run hooks test unit integration agent faults e2e lint format demo cluster cluster-down bench ledger ledger-today generate
+.PHONY: help setup run hooks test unit integration agent faults e2e lint format demo cluster cluster-down bench ledger ledger-today generate dist sbom
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing here: Debian packages (as root), uv, the Python environment, Kubernetes programs, images
 	@tests/cluster/install-packages integration >&2
-	@test -x "$(UV)" || { python3 -m venv "$(CACHE)/uv" && "$(CACHE)/uv/bin/python" -m pip install --quiet "uv==$$(cat .uv-version)"; }
+	@test -x "$(UV)" || { python3 -m venv "$(CACHE)/uv" && "$(CACHE)/uv/bin/python" -m pip install --quiet --only-binary :all: --require-hashes -r .uv-requirements.txt; }
 	@"$(UV)" sync --frozen --quiet
 	@$(UV_RUN) python -m tests.cluster prepare
 	@$(UV_RUN) python -m tests.agent.environments
@@ -87,6 +87,13 @@ ledger: setup ## No task lost, twice or killed by scaling: 300 tasks in each of 
 
 ledger-today: setup ## The same in short, of images with what pip resolves now: Celery 5.3 to 5.7 on each Python; CELLS=
 	$(UV_RUN) python -m tests.ledger --today $(if $(CELLS),--cells "$(CELLS)") $(if $(PARALLEL),--parallel $(PARALLEL))
+
+dist: ## The wheel in dist/, built by what .build-requirements.txt names with hashes
+	"$(UV)" build --quiet --wheel --build-constraints .build-requirements.txt --require-hashes --out-dir dist .
+
+sbom: ## What is in the wheel and in the operator's image, of uv.lock with hashes: dist/celeriac.cdx.json (CycloneDX)
+	@mkdir -p dist
+	$(UV_AS_LOCKED) export --quiet --frozen --no-dev --format cyclonedx1.5 --output-file dist/celeriac.cdx.json >/dev/null
 
 generate: ## Write anew what tests hold identical to its source: the chart's CRD, tables of docs/api.md and docs/troubleshooting.md, golden manifests
 	cp crds/*.yaml charts/celeriac/files/

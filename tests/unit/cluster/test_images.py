@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import images
-from tests.cluster.dockerfile import base_images, full_name
+from tests.cluster.dockerfile import base_images, full_name, own_bases
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import ImageArchive
 
@@ -83,6 +83,12 @@ def test_the_bases_of_a_dockerfile_are_those_of_all_its_stages() -> None:
     assert base_images(text, {}) == ["docker.io/library/python:3.11-slim", "docker.io/library/redis:7"]
     assert base_images(text, {"BASE": "ghcr.io/a/b"})[0] == "ghcr.io/a/b:latest"
     assert base_images("FROM --platform=linux/amd64 python:3.11-slim", {}) == ["docker.io/library/python:3.11-slim"]
+
+
+def test_a_base_that_is_named_by_digest_is_made_here_all_the_same() -> None:
+    text = f"ARG BASE=python:3.11-slim@sha256:{'0' * 64}\nARG OTHER=1\nFROM ${{BASE}}\n"
+    assert own_bases(text) == {"BASE": "python:3.11-slim"}
+    assert base_images(text, own_bases(text)) == ["docker.io/library/python:3.11-slim"]
 
 
 @pytest.mark.parametrize(

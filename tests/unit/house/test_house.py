@@ -33,11 +33,6 @@ def test_make_help_explains_every_target() -> None:
     assert [target for target in phony if f"  {target} " not in helped] == []
 
 
-def test_the_operators_image_is_built_with_the_uv_of_the_checkout() -> None:
-    version = (ROOT / ".uv-version").read_text().strip()
-    assert f"ARG UV_VERSION={version}\n" in (ROOT / "operator" / "Dockerfile").read_text()
-
-
 def test_every_test_file_carries_the_mark_of_its_folder_and_no_target_leaves_it_out() -> None:
     unmarked = [
         str(file.relative_to(ROOT))

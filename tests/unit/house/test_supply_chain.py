@@ -1,0 +1,100 @@
+"""What is fetched from elsewhere is named by its content: a test finds whatever is not."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.dockerfile import base_images
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[3]
+KEPT_OUT = {".git", ".venv", "dist", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+COMMANDS = ("Makefile", "Dockerfile", "run", "install-packages", "*.py", "*.sh", "*.yaml", "*.yml", "*.tpl")
+WITHOUT_DIGEST = {"docker.io/library/python:3.11-slim"}
+"""Named by tag in the Dockerfiles; docs/contributing/release.md says how a release names it by digest."""
+BY_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+ACTION = re.compile(r"^\s*(?:- )?uses:\s*[\"']?(?!\./)([^\s\"'#]+)", re.MULTILINE)
+BY_COMMIT = re.compile(r"@[0-9a-f]{40}$")
+PIP = re.compile(r"\bpip\b[^\n]{0,80}?\binstall\b(?![-_])|[\"']pip[\"'],\s*[\"']install[\"']")
+WITH_HASHES = re.compile(r"--require-hashes|\$\{PACKAGES\}")
+"""The ledger's PACKAGES has hashes; `make ledger-today` gives others, to learn what pip resolves today."""
+SPAN = 600
+"""Characters of a command, from its first word on."""
+REQUIREMENT = re.compile(r"^[A-Za-z0-9].*?(?=^[A-Za-z0-9]|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def files(*patterns: str) -> Iterator[Path]:
+    """The project's own files of these names."""
+    for pattern in patterns:
+        for file in sorted(ROOT.rglob(pattern)):
+            if file.is_file() and not KEPT_OUT & set(file.relative_to(ROOT).parts):
+                yield file
+
+
+def by_tag(dockerfile: str) -> set[str]:
+    """The images that a Dockerfile starts from without a digest."""
+    return {image for image in base_images(dockerfile, {}) if not BY_DIGEST.search(image)}
+
+
+def by_name(workflow: str) -> list[str]:
+    """The actions that a workflow uses by a tag or a branch."""
+    return [action for action in ACTION.findall(workflow) if not BY_COMMIT.search(action)]
+
+
+def without_hashes(commands: str) -> list[str]:
+    """The installations by pip or uv that ask for no hashes."""
+    found = [commands[match.start() : match.start() + SPAN] for match in PIP.finditer(commands)]
+    return [each.partition("\n")[0] for each in found if not WITH_HASHES.search(each)]
+
+
+def without_hash(requirements: str) -> list[str]:
+    """The requirements of a file that have no hash, or no version."""
+    every = REQUIREMENT.findall(requirements)
+    return [each.split()[0] for each in every if "==" not in each or "--hash=sha256:" not in each]
+
+
+def test_images_start_from_a_digest_but_for_those_that_are_named_here() -> None:
+    found = {image for file in files("*Dockerfile*") if file.suffix != ".py" for image in by_tag(file.read_text())}
+    assert found == WITHOUT_DIGEST
+    assert by_tag("FROM redis:7 AS data\nFROM data\nFROM scratch") == {"docker.io/library/redis:7"}
+    assert by_tag(f"ARG BASE=python:3@sha256:{'a' * 64}\nFROM ${{BASE}}") == set()
+
+
+def test_actions_are_used_by_commit() -> None:
+    assert [name for file in files("*.yaml", "*.yml") for name in by_name(file.read_text())] == []
+    bad = "steps:\n  - uses: actions/checkout@v5\n  - uses: ./local\n"
+    assert by_name(f"{bad}  - uses: actions/cache@{'a' * 40} # v4\n") == ["actions/checkout@v5"]
+
+
+def test_what_is_installed_has_hashes() -> None:
+    own = Path(__file__)
+    found = {str(f.relative_to(ROOT)): bad for f in files(*COMMANDS) if f != own if (bad := without_hashes(code(f)))}
+    assert found == {}
+    assert without_hashes("RUN python -m pip --quiet install celery") == ["pip --quiet install celery"]
+    assert without_hashes("uv pip install --require-hashes -r x.txt") == []
+    assert without_hashes('run(["uv", "pip", "install", "x"])') == ['"pip", "install", "x"])']
+
+
+def code(file: Path) -> str:
+    """A file without what only people read."""
+    lines = file.read_text(errors="replace").splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith(("#", '"""', "uv pip compile")))
+
+
+def test_every_requirement_has_a_version_and_a_hash() -> None:
+    every = [*files("*requirements*.txt", "celery-*.txt", "common.txt")]
+    assert len(every) > 15
+    assert {str(file.relative_to(ROOT)): bad for file in every if (bad := without_hash(file.read_text()))} == {}
+    assert without_hash("a==1 \\\n    --hash=sha256:00\nb==2\nc\n") == ["b==2", "c"]
+
+
+def test_the_package_is_built_by_what_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (backend,) = project["build-system"]["requires"]
+    assert backend in project["dependency-groups"]["dev"]
+    assert "celeriac" in project["tool"]["uv"]["no-build-isolation-package"]
+    assert f"{backend} \\\n    --hash=sha256:" in (ROOT / ".build-requirements.txt").read_text()
