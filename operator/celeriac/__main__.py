@@ -119,6 +119,21 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
     help="A port for /healthz and /readyz alone, which scrapers cannot keep busy.  [default: that of the metrics]",
 )
 @click.option(
+    "--metrics-certificate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="PEM file of the certificate for /metrics, read again when it changes.  [default: no TLS]",
+)
+@click.option(
+    "--metrics-key", type=click.Path(dir_okay=False, path_type=Path), default=None, help="PEM file of its key."
+)
+@click.option(
+    "--metrics-auth",
+    is_flag=True,
+    help="Show /metrics only to who has a bearer token that may `get` the path /metrics (TokenReview and"
+    " SubjectAccessReview); needs --metrics-certificate.",
+)
+@click.option(
     "--allowed-broker",
     "brokers",
     multiple=True,
@@ -163,6 +178,10 @@ def main(
     It uses the current context of $KUBECONFIG, or else the service account of its pod. Several replicas may run: the
     holder of the Lease acts, the others stand by.
     """
+    if bool(options["metrics_certificate"]) != bool(options["metrics_key"]):
+        raise click.UsageError("--metrics-certificate and --metrics-key are given together or not at all")
+    if options["metrics_auth"] and not options["metrics_certificate"]:
+        raise click.UsageError("--metrics-auth needs --metrics-certificate: tokens go over TLS only")
     configure_logging(log_level, log_format)
     allow_deep_objects()
     if identity:

@@ -21,8 +21,10 @@ from celeriac.brokers.dialing.dial import Dialer
 from celeriac.brokers.dialing.resolver import Resolver
 from celeriac.cluster.agent_config import AgentConfigs
 from celeriac.cluster.client import Api
+from celeriac.cluster.errors import BadConfiguration
 from celeriac.cluster.events import EventRecorder
 from celeriac.cluster.lease import Lease
+from celeriac.cluster.reviews import Readers
 from celeriac.connecting.api_server import ApiServerAddresses
 from celeriac.connecting.connections import Connections
 from celeriac.connecting.credentials import Credentials
@@ -37,7 +39,8 @@ from celeriac.reporting.status_writer import StatusWriter
 from celeriac.reporting.teller import EventTeller
 from celeriac.resources.agent import agent_config_name
 from celeriac.settings import Settings
-from celeriac.telemetry.http import Ports, serve
+from celeriac.telemetry.certificate import Certificate
+from celeriac.telemetry.http import Guard, Ports, serve
 from celeriac.telemetry.logs import log_unretrieved
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import Store
@@ -164,6 +167,7 @@ class Operator:
             serve(
                 self.metrics,
                 Ports(settings.metrics_port, settings.health_port, settings.metrics_host),
+                _guard(settings, self.api),
                 healthy=self._healthy,
                 ready=self.watch.listed.is_set,
             ),
@@ -221,6 +225,18 @@ class Operator:
         self.statuses.book.forget_all()
         for known in self.store.pools.values():
             self.queue.add(known.key)
+
+
+def _guard(settings: Settings, api: Api) -> Guard:
+    """Who may read the metrics. Raises BadConfiguration where their certificate cannot be used."""
+    may_read = Readers(api, "/metrics").may_read if settings.metrics_auth else None
+    if settings.metrics_certificate is None or settings.metrics_key is None:
+        return Guard(None, may_read)
+    try:
+        return Guard(Certificate(settings.metrics_certificate, settings.metrics_key), may_read)
+    except OSError as error:
+        message = f"cannot use the certificate of the metrics: {error}"
+        raise BadConfiguration(0, "BadConfiguration", message) from error
 
 
 def _described(settings: Settings) -> dict[str, str]:

@@ -19,6 +19,8 @@ class Settings:
                        its own Lease back at once, and its predecessor is certainly gone
     tick_seconds       between two readings of the brokers
     health_port        for probes alone; None: they are answered at the port of the metrics only
+    metrics_certificate, metrics_key  files of the TLS for the metrics; None: none
+    metrics_auth       only who shows a token that may get /metrics is shown them
     reap_seconds       between two looks for workers that have ended
     agent_sweep_seconds  between two looks for agents that nobody uses any more
     resync_seconds     between two full lists of the objects, which find what a watch has missed
@@ -37,6 +39,9 @@ class Settings:
     metrics_host: str = "0.0.0.0"
     metrics_port: int = 8080
     health_port: int | None = None
+    metrics_certificate: Path | None = None
+    metrics_key: Path | None = None
+    metrics_auth: bool = False
     reap_seconds: float = 0.5
     agent_sweep_seconds: float = 60.0
     resync_seconds: float = 120.0

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.faults
 POOLS = 40
 CROWD_SECONDS = 60.0
 """At most."""
-PROBE_SECONDS = 2.0
-"""What the kubelet gives a readiness probe (the chart)."""
+PROBE_SECONDS = 5.0
+"""What the kubelet gives a liveness probe (the chart)."""
 SCRAPE_SECONDS = 10.0
 """What Prometheus gives a scrape."""
 REACTION_SECONDS = 2.0

@@ -33,8 +33,15 @@ EVERYTHING: dict[str, Any] = {
     "serviceAccount": {"name": "robot", "annotations": {"example.com/role": "celery"}},
     "metrics": {
         "port": 9090,
+        "tls": {"secretName": "metrics-tls"},
+        "authentication": True,
         "service": {"annotations": {"example.com/scrape": "yes"}},
-        "serviceMonitor": {"enabled": True, "interval": "30s", "labels": {"release": "prometheus"}},
+        "serviceMonitor": {
+            "enabled": True,
+            "interval": "30s",
+            "labels": {"release": "prometheus"},
+            "tlsConfig": {"serverName": "celeriac"},
+        },
     },
     "dashboards": {"annotations": {"grafana_folder": "Celery"}},
     "podDisruptionBudget": {"maxUnavailable": "50%"},
@@ -109,6 +116,9 @@ def test_every_value_reaches_the_manifests(helm: Helm) -> None:
         "--lease-name=celery-operator",
         "--metrics-port=9090",
         "--health-port=9091",
+        "--metrics-certificate=/etc/celeriac/metrics/tls.crt",
+        "--metrics-key=/etc/celeriac/metrics/tls.key",
+        "--metrics-auth",
         "--log-level=DEBUG",
         "--log-format=json",
     ]

@@ -109,7 +109,7 @@ async def scraped() -> AsyncIterator[Prometheus]:
     story, standby = Story(Metrics()), Metrics()
     standby.leader(False)
     story.step()
-    always = {"healthy": lambda: True, "ready": lambda: True}
+    always: dict[str, Any] = {"healthy": lambda: True, "ready": lambda: True}
     async with (
         serving(story.metrics, ANYWHERE, **always) as leader,
         serving(standby, ANYWHERE, **always) as other,

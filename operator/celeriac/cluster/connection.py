@@ -27,7 +27,7 @@ from kubernetes.aio.config.kube_config import load_kube_config
 
 from celeriac import __version__
 from celeriac.cluster.errors import ApiError, BadConfiguration, NotHolder, Unavailable, error_from_response
-from celeriac.cluster.paths import LEASES
+from celeriac.cluster.paths import LEASES, SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS
 
 JSON: Final = "application/json"
 METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -52,6 +52,8 @@ _METHODS: Final = {
 }
 _READS: Final = frozenset({"get", "list"})
 _LEASES: Final = LEASES.plural
+_UNFENCED: Final = frozenset({_LEASES, TOKEN_REVIEWS.plural, SUBJECT_ACCESS_REVIEWS.plural})
+"""What a replica may create without the Lease: reviews change nothing."""
 
 _load_incluster_config: Final[Any] = load_incluster_config  # untyped
 _load_kube_config: Final[Any] = load_kube_config
@@ -195,7 +197,7 @@ class Connection:
 
     def _check_fence(self, verb: str, resource: str) -> None:
         """Raise NotHolder for a write that only the holder of the Lease may do."""
-        if self.fence is None or verb in _READS or resource == _LEASES or self.fence():
+        if self.fence is None or verb in _READS or resource in _UNFENCED or self.fence():
             return
         raise NotHolder(0, "NotHolder", f"{verb} of {resource} was not sent: this operator does not hold its Lease")
 

@@ -5,6 +5,7 @@ come in, and for how long, is the door's to say; the text of the metrics is writ
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -14,14 +15,20 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
+from celeriac.cluster.errors import ApiError
+from celeriac.telemetry.certificate import Certificate
 from celeriac.telemetry.door import Door, Visit, listen
 from celeriac.telemetry.exposition import Exposition, form
 from celeriac.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 32 * 1024
 """What is given to a connection at a time: a client that reads slowly has no more of it in memory."""
 
 Check = Callable[[], bool]
+MayRead = Callable[[str], Awaitable[bool]]
+"""Whether the holder of a token may read the metrics. Raises ApiError where that cannot be told."""
 Handler = Callable[[web.BaseRequest, Visit], Awaitable[web.StreamResponse]]
 Paths = Mapping[str, Handler]
 R = TypeVar("R", bound=web.StreamResponse)
@@ -41,6 +48,21 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """What keeps the metrics from others; probes tell nothing, and have none.
+
+    certificate   of the port of the metrics; None: no TLS
+    may_read      None: everybody may
+    """
+
+    certificate: Certificate | None = None
+    may_read: MayRead | None = None
+
+
+OPEN: Final = Guard()
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
     """A server that runs: on these ports, in these tasks."""
 
@@ -48,24 +70,27 @@ class Serving:
     doors: list[asyncio.Task[None]]
 
 
-async def serve(metrics: Metrics, ports: Ports, *, healthy: Check, ready: Check) -> None:
+async def serve(metrics: Metrics, ports: Ports, guard: Guard = OPEN, *, healthy: Check, ready: Check) -> None:
     """Serve until cancelled. Raises OSError where an address cannot be bound (the port is taken, or privileged)."""
-    async with serving(metrics, ports, healthy=healthy, ready=ready) as server:
+    async with serving(metrics, ports, guard, healthy=healthy, ready=ready) as server:
         await asyncio.gather(*server.doors)
 
 
 @asynccontextmanager
-async def serving(metrics: Metrics, ports: Ports, *, healthy: Check, ready: Check) -> AsyncIterator[Serving]:
+async def serving(
+    metrics: Metrics, ports: Ports, guard: Guard = OPEN, *, healthy: Check, ready: Check
+) -> AsyncIterator[Serving]:
     """Serve within the `async with` block, which gets the ports that are bound."""
     exposition = Exposition(metrics.registry)
     probes = {"/healthz": _check_handler(healthy), "/readyz": _check_handler(ready)}
-    wanted: list[tuple[int, Paths]] = [(ports.metrics, probes | {"/metrics": _metrics_handler(exposition)})]
+    metrics_handler = _guarded(_metrics_handler(exposition), guard.may_read)
+    wanted: list[tuple[int, Paths]] = [(ports.metrics, probes | {"/metrics": metrics_handler})]
     if ports.health is not None:
         wanted.append((ports.health, probes))
     with ExitStack() as stack:
         listeners = [stack.enter_context(listen(ports.host, port)) for port, _ in wanted]
         bound = [listener.getsockname()[1] for listener in listeners]
-        servers = [_Server(paths) for _, paths in wanted]
+        servers = [_Server(paths, guard.certificate if "/metrics" in paths else None) for _, paths in wanted]
         pairs = zip(listeners, servers, strict=True)
         doors = [asyncio.create_task(Door(listener, server.serve).run()) for listener, server in pairs]
         try:
@@ -80,17 +105,20 @@ async def serving(metrics: Metrics, ports: Ports, *, healthy: Check, ready: Chec
 class _Server(web.Server):
     """aiohttp's HTTP, on connections that somebody else has accepted."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, certificate: Certificate | None) -> None:
         super().__init__(self._answer, access_log=None, lingering_time=0)
         self._paths = paths
+        self._certificate = certificate
         self._visits: dict[web.RequestHandler, Visit] = {}
 
     async def serve(self, connection: socket.socket, visit: Visit) -> None:
         """Serve one connection until it has ended."""
         protocol = self()
         self._visits[protocol] = visit
+        tls = self._certificate.context() if self._certificate else None
+        loop = asyncio.get_running_loop()
         try:
-            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=tls)
             try:
                 await visit.ended.wait()
             finally:
@@ -112,6 +140,27 @@ class _Server(web.Server):
         super().connection_lost(handler, exc)
         if (visit := self._visits.get(handler)) is not None:
             visit.ended.set()
+
+
+def _guarded(handler: Handler, may_read: MayRead | None) -> Handler:
+    if may_read is None:
+        return handler
+
+    async def handle(request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            asks = {"WWW-Authenticate": "Bearer"}
+            return _last(web.Response(status=HTTPStatus.UNAUTHORIZED, headers=asks, text="a bearer token is needed\n"))
+        try:
+            allowed = await may_read(token.strip())
+        except ApiError as error:
+            log.debug("who may read the metrics cannot be told: %s", error)
+            return _last(web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="the API server cannot be asked\n"))
+        if not allowed:
+            return _last(web.Response(status=HTTPStatus.FORBIDDEN, text="this token may not get /metrics\n"))
+        return await handler(request, visit)
+
+    return handle
 
 
 def _metrics_handler(exposition: Exposition) -> Handler:

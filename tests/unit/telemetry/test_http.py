@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.unit
 
 HOST = "127.0.0.1"
 ANYWHERE = Ports(0, 0, HOST)
-GOOD = {"healthy": lambda: True, "ready": lambda: True}
+GOOD: dict[str, Any] = {"healthy": lambda: True, "ready": lambda: True}
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 GET = b"GET /metrics HTTP/1.1\r\nHost: celeriac\r\n\r\n"
 
@@ -103,7 +104,7 @@ async def test_whatever_formats_are_asked_for_the_text_is_written_once_in_a_seco
 
 async def test_each_probe_answers_for_itself_and_changes_with_its_check() -> None:
     state = {"healthy": True, "ready": False}
-    checks = {"healthy": lambda: state["healthy"], "ready": lambda: state["ready"]}
+    checks: dict[str, Any] = {"healthy": lambda: state["healthy"], "ready": lambda: state["ready"]}
     async with serving(Metrics(), ANYWHERE, **checks) as server:
         for port in (server.ports.metrics, server.ports.health):
             assert (await get(port, "/healthz"))[0] == 200
