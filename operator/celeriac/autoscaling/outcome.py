@@ -22,7 +22,7 @@ class Outcome:
     """What the last tick found and decided for one pool.
 
     idle_seconds    since when nothing was to be done
-    idle_before     the last leader saw that begin
+    idle_before     the last leader may have seen that begin: it was so at the first decision
     workers         its Pods with their reports; None without the agent
     trouble         in what a worker that runs is not what the spec says
     degradation     what the agents in its workers cannot do; None where they lack nothing

@@ -112,7 +112,7 @@ class PoolScaler:
         self.doubt: BrokerDoubt | None = None
         self._doubt_since = now
         self._idle_since = None if seed.idle_seconds is None else now - seed.idle_seconds
-        self._idle_since_before = self._idle_since
+        self._idle_since_before: float | None = None
         self._learned = seed.learned
         # None until the Deployment is known: windows that began at zero would shrink a pool that runs.
         self._history: History | None = None
@@ -154,6 +154,7 @@ class PoolScaler:
 
     def _decide(self, sight: Sight, deployment: DeploymentRecord, now: float) -> Outcome:
         pool, reading = sight.pool, sight.reading
+        is_first = self._history is None
         if self._history is None:
             self._history = fresh_history(deployment.spec_replicas, now, self._idle_since)
         self._observe(sight, now)
@@ -161,6 +162,8 @@ class PoolScaler:
         demand = self._demand(sight, deployment.spec_replicas)
         decision = decide(pool.policy, demand, self._history, now)
         self._history, self._idle_since = decision.history, decision.history.idle_since
+        if is_first:
+            self._idle_since_before = self._idle_since
         rollout = self._look_at_rollout(sight, deployment, now)
         workload = workload_of(deployment, self._workers, agent=bool(pool.agent), pods=sight.pods, rollout=rollout)
         readable = isinstance(reading, PoolReading)

@@ -152,10 +152,10 @@ def _idle(view: View, outcome: Outcome, seconds: float, previous: Mapping[str, A
     """For how long nothing was to be done: a moment for people, and a duration that the next leader counts on from.
 
     The moment is one of the clock that the leader had which saw idleness begin. The duration needs no clock. It is told
-    in two steps, so that an idle pool costs one write more.
+    in two steps, so that an idle pool costs one write more, and at zero it means nothing.
     """
     idle: Status = {"idleSince": _idle_since(seconds, previous.get("idleSince"), now, before=outcome.idle_before)}
-    if view.policy is not None:
+    if view.policy is not None and view.wanted:
         longest = view.policy.scale_to_zero_after_seconds
         idle["idleSeconds"] = next((part for part in (longest, longest / 2) if seconds >= part), 0)
     return idle

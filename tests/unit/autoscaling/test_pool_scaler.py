@@ -150,7 +150,7 @@ def test_a_new_leader_goes_on_counting_idleness_for_as_long_as_the_status_says()
     seed = Seed.of({"idleSeconds": 150, "taskRuntimeSeconds": 2.5, "coldStartSeconds": 4.0})
     assert (seed.learned.runtime_seconds, seed.learned.cold_start_seconds) == (2.5, 4.0)
     told = [Life(each, replicas=1, scale_to_zero_after_seconds=300).live(20)[-1].outcome for each in (seed, Seed())]
-    assert [(each.idle_seconds, each.idle_before) for each in told if each] == [(170, True), (20 - TICK, False)]
+    assert [(each.idle_seconds, each.idle_before) for each in told if each] == [(170, True), (20 - TICK, True)]
 
 
 @pytest.mark.parametrize("hours", [-1, 0, 1])
