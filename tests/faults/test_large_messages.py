@@ -58,14 +58,14 @@ def holds(shop: Shop, worker: Worker, *sizes: int) -> dict[str, list[str]]:
 def ids(shop: Shop) -> dict[str, list[str]]:
     """The same of what stands in the lists now. A body is too long to be looked at each time."""
     look = """
-    local found = {}
-    for i = -1, -redis.call('LLEN', KEYS[1]), -1 do
-      found[#found + 1] = string.match(string.sub(redis.call('LRANGE', KEYS[1], i, i)[1], -400), '"id": "(%d+)"')
-    end
-    return found
+    local text = redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+    return string.match(string.sub(text, -400), '"id": "(%d+)"')
     """
-    with shop.redis.client() as client:
-        return {key: client.eval(look, 1, key) for key in STEPS.values()}
+    with shop.redis.client(socket_timeout=SECONDS) as client:
+        return {
+            key: [client.eval(look, 1, key, place) for place in range(-1, -client.llen(key) - 1, -1)]
+            for key in STEPS.values()
+        }
 
 
 def peak(operator: OperatorProcess) -> int:

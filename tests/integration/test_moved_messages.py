@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+import redis.asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.cutting import LONG
-from celeriac.brokers.redis.envelopes import LONGEST
+from celeriac.brokers.redis.envelopes import LONGEST, in_hash
 from celeriac.brokers.redis.url import parse
 from celeriac.pool.model import QueueLayout
 from tests.dialers import dialer
@@ -128,6 +129,21 @@ def test_dead_letters_are_back_as_if_they_had_been_read_whole(
         client.lpush("celeriac:dead:mail", *letters)
     asyncio.run(requeue_all(url))
     assert lists_of(server) == after_requeue(letters, "mail")
+
+
+def test_what_tells_the_arguments_of_a_task_does_not_leave_redis(server: RedisServer) -> None:
+    headers = {"argsrepr": "(SECRET,)", "kwargsrepr": "{SECRET}", "long": "SECRET" * LONG, "id": "1"}
+    entry = json.dumps([{"headers": headers, "body": "SECRET", "properties": {}}, "", "mail"])
+    with server.client() as client:
+        client.hset("unacked", "tag", entry)
+
+    async def read() -> Any:
+        async with redis.asyncio.Redis.from_url(server.url, protocol=2) as connection:
+            return await in_hash(connection, "unacked", [b"tag"], [len(entry)])
+
+    (envelope,) = asyncio.run(read())
+    assert b'"id": "1"' in envelope.text
+    assert b"SECRET" not in envelope.text
 
 
 def test_who_would_go_into_a_queue_whose_name_is_longer_than_any_is_kept_apart(server: RedisServer) -> None:
