@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from celeriac.api.names import AGENT_VOLUME, DELETION_COST_ANNOTATION, DRAIN_ANNOTATION, POOL_LABEL
 from celeriac.cli.rights import RIGHTS
+from celeriac.cluster.events import REPORTING_CONTROLLER
 
 pytestmark = pytest.mark.unit
 
@@ -68,3 +70,13 @@ def test_each_write_has_its_place_in_the_policies_and_no_other_has() -> None:
     )
     assert writes.keys() - checked.keys() == {"celeriac.dev/celeryworkerpools/status"}
     assert all(checked[name] == writes[name] for name in checked)
+
+
+def test_the_policies_know_the_names_that_the_program_writes() -> None:
+    every = policies()
+    (own,) = (each["expression"] for each in every["pods"]["variables"] if each["name"] == "own")
+    assert own == str([DRAIN_ANNOTATION, DELETION_COST_ANNOTATION])
+    assert f"'{POOL_LABEL}=' + oldObject.metadata.name" in every["scales"]["validations"][0]["expression"]
+    assert f"substring({len(POOL_LABEL) + 1})" in every["scales"]["validations"][0]["expression"]
+    assert f"'{REPORTING_CONTROLLER}'" in every["events"]["validations"][0]["expression"]
+    assert f"'{AGENT_VOLUME}-' + " in str(every["configmaps"]["variables"])
