@@ -211,7 +211,7 @@ def test_dead_letters_are_listed_without_their_arguments_requeued_and_purged(ser
             client.lpush("celeriac:dead:mail", json.dumps(message))
     assert "      2  mail\n" in run(server, "dead-letters", "list").output
     listed = run(server, "dead-letters", "list", "mail").output
-    assert listed.splitlines() == ["1  train  it kills?[2J", "2  train  it kills?[2J", "2 dead letter(s)"]
+    assert listed.splitlines() == ["1  train  it kills\\x1b[2J", "2  train  it kills\\x1b[2J", "2 dead letter(s)"]
     assert "secret argument" not in listed
     refused = run(server, "dead-letters", "purge", "mail")
     assert (refused.exit_code, "2 dead letter(s) of mail for good: add --yes" in refused.output) == (2, True)
