@@ -34,6 +34,7 @@ BATCH = PoolKey("billing", "batch")
 FIGURES = (
     *("reserved", "draining", "runtime_seconds", "arrival_rate", "departure_rate"),
     *("cold_start_seconds", "oldest_seconds", "agent_errors", "silent", "not_fetching", "degraded"),
+    *("refused", "ending"),
 )
 """All that the reports of workers tell (celeriac.autoscaling.outcome.figures)."""
 GOOD_BROKER = "redis://:secret@redis.shop:6379/0"
