@@ -33,7 +33,9 @@ def listen(sender, **named):
         with redis.Redis.from_url(os.environ["CELERY_BROKER_URL"]) as client:
             while not client.srem("deafen", os.environ["CELERIAC_POD_NAME"]):
                 time.sleep(0.2)
-            sender.task_consumer.channel.qos.can_consume = lambda: False
+            qos = sender.task_consumer.channel.qos
+            type(qos).can_consume = lambda self: False  # of the next connection, too
+            qos.can_consume = lambda: False
             client.sadd("deaf", os.environ["CELERIAC_POD_NAME"])
     threading.Thread(target=look, daemon=True).start()
 """
