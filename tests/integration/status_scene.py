@@ -6,7 +6,7 @@ what its statuses tell is made an hour old, and it is started again.
 
 import subprocess
 from contextlib import ExitStack, suppress
-from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from celeriac.api.names import POOL_LABEL
@@ -14,6 +14,7 @@ from tests.cluster import tools
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
 from tests.cluster.process import wait_until
+from tests.integration import impatient_operator
 from tests.integration.kstatus import verdict
 from tests.integration.kube import DEPLOYMENTS, POOLS, Body, Kube
 from tests.integration.kubelet import FakePod
@@ -64,6 +65,7 @@ PODS: Final = {
 """Pods that the controllers then make of them."""
 ASKED: Final = ("asleep", "waking", "no-secret", "no-host", "rollout", "crash", "taken", "unseen", "changed")
 """Pools of which `kubectl wait` is asked: it takes its time for each."""
+IMPATIENT: Final = str(Path(impatient_operator.__file__))
 WAITS: Final = ("Ready", "Stalled", "Reconciling=False")
 WEBHOOK: Final = """
 apiVersion: admissionregistration.k8s.io/v1
@@ -111,8 +113,7 @@ class Scene:
         assert self.operator.stop() == 0
         self.kube("changed").patch(POOLS, "changed", {"spec": {"image": "app:2"}})
         self._look(When.ALONE)
-        self._age()
-        self.operator.start()
+        self.operator.start(IMPATIENT)
         self._look(When.LATER)
 
     def kube(self, pool: str) -> Kube:
@@ -260,16 +261,6 @@ class Scene:
         place = [f"--kubeconfig={self._control_plane.kubeconfig}", f"--namespace={kube.namespace}"]
         asked = subprocess.run([*command, *place], capture_output=True, text=True, check=False)
         return asked.stdout
-
-    def _age(self) -> None:
-        """As if the operator had been away for an hour."""
-        for row in ROWS:
-            if row.when is When.LATER:
-                told = self.kube(row.pool).get(POOLS, row.pool)["status"]["conditions"]
-                for condition in told:
-                    began = datetime.fromisoformat(condition["lastTransitionTime"]) - timedelta(hours=1)
-                    condition["lastTransitionTime"] = began.strftime("%Y-%m-%dT%H:%M:%SZ")
-                self.kube(row.pool).patch_status(POOLS, row.pool, {"conditions": told})
 
     def _pods(self, pool: str, count: int) -> list[FakePod]:
         """The Pods that the controllers have made of a pool, once there are so many."""

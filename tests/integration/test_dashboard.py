@@ -72,6 +72,7 @@ class Story:
         metrics.workers(ML, dict.fromkeys(FIGURES, 1.5))
         metrics.missing_hooks(ML, {"deliver": 1})
         metrics.restored(ML, queued=3, dead=1)
+        metrics.restarted(ML, 1)
         metrics.decision(ML, Reason.BACKLOG if self.replicas < 8 else Reason.WITHIN_TARGET)
         metrics.scale(ML, Direction.UP, self.replicas - before)
         metrics.queues_unknown(BATCH)
