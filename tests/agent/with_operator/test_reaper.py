@@ -9,9 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from celeriac.api.keys import PoolKey
+from celeriac.api.names import BROKERS_ANNOTATION
+from celeriac.recovery.acquaintances import digest_of
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.process import wait_until
 from tests.integration.crds import install_crds
+from tests.integration.kube import LEASES as LEASE_KIND
+from tests.integration.kube import Kube
 from tests.integration.kubelet import FakeNode, terminated
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
@@ -240,9 +245,18 @@ def test_two_operators_at_once_bring_each_message_back_once(
     assert set(shop.deaths().values()) == {1}
 
 
-def test_a_killed_workers_messages_outlive_their_pool_and_its_keys_do_not(shop: Shop) -> None:
+def test_a_killed_workers_messages_outlive_their_pool_and_its_keys_do_not(
+    shop: Shop, control_plane: ControlPlane
+) -> None:
     worker = shop.worker("ml-1")
     runs_a_and_holds_b(shop, worker)
+    seen = digest_of(PoolKey(shop.kube.namespace, "ml"), shop.broker)
+    leases = Kube(control_plane.kubeconfig, LEASES)
+    leases.wait_for(
+        LEASE_KIND,
+        "celeriac",
+        lambda lease: seen in lease["metadata"].get("annotations", {}).get(BROKERS_ANNOTATION, ""),
+    )
     shop.delete_pool()
     worker.pod.delete()
     worker.pod.ends(shop.now, "Error")

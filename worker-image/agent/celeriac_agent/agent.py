@@ -16,7 +16,6 @@ from .deliveries import Deliveries
 from .drain import Drain
 from .ending import Ending, before_pool_closes
 from .fetching import fetch_by_need
-from .full_redis import connect_when_full
 from .gate import Gate
 from .green import look_at_the_pool
 from .heartbeat import Heartbeat
@@ -105,7 +104,6 @@ class Agent:
                 limit_silence()
                 prepare_connections(consumer, self.own_keys.prepare)
             if self.hooks.inflight and self.hooks.have("refusals"):
-                connect_when_full()
                 outlast_refusals(consumer, self.refusals)
         except Exception as error:
             self.counters.failed("prepare for connections", error)

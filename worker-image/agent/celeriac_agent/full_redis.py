@@ -71,45 +71,58 @@ def set_field(client: Any, key: str, field: str, value: str) -> None:
         client.eval(SET, 1, key, NO_FIELD, field, value)
 
 
-def connect_when_full() -> None:
-    """Let kombu's channels in this process do in a full Redis what a worker does when it starts.
+def connect_when_full(connection: Any) -> None:
+    """Let the channels of a connection do in a full Redis what a worker does when it starts.
 
     They declare and delete queues, and look for messages that somebody has held for too long. Redis may refuse the last
-    for other reasons, too; the next look is as good.
+    for other reasons, too; the next look is as good. Called before the connection is made: its first channel declares.
     """
-    from kombu.transport.redis import Channel
+    create = connection.create_transport
 
-    _do_instead(Channel, "_queue_bind", _queue_bind, is_full)
-    _do_instead(Channel, "_size", _size, is_full)
-    _do_instead(Channel, "_has_queue", _has_queue, is_full)
-    _do_instead(Channel, "_delete", _delete, is_full)
-    _do_instead(Channel.QoS, "restore_visible", _nothing, passes)
-    if hasattr(Channel, "maybe_refresh_binding_expiry"):  # kombu 5.7: it logs each second that it could not
-        _do_instead(Channel, "maybe_refresh_binding_expiry", _nothing, passes)
+    def create_transport() -> Any:
+        transport = create()
+        transport.Channel = _for_a_full_redis(transport.Channel)
+        return transport
+
+    connection.create_transport = create_transport
 
 
-def _do_instead(
-    owner: Any, name: str, instead: Callable[..., Any], where: Callable[[redis.exceptions.ResponseError], bool]
-) -> None:
-    """Do something else where a method is answered with such an error."""
-    original = getattr(owner, name)
-    if hasattr(original, "instead"):
-        return
+def _for_a_full_redis(channel: type[Any]) -> type[Any]:
+    """The class of a connection's own channels, which do something else where Redis refuses."""
+    qos = type(channel.QoS.__name__, (channel.QoS,), {"restore_visible": _unless_refused(channel.QoS.restore_visible)})
+    methods: dict[str, Any] = {name: _instead(getattr(channel, name), do) for name, do in _WHEN_FULL.items()}
+    refresh = getattr(channel, "maybe_refresh_binding_expiry", None)
+    if refresh is not None:  # kombu 5.7: it logs each second that it could not
+        methods["maybe_refresh_binding_expiry"] = _unless_refused(refresh)
+    return type(channel.__name__, (channel,), {"QoS": qos, **methods})
+
+
+def _instead(original: Callable[..., Any], do: Callable[..., Any]) -> Callable[..., Any]:
+    """Do something else where a full Redis refuses."""
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return original(self, *args, **kwargs)
         except redis.exceptions.ResponseError as error:
-            if not where(error):
+            if not is_full(error):
                 raise
-            return instead(self, *args, **kwargs)
+            return do(self, *args, **kwargs)
 
-    method.instead = instead  # type: ignore[attr-defined]
-    setattr(owner, name, method)
+    return method
 
 
-def _nothing(*_: Any, **__: Any) -> None:
-    """Kombu does it again in its own time."""
+def _unless_refused(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Do nothing where Redis refuses for a reason that passes: kombu does it again in its own time."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(self, *args, **kwargs)
+        except redis.exceptions.ResponseError as error:
+            if not passes(error):
+                raise
+            return None
+
+    return method
 
 
 def _queue_bind(channel: Any, exchange: str, routing_key: Any, pattern: Any, queue: str) -> None:
@@ -138,3 +151,11 @@ def _delete(channel: Any, queue: str, *_: Any, client: Any = None, **__: Any) ->
     with channel.conn_or_acquire(client) as connected:
         for step in channel.priority_steps:
             connected.delete(channel._q_for_pri(queue, step))
+
+
+_WHEN_FULL: dict[str, Callable[..., Any]] = {
+    "_queue_bind": _queue_bind,
+    "_size": _size,
+    "_has_queue": _has_queue,
+    "_delete": _delete,
+}

@@ -9,6 +9,7 @@ import redis
 from .celery_worker import CeleryWorker
 from .channel import TaskChannel
 from .counters import Counters, Telling
+from .full_redis import connect_when_full
 from .hooks import Hooks
 from .refusals import passes
 from .registry import Registry
@@ -28,6 +29,8 @@ class OwnKeys:
             return
         try:
             self._settings.prepare(connection)
+            if self._hooks.have("refusals"):
+                connect_when_full(connection)
         except Exception as error:
             self._counters.failed("prepare a connection", error)
 
