@@ -52,8 +52,8 @@ def hold(self, *arguments, **named):
     with redis.Redis.from_url(os.environ["CELERY_BROKER_URL"], socket_timeout=None) as client:
         client.hset("running", self.request.id, os.environ["CELERIAC_POD_NAME"])
         client.blpop("release", timeout=0)
-        client.hdel("running", self.request.id)
         client.rpush("ended", self.request.id)
+        client.hdel("running", self.request.id)
 
 @app.task(name="quick", bind=True)
 def quick(self, seconds):

@@ -12,7 +12,9 @@ The port stays the same for the whole life of the object, so a client finds the 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -33,6 +35,8 @@ HOST = "127.0.0.1"
 START_SECONDS = 15.0
 STOP_SECONDS = 15.0
 PORT_ATTEMPTS = 5
+BELOW_EPHEMERAL = range(10000, 20000)
+"""Linux gives outgoing connections ports from 32768 on, and control planes of tests take theirs from 20000 on."""
 SOCKET = "redis.sock"
 LONGEST_SOCKET = 107
 """Bytes of a unix socket's path (unix(7)); folders for temporary files are longer on some machines."""
@@ -52,10 +56,12 @@ class TlsFiles:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback interface that nobody listens on at this moment, and no outgoing connection takes."""
+    for port in random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+    raise RedisServerError("no free port on loopback between 10000 and 20000")
 
 
 def _folder_for_a_socket() -> Path:
