@@ -15,7 +15,7 @@ from tests.faults import table
 from tests.integration.conftest import control_plane, core_api, namespace  # noqa: F401 (fixtures)
 from tests.integration.crds import install_crds
 from tests.integration.kube import Kube
-from tests.integration.operator_process import OperatorProcess
+from tests.integration.operator_process import OperatorProcess, faultless
 from tests.integration.redis_fixtures import one_server, redis, server  # noqa: F401 (fixtures)
 
 SECONDS = 60.0
@@ -66,6 +66,5 @@ def kube(control_plane: ControlPlane, namespace: str) -> Kube:  # noqa: F811
 @pytest.fixture
 def operator(control_plane: ControlPlane, kube: Kube) -> Iterator[OperatorProcess]:  # noqa: F811
     """It serves that namespace alone, and is at fault in nothing."""
-    with OperatorProcess(control_plane.kubeconfig, kube.namespace) as running:
+    with faultless(control_plane.kubeconfig, kube.namespace) as running:
         yield running
-        assert "fault of the operator" not in running.log()

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.faults.api_proxy import ApiProxy, Sickness
 from tests.faults.conftest import SECONDS, Figure
 from tests.faults.lease_log import LeaseLog
 from tests.integration.kube import Kube
-from tests.integration.operator_process import OperatorProcess
+from tests.integration.operator_process import OperatorProcess, faultless
 from tests.integration.redis_server import RedisServer
 from tests.integration.tasks import push
 
@@ -69,9 +70,25 @@ def proxy(control_plane: ControlPlane, user: str) -> Iterator[ApiProxy]:
 @pytest.fixture
 def operator(proxy: ApiProxy, kube: Kube) -> Iterator[OperatorProcess]:
     """It reaches the API server only by the proxy."""
-    with OperatorProcess(proxy.kubeconfig, kube.namespace) as running:
+    with faultless(proxy.kubeconfig, kube.namespace) as running:
         yield running
-        assert "fault of the operator" not in running.log()
+
+
+@pytest.fixture
+def story(
+    operator: OperatorProcess, kube: Kube, redis: RedisServer, control_plane: ControlPlane, user: str, figure: Figure
+) -> AbstractContextManager[None]:
+    """A pool at rest; what befalls it is over at the end of the block, and soon after it has its size."""
+
+    @contextmanager
+    def befalls() -> Iterator[None]:
+        kube.create_pool("ml", redis.celery_url)
+        kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
+        yield
+        converges(kube, figure)
+        assert LeaseLog(control_plane, [user]).late_writes() == []
+
+    return befalls()
 
 
 def converges(kube: Kube, figure: Figure) -> None:
@@ -85,55 +102,31 @@ def converges(kube: Kube, figure: Figure) -> None:
 
 @pytest.mark.parametrize("sickness", SICKNESSES)
 def test_an_api_server_that_is_sick_delays_a_pool_no_longer_than_it_is_sick(
-    sickness: Sickness,
-    proxy: ApiProxy,
-    operator: OperatorProcess,
-    kube: Kube,
-    redis: RedisServer,
-    control_plane: ControlPlane,
-    user: str,
-    figure: Figure,
+    sickness: Sickness, story: AbstractContextManager[None], proxy: ApiProxy, kube: Kube, redis: RedisServer
 ) -> None:
-    kube.create_pool("ml", redis.celery_url)
-    kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
-    with proxy.sick(sickness):
+    with story, proxy.sick(sickness):
         proxy.cut()  # the watches of before
         push(redis, "ml", 4)
         wait_until(lambda: proxy.renewals >= LONG or kube.replicas("ml") == 4, "long or borne", seconds=2 * SECONDS)
         assert proxy.met
-    converges(kube, figure)
-    assert LeaseLog(control_plane, [user]).late_writes() == []
 
 
 def test_an_api_server_that_nobody_reaches_delays_a_pool_no_longer_than_that(
-    proxy: ApiProxy,
-    operator: OperatorProcess,
-    kube: Kube,
-    redis: RedisServer,
-    control_plane: ControlPlane,
-    user: str,
-    figure: Figure,
+    story: AbstractContextManager[None], proxy: ApiProxy, operator: OperatorProcess, redis: RedisServer
 ) -> None:
-    kube.create_pool("ml", redis.celery_url)
-    kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
-    with proxy.refused():
+    with story, proxy.refused():
         push(redis, "ml", 4)
         operator.wait_for_log("/celeriac lost: ", SECONDS)
-    converges(kube, figure)
-    assert LeaseLog(control_plane, [user]).late_writes() == []
 
 
 def test_a_webhook_that_does_not_answer_delays_a_pool_no_longer_than_it_is_there(
+    story: AbstractContextManager[None],
     operator: OperatorProcess,
     kube: Kube,
     redis: RedisServer,
     control_plane: ControlPlane,
-    user: str,
-    figure: Figure,
 ) -> None:
-    kube.create_pool("ml", redis.celery_url)
-    kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
+    with story, socket.create_server(("127.0.0.1", 0)) as nobody:
         manifest = WEBHOOK.format(name=kube.namespace, port=nobody.getsockname()[1])
         control_plane.kubectl("create", "-f", "-", stdin=manifest)
         try:
@@ -143,5 +136,3 @@ def test_a_webhook_that_does_not_answer_delays_a_pool_no_longer_than_it_is_there
             kube.wait_for_pool("ml", lambda pool: "webhook" in str(pool["status"]["conditions"]))
         finally:
             control_plane.kubectl("delete", "validatingwebhookconfiguration", kube.namespace)
-    converges(kube, figure)
-    assert LeaseLog(control_plane, [user]).late_writes() == []

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -121,3 +122,13 @@ class OperatorProcess:
         if error is not None:
             print(f"--- log of the operator ---\n{self.log()[-8000:]}", file=sys.stderr)
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+@contextmanager
+def faultless(
+    kubeconfig: Path, namespace: str, *arguments: str, clusterwide: bool = False
+) -> Iterator[OperatorProcess]:
+    """An operator that has to be at fault in nothing, whatever a story does to it."""
+    with OperatorProcess(kubeconfig, namespace, *arguments, clusterwide=clusterwide) as running:
+        yield running
+        assert "fault of the operator" not in running.log()

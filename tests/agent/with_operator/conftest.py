@@ -9,7 +9,7 @@ from tests.integration.conftest import control_plane, core_api, namespace  # noq
 from tests.integration.crds import install_crds
 from tests.integration.kube import Kube
 from tests.integration.live_shop import SECONDS
-from tests.integration.operator_process import OperatorProcess
+from tests.integration.operator_process import OperatorProcess, faultless
 from tests.integration.redis_fixtures import redis  # noqa: F401 (a fixture)
 
 
@@ -23,6 +23,5 @@ def kube(control_plane: ControlPlane, namespace: str) -> Kube:  # noqa: F811
 @pytest.fixture
 def operator(control_plane: ControlPlane, kube: Kube) -> Iterator[OperatorProcess]:  # noqa: F811
     """It serves that namespace alone, and is at fault in nothing."""
-    with OperatorProcess(control_plane.kubeconfig, kube.namespace) as running:
+    with faultless(control_plane.kubeconfig, kube.namespace) as running:
         yield running
-        assert "fault of the operator" not in running.log()

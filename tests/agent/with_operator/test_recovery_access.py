@@ -8,7 +8,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.process import wait_until
 from tests.integration.crds import install_crds
 from tests.integration.gone_worker import GoneWorker
-from tests.integration.operator_process import OperatorProcess
+from tests.integration.operator_process import OperatorProcess, faultless
 from tests.integration.redis_server import HOST, RedisServer
 from tests.integration.shop import SECONDS, Shop
 
@@ -31,10 +31,9 @@ def shop(control_plane: ControlPlane, redis: RedisServer, namespace: str) -> Ite
 
 @pytest.fixture
 def operator(control_plane: ControlPlane, shop: Shop) -> Iterator[OperatorProcess]:
-    with OperatorProcess(control_plane.kubeconfig, shop.kube.namespace) as running:
+    with faultless(control_plane.kubeconfig, shop.kube.namespace) as running:
         shop.kube.wait_for_condition("ml", "BrokerReachable", "True", "Readable")
         yield running
-        assert "fault of the operator" not in running.log()
         assert OLD not in running.log()
         assert NEW not in running.log()
 

@@ -2,7 +2,7 @@
 
 Anybody may write to the table, and a pattern from there could keep a regular expression busy for ever. So the keys of
 topic bindings are compared word by word, at a cost of length times length; the agent in the workers does the same
-(worker-image/agent/celeriac_agent/topics.py), by the same cases.
+(worker-image/agent/celeriac_agent/bindings.py), by the same cases.
 """
 
 from collections.abc import Collection, Iterable, Sequence
