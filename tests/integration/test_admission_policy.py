@@ -39,6 +39,8 @@ POOL = {
     "spec": {"image": "app:1", "app": "app", "broker": {"url": "redis://redis:6379/0"}},
 }
 
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+
 Body = dict[str, Any]
 
 
@@ -212,6 +214,29 @@ def pods(shop: Shop) -> list[Ask]:
         Ask(
             "patch", f"{pod}/status", {"status": {"phase": "Failed"}}, f"{BUSINESS} UPDATE of pods/status", MERGE_PATCH
         ),
+        Ask("patch", pod, {"metadata": {"labels": {"celeriac.dev/pool": None}}}, nothing, MERGE_PATCH),
+        Ask("apply", pod, {**named("v1", "Pod", shop.pod), "metadata": {"annotations": {"a": "b"}}}, only, APPLY_PATCH),
+        Ask(
+            "patch",
+            f"{pod}/ephemeralcontainers",
+            {"spec": {"ephemeralContainers": [{"name": "debug", "image": "x"}]}},
+            f"{BUSINESS} UPDATE of pods/ephemeralcontainers",
+            STRATEGIC_PATCH,
+        ),
+        Ask(
+            "create",
+            f"{pod}/binding",
+            {**named("v1", "Binding", shop.pod), "target": {"apiVersion": "v1", "kind": "Node", "name": "n"}},
+            f"{BUSINESS} CREATE of pods/binding",
+        ),
+        Ask("get", f"{pod}/exec?command=sh", None, f"{BUSINESS} CONNECT of pods/exec"),
+        Ask(
+            "apply",
+            f"{CORE}/pods/own",
+            {**named("v1", "Pod", "own"), "spec": {"containers": [WORKER]}},
+            f"{BUSINESS} CREATE of pods",
+            APPLY_PATCH,
+        ),
         Ask("delete", pod, {}, f"{BUSINESS} DELETE of pods"),
         Ask("delete", f"{CORE}/pods", {}, f"{BUSINESS} DELETE of pods"),
         Ask("create", f"{pod}/eviction", eviction(shop.pod), f"{BUSINESS} CREATE of pods/eviction"),
@@ -225,6 +250,10 @@ def pods(shop: Shop) -> list[Ask]:
     ]
 
 
+def named(api_version: str, kind: str, name: str) -> Body:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}}
+
+
 def eviction(pod: str) -> Body:
     return {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": SHOP}}
 
@@ -233,7 +262,10 @@ def deployments(shop: Shop) -> list[Ask]:
     controls, over = "that the CeleryWorkerPool of its name controls", "may not take over a Deployment"
     selects, outside = "that selects the Pods of its pool", "outside of the node's namespaces"
     path = f"{APPS}/deployments/ml"
-    good = deployment("gpu", {"celeriac.dev/pool": "gpu"}, {**shop.owner, "name": "gpu"})
+    owner = {**shop.owner, "name": "gpu"}
+    good = deployment("gpu", {"celeriac.dev/pool": "gpu"}, owner)
+    another = {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "1", "blockOwnerDeletion": True}
+    keep, kept = ["example.com/keep"], "may not keep a Deployment by a finalizer"
     other = deployment("gpu", {"celeriac.dev/pool": "gpu"}, shop.owner)
     pod = ("spec", "template", "spec")
     asks = [
@@ -260,7 +292,24 @@ def deployments(shop: Shop) -> list[Ask]:
         ),
         Ask("patch", path, {"metadata": {"ownerReferences": None}}, controls, MERGE_PATCH),
         Ask("create", f"{APPS}/deployments", deployment("gpu", {"app": "web"}, {**shop.owner, "name": "gpu"}), selects),
+        Ask("create", f"{APPS}/deployments", changed(good, "metadata", "ownerReferences", to=[owner, another]), over),
+        Ask("create", f"{APPS}/deployments", changed(good, "metadata", "finalizers", to=keep), kept),
+        Ask("patch", path, {"metadata": {"finalizers": keep}}, kept, MERGE_PATCH),
+        Ask(
+            "create",
+            "/apis/apps/v1/namespaces/kube-system/deployments",
+            changed(good, "metadata", "namespace", to="kube-system"),
+            "no pool in kube-system",
+        ),
+        Ask(
+            "create",
+            f"{APPS}/deployments",
+            {**good, "metadata": {"generateName": "gpu", "ownerReferences": [owner]}},
+            controls,
+        ),
+        Ask("patch", f"{path}/status", {"status": {"replicas": 9}}, f"{BUSINESS} UPDATE of deployments/s", MERGE_PATCH),
         Ask("delete", path, {}, f"{BUSINESS} DELETE of deployments"),
+        Ask("delete", f"{APPS}/deployments", {}, f"{BUSINESS} DELETE of deployments"),
     ]
     for field, value in (
         ("automountServiceAccountToken", True),
@@ -276,18 +325,31 @@ def deployments(shop: Shop) -> list[Ask]:
 
 def others(shop: Shop) -> list[Ask]:
     scale, labels = {"spec": {"replicas": 0}}, AGENT["metadata"]["labels"]
-    named = "what selects the Pods of the pool that it is named after"
+    named_after = "what selects the Pods of the pool that it is named after"
+    secret = {"apiVersion": "v1", "kind": "Secret", "name": "x", "namespace": SHOP}
+    about_a_secret = changed(event("celeriac.dev/operator"), "regarding", to=secret)
+    involved = {"kind": "Pod", "name": "x", "namespace": SHOP}
+    core_event = {**named("v1", "Event", "e"), "involvedObject": involved, "source": {"component": "kubelet"}}
+    core_event["metadata"]["namespace"] = SHOP
     agent, settings = "ConfigMaps with its agent", f"{CORE}/configmaps/settings"
     reader = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}
     token = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
     own = LEASES.format(SYSTEM)
     return [
-        Ask("patch", f"{APPS}/deployments/web/scale", scale, named, MERGE_PATCH),
-        Ask("patch", f"{APPS}/replicasets/{shop.web_set}/scale", scale, named, MERGE_PATCH),
+        Ask("patch", f"{APPS}/deployments/web/scale", scale, named_after, MERGE_PATCH),
+        Ask("patch", f"{APPS}/replicasets/{shop.web_set}/scale", scale, named_after, MERGE_PATCH),
         Ask("patch", f"{APPS}/replicasets/{shop.replica_set}", scale, f"{BUSINESS} UPDATE of replicasets", MERGE_PATCH),
         Ask("create", f"{CORE}/configmaps", {**AGENT, "metadata": {"name": "x", "labels": labels}}, agent),
         Ask("create", f"{CORE}/configmaps", changed(AGENT, "immutable", to=False), "that nobody can change"),
         Ask("delete", settings, {}, agent),
+        Ask("delete", f"{CORE}/configmaps", {}, agent),
+        Ask("create", f"{CORE}/configmaps", changed(AGENT, "metadata", "finalizers", to=["example.com/keep"]), "tie"),
+        Ask(
+            "create",
+            f"{CORE}/configmaps",
+            {**AGENT, "metadata": {"generateName": AGENT["metadata"]["name"], "labels": labels}},
+            agent,
+        ),
         Ask("patch", settings, {"metadata": {"labels": {"a": "b"}}}, f"{BUSINESS} UPDATE of configmaps", MERGE_PATCH),
         Ask("create", f"{CORE}/secrets", reader, f"{BUSINESS} CREATE of secrets"),
         Ask("create", f"{CORE}/serviceaccounts/default/token", token, f"{BUSINESS} CREATE of serviceaccounts/token"),
@@ -298,6 +360,22 @@ def others(shop: Shop) -> list[Ask]:
             f"{BUSINESS} CREATE of clusterrolebindings",
         ),
         Ask("create", EVENTS, event("example.com/other"), "events of its own"),
+        Ask("create", EVENTS, about_a_secret, "about pools"),
+        Ask("create", f"{CORE}/events", core_event, "events of its own"),
+        Ask(
+            "patch",
+            f"{APPS}/replicasets/{shop.replica_set}/status",
+            scale,
+            f"{BUSINESS} UPDATE of replicasets/s",
+            MERGE_PATCH,
+        ),
+        Ask(
+            "apply",
+            f"{APPS}/deployments/web/scale",
+            {**named("autoscaling/v1", "Scale", "web"), "spec": {"replicas": 3}},
+            named_after,
+            APPLY_PATCH,
+        ),
         Ask("create", LEASES.format(SHOP), lease(RELEASE, SHOP), "its own Lease"),
         Ask("create", own, lease("other", SYSTEM), "its own Lease"),
         Ask("delete", f"{own}/{RELEASE}", {}, f"{BUSINESS} DELETE of leases"),
@@ -306,6 +384,15 @@ def others(shop: Shop) -> list[Ask]:
         Ask("delete", f"{OURS}/ml", {}, f"{BUSINESS} DELETE of celeryworkerpools"),
         Ask("delete", f"/api/v1/namespaces/{SHOP}", {}, f"{BUSINESS} DELETE of namespaces"),
     ]
+
+
+async def test_nobody_else_is_hindered(control_plane: ControlPlane, shop: Shop) -> None:
+    """An administrator, and a ServiceAccount whose name begins like the operator's."""
+    label = ("label", "--dry-run=server", f"--namespace={SHOP}", "pod", shop.web_pod, "a=b")
+    other = f"--as=system:serviceaccount:{SYSTEM}:{RELEASE}-2"
+    for who in ((), (other, "--as-group=system:masters")):
+        said = await asyncio.to_thread(control_plane.kubectl, *label, *who)
+        assert "labeled" in said
 
 
 async def test_what_the_operator_writes_is_let_through(api: Api, shop: Shop) -> None:
@@ -322,7 +409,7 @@ async def test_what_it_never_writes_is_refused_whatever_its_roles(
         said = [(ask, await answer(api, ask)) for ask in (*pods(shop), *deployments(shop), *others(shop))]
     finally:
         await asyncio.to_thread(control_plane.kubectl, "delete", "clusterrolebinding", SYSTEM)
-    assert len(said) > 40
+    assert len(said) > 60
     for ask, words in said:
         assert "ValidatingAdmissionPolicy" in words, ask
         assert ask.refused in words, ask

@@ -10,7 +10,9 @@ from click.testing import CliRunner
 from celeriac.cli.kubectl import celery
 from celeriac.cli.rights import RIGHTS
 from tests.cluster.control_plane import ControlPlane
+from tests.integration.chart_rights import ChartRights
 from tests.integration.crds import install_crds
+from tests.integration.helm import RELEASE
 from tests.integration.kube import LEASES, Kube
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
@@ -100,12 +102,37 @@ def test_it_names_the_rights_that_the_operator_lacks(
         control_plane.kubectl("create", "-f", "-", stdin=json.dumps(role | {"metadata": metadata("op", namespace)}))
         account = f"--serviceaccount={namespace}:op"
         control_plane.kubectl("create", "rolebinding", "op", "--role=op", account, f"--namespace={namespace}")
-        [line] = [line for line in doctor.says()[1] if "rights" in line]
+        [line] = [line for line in doctor.says()[1] if "rights: " in line]
         assert line.startswith(f"!  rights: system:serviceaccount:{namespace}:op may not ")
         named = line.partition(" may not ")[2].partition(": ")[0].split(", ")
         assert sorted(each.partition(" in ")[0] for each in named) == sorted(
             f"patch {name.removeprefix('/')}" for name, verbs in RIGHTS.items() if "patch" in verbs
         )
+
+
+def test_it_tells_where_no_policy_holds_the_operator_and_where_one_is_not_bound(
+    control_plane: ControlPlane, namespace: str, doctor: Doctor, kube: Kube, tmp_path: Path
+) -> None:
+    core: Any = kube.core
+    rights = ChartRights(control_plane, tmp_path, namespace)
+
+    def policies() -> str:
+        [line] = [line for line in doctor.says()[1] if "policies: " in line]
+        return line
+
+    with OperatorProcess(control_plane.kubeconfig, namespace) as operator:
+        kube.wait_for(LEASES, "celeriac", lambda lease: bool(lease["spec"].get("holderIdentity")))
+        core.create_namespaced_service_account(namespace, {"metadata": {"name": RELEASE}})
+        pod = {"serviceAccountName": RELEASE, "containers": [{"name": "operator", "image": "celeriac:1"}]}
+        core.create_namespaced_pod(namespace, {"metadata": {"name": f"operator-{operator.port}"}, "spec": pod})
+        assert policies().startswith(f"!  policies: none is about {rights.user}, its roles alone say")
+        rights.give()
+        try:
+            assert policies() == f"ok policies: {rights.user} may write what the operator writes, and nothing else"
+            control_plane.kubectl("delete", "validatingadmissionpolicybinding", f"{RELEASE}.{namespace}.other")
+            assert "other (not bound); upgrade the chart with admissionPolicy.enabled" in policies()
+        finally:
+            rights.take()
 
 
 def test_a_crd_of_another_release_is_told_and_what_a_user_may_not_ask_is_said(

@@ -55,9 +55,16 @@ deployments:
         && o.kind == 'CeleryWorkerPool' && o.apiVersion.startsWith('celeriac.dev/') && o.name == object.metadata.name)
       message: the operator may only write a Deployment that the CeleryWorkerPool of its name controls
     - expression: >-
-        request.operation == 'CREATE' || (has(oldObject.metadata.ownerReferences)
+        request.operation == 'CREATE' ? object.metadata.ownerReferences.size() == 1 : (has(oldObject.metadata.ownerReferences)
         && object.metadata.ownerReferences == oldObject.metadata.ownerReferences)
-      message: the operator may not take over a Deployment
+      message: the operator may not take over a Deployment, nor give it another owner
+    {{- /* Where no such pool is, the garbage collector removes the Deployment at once; a finalizer would keep it. */}}
+    - expression: >-
+        (has(object.metadata.finalizers) ? object.metadata.finalizers : [])
+        == (request.operation != 'CREATE' && has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : [])
+      message: the operator may not keep a Deployment by a finalizer
+    - expression: object.metadata.namespace != 'kube-system'
+      message: the operator may run no pool in kube-system
     - expression: >-
         has(object.spec.selector.matchLabels) && 'celeriac.dev/pool' in object.spec.selector.matchLabels
         && object.spec.selector.matchLabels['celeriac.dev/pool'] == object.metadata.name
@@ -100,6 +107,8 @@ configmaps:
   validations:
     - expression: variables.shared || (request.operation == 'DELETE' && variables.earlier)
       message: the operator may only make and delete ConfigMaps with its agent
+    - expression: request.operation == 'DELETE' || (!has(object.metadata.finalizers) && !has(object.metadata.ownerReferences))
+      message: the operator may tie a ConfigMap with its agent to nothing
     - expression: request.operation == 'DELETE' || (has(object.immutable) && object.immutable)
       message: the operator may only make a ConfigMap that nobody can change
 events:
@@ -108,9 +117,10 @@ events:
       - {apiGroups: [events.k8s.io], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [events]}
   validations:
     - expression: >-
-        object.reportingController == 'celeriac.dev/operator'
+        object.reportingController == 'celeriac.dev/operator' && has(object.regarding)
+        && object.regarding.kind == 'CeleryWorkerPool' && object.regarding.apiVersion.startsWith('celeriac.dev/')
         && (request.operation == 'CREATE' || oldObject.reportingController == object.reportingController)
-      message: the operator may only write events of its own
+      message: the operator may only write events of its own, about pools
 leases:
   matchConstraints:
     resourceRules:

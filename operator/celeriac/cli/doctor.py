@@ -1,4 +1,4 @@
-"""Asks a cluster for what can be wrong with Celeriac in it: the CRD, the operator, its rights, the pools."""
+"""Asks a cluster what can be wrong with Celeriac in it: the CRD, the operator, its rights and policies, the pools."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -6,12 +6,15 @@ from typing import Any, Final
 from celeriac import __version__
 from celeriac.api.names import GROUP, LEASE_NAME, NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION, PLURAL
 from celeriac.cli.findings import Finding, of_rights, of_the_crd, of_the_lease, of_the_pools, served
+from celeriac.cli.policies import of_policies
 from celeriac.cli.pools_api import Answer, Pools
 from celeriac.cli.rights import account, needed
 from celeriac.cli.schema import pool_schema
 
 CRD: Final = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{PLURAL}.{GROUP}"
 LEASES: Final = "/apis/coordination.k8s.io/v1"
+POLICIES: Final = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+BINDINGS: Final = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
 REVIEWS: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 USUAL_NAMESPACE: Final = "celeriac"
 """Where the installation guide puts the operator."""
@@ -56,20 +59,26 @@ def _no_lease(answer: Answer, namespace: str | None) -> Finding:
 
 
 def _rights(pools: Pools, lease: dict[str, Any]) -> Iterator[Finding]:
-    """What the holder's ServiceAccount may not do."""
+    """What the holder's ServiceAccount may not do, and what keeps it from doing more."""
     namespace, holder = lease["metadata"]["namespace"], (lease.get("spec") or {}).get("holderIdentity")
     pod = pools.ask(f"/api/v1/namespaces/{namespace}/pods/{holder}") if holder else None
     if pod is None or pod.status != 200:
-        yield Finding("?", "rights: not asked, as the operator's Pod cannot be read")
+        yield Finding("?", "rights and policies: not asked, as the operator's Pod cannot be read")
         return
     user = account(namespace, pod.body["spec"].get("serviceAccountName", "default"))
     places = (lease["metadata"].get("annotations") or {}).get(NAMESPACES_ANNOTATION, "*")
+    yield _missing(pools, user, [] if places == "*" else places.split(","))
+    policies, bindings = pools.ask(POLICIES), pools.ask(BINDINGS)
+    status = max(policies.status, bindings.status)
+    yield of_policies(user, status, policies.body.get("items", ()), bindings.body.get("items", ()))
+
+
+def _missing(pools: Pools, user: str, namespaces: list[str]) -> Finding:
     missing = []
-    for right in needed([] if places == "*" else places.split(",")):
+    for right in needed(namespaces):
         answer = pools.ask(REVIEWS, right.review(user))
         if answer.status not in (200, 201):
-            yield Finding("?", f"rights: not asked, you may not create subjectaccessreviews (HTTP {answer.status})")
-            return
+            return Finding("?", f"rights: not asked, you may not create subjectaccessreviews (HTTP {answer.status})")
         if not answer.body["status"]["allowed"]:
             missing.append(str(right))
-    yield of_rights(user, missing)
+    return of_rights(user, missing)

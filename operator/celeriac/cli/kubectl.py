@@ -96,7 +96,7 @@ def doctor(
     kubeconfig: str | None,
     context: str | None,
 ) -> None:
-    """Say what is wrong: with the CRD, the operator, its rights, and the pools; each with what to do.
+    """Say what is wrong: with the CRD, the operator, its rights and policies, and the pools; each with what to do.
 
     \b
     A line that begins with ! says what is wrong, with ? what could not be asked. Ends with 1 where something is wrong.

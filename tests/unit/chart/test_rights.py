@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from celeriac.api.names import AGENT_VOLUME, DELETION_COST_ANNOTATION, DRAIN_ANNOTATION, POOL_LABEL
+from celeriac.cli.policies import POLICIES
 from celeriac.cli.rights import RIGHTS
 from celeriac.cluster.events import REPORTING_CONTROLLER
 
@@ -72,8 +73,9 @@ def test_each_write_has_its_place_in_the_policies_and_no_other_has() -> None:
     assert all(checked[name] == writes[name] for name in checked)
 
 
-def test_the_policies_know_the_names_that_the_program_writes() -> None:
+def test_the_policies_know_the_names_that_the_program_writes_and_the_doctor_knows_theirs() -> None:
     every = policies()
+    assert sorted(every) == sorted(POLICIES)
     (own,) = (each["expression"] for each in every["pods"]["variables"] if each["name"] == "own")
     assert own == str([DRAIN_ANNOTATION, DELETION_COST_ANNOTATION])
     assert f"'{POOL_LABEL}=' + oldObject.metadata.name" in every["scales"]["validations"][0]["expression"]

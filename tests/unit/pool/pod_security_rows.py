@@ -156,6 +156,11 @@ def _volumes() -> list[Row]:
         for kind, source in REFUSED_VOLUMES.items()
     ]
     rows.append(Row(spec(volumes=[first, {"name": "v"}]), path, stricter=True))
+    rows.append(Row(spec(volumes=[first, {"name": "v", "emptyDir": {}, "hostPath": None}]), None))
+    node = {"hostPath": {"path": "/"}}
+    others: list[Body] = [{"emptyDir": {}}, {"emptyDir": None}, {"secret": {}}]
+    for beside in others:
+        rows.append(Row(spec(volumes=[first, {"name": "v", **beside, **node}]), f"{path}.hostPath"))
     for kind, source in TOKENS.items():
         volume = {"name": "v", "projected": {"sources": [{"secret": {"name": "broker"}}, {kind: source}]}}
         rows.append(Row(spec(volumes=[first, volume]), f"{path}.projected.sources[1].{kind}", stricter=True))
