@@ -11,6 +11,7 @@ from .channel import TaskChannel
 from .drain import Drain
 from .heartbeat import Heartbeat
 from .hooks import Hooks
+from .prefork import expect_starts, hear_of_starts
 from .slots import Slots
 from .times import TICK_SECONDS
 from .unwritten import Unwritten
@@ -60,6 +61,9 @@ class Ending:
             return
         if not worker.is_green():
             self._heartbeat.start_thread()
+        if worker.is_prefork() and self._hooks.have("children", "apply-async", "process-task"):
+            hear_of_starts(worker.raw.pool._pool, self._slots)
+            expect_starts(self._slots)
         if consuming and self._hooks.drain and self._hooks.have("pool-close"):
             self._give_back(channel)
 

@@ -8,7 +8,7 @@ import time
 from multiprocessing.connection import wait
 from typing import Any
 
-from .slots import Slots
+from .slots import Slot, Slots
 from .times import TICK_SECONDS
 
 HANDED_SECONDS = 1.0  # a child that was handed a task has begun it by then
@@ -101,6 +101,17 @@ def hear_of_starts(pool: Any, slots: Slots) -> None:
         ears.hear()
 
 
+def expect_starts(slots: Slots) -> None:
+    """Let the pool wait for what a child was handed and has not begun: it will, as nothing takes it back.
+
+    From Celery 5.6 on a pool that ends forgets a task of which it has not heard that a child has begun it. The message
+    goes back into its queue then, and the child runs it nevertheless.
+    """
+    for slot in list(slots.passed.values()):
+        if slot.is_handed_over() and _writer_of(slot) is None:
+            slot.result._accepted = True
+
+
 def _finish_writing(slots: Slots) -> None:
     """Hand over the rest of tasks that are larger than a pipe.
 
@@ -108,9 +119,8 @@ def _finish_writing(slots: Slots) -> None:
     """
     deadline = time.monotonic() + MESSAGE_SECONDS
     for slot in list(slots.passed.values()):
-        job = slot.result
-        writer = job._writer() if slot.is_handed_over() and hasattr(job, "_writer") else None  # a weak reference
-        if writer is None or inspect.getgeneratorstate(writer) != inspect.GEN_SUSPENDED:
+        job, writer = slot.result, _writer_of(slot)
+        if writer is None:
             continue
         poller = select.poll()
         poller.register(job._write_to.inqW_fd, select.POLLOUT)
@@ -120,6 +130,14 @@ def _finish_writing(slots: Slots) -> None:
                     next(writer)
             except (StopIteration, OSError, EOFError):
                 break
+
+
+def _writer_of(slot: Slot) -> Any:
+    """Celery's generator that has written a part of a task to a child, None where nothing or all of it is written."""
+    job = slot.result
+    writer = job._writer() if slot.is_handed_over() and hasattr(job, "_writer") else None  # a weak reference
+    suspended = writer is not None and inspect.getgeneratorstate(writer) == inspect.GEN_SUSPENDED
+    return writer if suspended else None
 
 
 def _awaits_a_start(slots: Slots) -> bool:
