@@ -1,6 +1,10 @@
 """Where a broker is, and what a connection to it needs."""
 
 from dataclasses import dataclass, field
+from typing import Final
+
+LONGEST_HOST: Final = 253
+"""Characters of a name in DNS."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,20 @@ READ_AGAIN_SECONDS: Final[Mapping[str, float]] = {
 """By doubt. A lost connection is more often an outage than a wrong host, and then all pools would ask at once."""
 
 
+class _Bound(NamedTuple):
+    """Of a text, in characters: whoever may write a Secret may write a megabyte into it, and addresses are kept."""
+
+    most: int
+    cure: str
+
+
+URL: Final = _Bound(4096, "write the broker's URL alone into it")
+WORD: Final = _Bound(1024, "write the user or the password of the Sentinels alone into it")
+PEM: Final = _Bound(64 * 1024, "name those certificates only that sign the broker's, or the client's with its chain")
+KEY: Final = _Bound(4096, "give the client a key on a curve, or RSA with 4096 bits at most, alone in PEM form")
+"""To sign with 16384 bits, which each handshake does, takes the event loop 0.2 s."""
+
+
 class SecretReader(Protocol):
     """Reads one key of a Secret as text (`celeriac.cluster.client.Api`)."""
 
@@ -151,7 +165,8 @@ class Credentials:
             entry.digest = secret_digest(read)
         except BrokerDoubt as doubt:
             entry.address = doubt
-            pause = RETRY_SECONDS
+            if doubt.reason != Reason.SECRET_UNREADABLE:  # a megabyte is not read every few seconds
+                pause = RETRY_SECONDS
         except ApiError as error:
             log.warning("a broker's Secret in namespace %s could not be read: %s", source.namespace, error)
             pause = RETRY_SECONDS
@@ -183,7 +198,7 @@ class Credentials:
         Raises BrokerDoubt, or ApiError for a Secret that cannot be read.
         """
         namespace, broker = source
-        url = broker.url if broker.url_from is None else await self._secret(namespace, broker.url_from, read)
+        url = broker.url if broker.url_from is None else await self._secret(namespace, broker.url_from, URL, read)
         tls = await self._tls(namespace, broker.tls, read)
         url = (url or "").strip()
         if tls is not None and scheme_of(url) != "rediss":
@@ -194,8 +209,8 @@ class Credentials:
         sentinel = None
         if broker.sentinel is not None:
             sentinel = SentinelAccess(
-                await self._optional(namespace, broker.sentinel.username, read),
-                await self._optional(namespace, broker.sentinel.password, read),
+                await self._optional(namespace, broker.sentinel.username, WORD, read),
+                await self._optional(namespace, broker.sentinel.password, WORD, read),
                 await self._tls(namespace, broker.sentinel.tls, read),
             )
         return BrokerAddress(url, tls, broker.sentinel_master, sentinel)
@@ -203,19 +218,27 @@ class Credentials:
     async def _tls(self, namespace: str, tls: TlsSecrets | None, read: list[SecretText]) -> TlsMaterial | None:
         if tls is None:
             return None
-        parts = (tls.ca, tls.certificate, tls.private_key)
-        return TlsMaterial(*[await self._optional(namespace, part, read) for part in parts])
+        parts = ((tls.ca, PEM), (tls.certificate, PEM), (tls.private_key, KEY))
+        return TlsMaterial(*[await self._optional(namespace, part, bound, read) for part, bound in parts])
 
-    async def _optional(self, namespace: str, wanted: SecretKey | None, read: list[SecretText]) -> str | None:
-        return None if wanted is None else await self._secret(namespace, wanted, read)
+    async def _optional(
+        self, namespace: str, wanted: SecretKey | None, bound: _Bound, read: list[SecretText]
+    ) -> str | None:
+        return None if wanted is None else await self._secret(namespace, wanted, bound, read)
 
-    async def _secret(self, namespace: str, wanted: SecretKey, read: list[SecretText]) -> str:
+    async def _secret(self, namespace: str, wanted: SecretKey, bound: _Bound, read: list[SecretText]) -> str:
         try:
             async with self._reads:
                 secret = await self._secrets.read_secret_key(namespace, wanted.name, wanted.key)
         except SecretKeyMissing as error:
             reason = Reason.SECRET_KEY_NOT_FOUND if error.secret_exists else Reason.SECRET_NOT_FOUND
             raise BrokerDoubt(reason, error.message) from error
+        if len(secret.text) > bound.most:
+            raise BrokerDoubt(
+                Reason.SECRET_UNREADABLE,
+                f"key {wanted.key} of Secret {wanted.name} has {len(secret.text)} characters, where the operator takes"
+                f" {bound.most} at most: {bound.cure}",
+            )
         read.append(secret)
         return secret.text
 

@@ -1,9 +1,11 @@
 """Which addresses the operator connects to, in all forms in which they can be written."""
 
+import time
 from ipaddress import ip_address
 
 import pytest
 
+from celeriac.brokers.dialing.dial import Dialer
 from celeriac.brokers.dialing.policy import (
     API_SERVER,
     EVERYWHERE,
@@ -13,7 +15,7 @@ from celeriac.brokers.dialing.policy import (
     NotAllowed,
     network,
 )
-from celeriac.brokers.dialing.resolver import literal
+from celeriac.brokers.dialing.resolver import Resolver, literal
 
 pytestmark = pytest.mark.unit
 
@@ -62,6 +64,18 @@ def test_what_is_no_address_is_a_name(host: str) -> None:
     assert literal(host) is None
 
 
+@pytest.mark.parametrize(
+    "host", ["\N{LATIN SMALL LETTER E WITH ACUTE}." * 500_000, "e" * 1_000_000, "fe80::1%" + "9" * 5000]
+)
+async def test_a_host_that_no_name_may_be_is_refused_at_no_cost(host: str) -> None:
+    began = time.process_time()
+    with pytest.raises(UnicodeError):
+        await Dialer(AddressPolicy((BrokerPattern.parse("*e*e*e*x"),))).dial(host, 6379, seconds=1.0)
+    with pytest.raises(UnicodeError):
+        await Resolver().addresses(host)
+    assert time.process_time() - began < 0.1
+
+
 def test_the_api_server_and_the_operator_are_no_brokers() -> None:
     api, own = ip_address("10.96.0.1"), ip_address("10.1.2.3")
     policy = AddressPolicy(api_server=frozenset({api}))
@@ -99,6 +113,13 @@ def test_a_setting_widens_what_is_denied_and_nothing_else() -> None:
         ("*.redis.svc", "redis.svc", "10.0.0.1", 6379, False),
         ("*.redis.svc", "a.redis.svc.evil.example", "10.0.0.1", 6379, False),
         ("*", "10.0.0.1", "10.0.0.1", 6379, True),
+        ("redis-*.*.svc", "redis-1.shop.svc", "10.0.0.1", 6379, True),
+        ("redis-*.*.svc", "redis-.svc", "10.0.0.1", 6379, False),
+        ("ab*ba", "aba", "10.0.0.1", 6379, False),
+        ("ab*ba", "abba", "10.0.0.1", 6379, True),
+        ("*a*a*a*a*a*a*a*a*b", "a" * 253, "10.0.0.1", 6379, False),
+        ("*a*b*", "xbxaxbx", "10.0.0.1", 6379, True),
+        ("*a*b*", "xbxa", "10.0.0.1", 6379, False),
         ("*:6379", "any.thing", "10.0.0.1", 22, False),
         ("10.1.0.0/16", "redis.shop", "10.1.2.3", 6379, True),
         ("10.1.0.0/16", "redis.shop", "10.2.2.3", 6379, False),

@@ -14,6 +14,7 @@ from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress, SentinelAccess, TlsMaterial
 from celeriac.brokers.connect import connect, place_of
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.redis.tls_contexts import tls_context
 from celeriac.brokers.redis.url import RedisTarget, parse
 from tests.dialers import dialer
 
@@ -102,6 +103,8 @@ def test_certificates_from_secrets_make_a_plain_url_speak_tls_as_broker_use_ssl_
         (f"rediss://:{SECRET}@host/0?ssl_cert_reqs=maybe", Reason.BROKER_URL_INVALID, "CERT_NONE"),
         (f"redis://:{SECRET}@h1/0;redis://h2/0", Reason.BROKER_UNSUPPORTED, "sentinel://"),
         (f"sentinel://:{SECRET}@s1/0", Reason.BROKER_URL_INVALID, "spec.broker.sentinelMaster"),
+        (";".join(f"sentinel://{SECRET}{n}" for n in range(17)), Reason.BROKER_URL_INVALID, "three or five"),
+        (f"redis://{SECRET * 50}/0", Reason.BROKER_URL_INVALID, "longer than 253 characters"),
         (f"redis+socket://host{SECRET}", Reason.BROKER_URL_INVALID, "redis+socket:///path"),
         (f"redis://:{SECRET}@host?db=3", Reason.BROKER_URL_INVALID, "must not have the option db"),
         (f"redis://:{SECRET}@host/0?credential_provider=a.B", Reason.BROKER_URL_INVALID, "a user whose password stays"),
@@ -112,10 +115,17 @@ def test_certificates_from_secrets_make_a_plain_url_speak_tls_as_broker_use_ssl_
 )
 def test_a_url_that_cannot_work_is_refused_with_its_cure_and_never_repeated(url: str, reason: str, cure: str) -> None:
     with pytest.raises(BrokerDoubt) as refusal:
-        connect(BrokerAddress(url), dialer())
+        connect(BrokerAddress(url, sentinel_master="shop" if url.count(";") > 1 else None), dialer())
     assert refusal.value.reason == reason
     assert cure in str(refusal.value)
     assert SECRET not in str(refusal.value)
+
+
+def test_a_server_is_offered_no_handshake_that_costs_much() -> None:
+    context = tls_context(RedisTarget(tls=True), TlsMaterial())
+    exchanges: set[Any] = {cipher["kea"] for cipher in context.get_ciphers()}
+    assert exchanges == {"kx-ecdhe", "kx-any"}
+    assert context.options & ssl.OP_NO_RENEGOTIATION
 
 
 def test_an_address_and_its_target_print_no_password() -> None:

@@ -126,6 +126,22 @@ async def test_a_secret_that_may_not_be_read_is_told() -> None:
     assert doubt.reason == "SecretUnreadable"
 
 
+async def test_a_text_that_is_too_long_is_told_not_kept_and_not_read_every_few_seconds() -> None:
+    bench = Bench()
+    bench.secrets["team", "broker", "url"] = f"redis://redis:6379/0{' ' * 1_000_000}"
+    doubt = await bench.address(pool("one"))
+    assert isinstance(doubt, BrokerDoubt)
+    assert doubt.reason == "SecretUnreadable"
+    assert "key url of Secret broker has 1000020 characters" in str(doubt)
+    assert len(str(doubt)) < 200
+    bench.clock.now += 2 * RETRY_SECONDS
+    await bench.address(pool("one"))
+    assert bench.secrets.reads == 1
+    bench.secrets["team", "broker", "url"] = "redis://redis:6379/0"
+    bench.clock.now += SECRET_SECONDS
+    assert isinstance(await bench.address(pool("one")), BrokerAddress)
+
+
 async def test_the_secret_is_not_read_again_until_its_time_or_until_it_is_refused() -> None:
     bench = Bench()
     bench.secrets["team", "broker", "url"] = "redis://:old@redis:6379/0"

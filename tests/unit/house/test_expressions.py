@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[3]
 FOLDERS = (ROOT / "operator", ROOT / "worker-image" / "agent")
 OF_OURS = {
     "api/names.py": ["_LABEL"],
-    "brokers/dialing/policy.py": ['".*".join((re.escape(part) for part in host.split("*")))'],
     "brokers/redis/answers.py": ["answer.words"],
     "brokers/redis/envelopes.py": ["re.escape(self.mark) + b'(\\\\d+)\\\\.'"],
     "brokers/redis/greeting.py": ["pattern"],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
+from celeriac.brokers.address import LONGEST_HOST
 from celeriac.brokers.dialing.policy import AddressPolicy
 from celeriac.brokers.dialing.resolver import Address, Resolver
 
@@ -36,6 +37,8 @@ class Dialer:
 
         Raises NotAllowed; socket.gaierror, UnicodeError for the name; OSError, ssl.SSLError, TimeoutError.
         """
+        if len(host) > LONGEST_HOST:
+            raise UnicodeError("no host name")  # a Sentinel, too, may name one
         self.policy.check_name(host, port)
         found = await self.resolver.addresses(host)
         addresses = self.policy.permitted(host, port, found, own=[each for each in found if _is_own(each)])

@@ -59,9 +59,12 @@ class NotAllowed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BrokerPattern:
-    """Brokers that the platform allows: hosts by their names as URLs write them, or networks; `port` None: each."""
+    """Brokers that the platform allows: hosts by their names as URLs write them, or networks; `port` None: each.
 
-    host: re.Pattern[str] | None
+    host  the parts of a name between which any characters may stand
+    """
+
+    host: tuple[str, ...] | None
     network: Network | None
     port: int | None
 
@@ -79,11 +82,11 @@ class BrokerPattern:
             raise ValueError("write a range of addresses as CIDR, as 10.0.0.0/8")
         if re.fullmatch(r"[a-z0-9_.*-]+", host) is None:
             raise ValueError("write HOST, HOST:PORT or CIDR; * in a host stands for any characters")
-        return cls(re.compile(".*".join(re.escape(part) for part in host.split("*"))), None, port)
+        return cls(tuple(host.split("*")), None, port)
 
     def names(self, host: str, port: int) -> bool:
         """Whether it allows this host whatever its addresses are."""
-        return self.host is not None and self.port in (None, port) and self.host.fullmatch(host) is not None
+        return self.host is not None and self.port in (None, port) and _holds_in_turn(host, self.host)
 
     def holds(self, address: Address, port: int) -> bool:
         """Whether it allows this address."""
@@ -172,6 +175,26 @@ def _not_listed() -> NotAllowed:
         f"it is not among the brokers that the platform allows: {_CURE} it added to brokers.allowed {_OF_THE_CHART}"
         " (--allowed-broker)"
     )
+
+
+def _holds_in_turn(text: str, parts: Sequence[str]) -> bool:
+    """Whether the parts follow one another in the text, the first at its beginning and the last at its end.
+
+    Each is taken where it comes first: an expression would try all places of all parts, on a text of anybody's choice.
+    """
+    first, *others = parts
+    if not others:
+        return text == first
+    *inner, last = others
+    at, end = len(first), len(text) - len(last)
+    if end < at or not text.startswith(first) or not text.endswith(last):
+        return False
+    for part in inner:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def _split_port(text: str) -> tuple[str, int | None]:

@@ -15,6 +15,8 @@ from typing import Any, Final
 import aiodns
 from aiodns import error as dns
 
+from celeriac.brokers.address import LONGEST_HOST
+
 Address = IPv4Address | IPv6Address
 
 NAME_SECONDS: Final = 2.0
@@ -31,7 +33,8 @@ MOST_ADDRESSES: Final = 16
 _HOST_NAME: Final = re.compile(
     r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 )
-_LONGEST: Final = 253
+LONGEST_ZONE: Final = 15
+"""Characters of the name of an interface (IFNAMSIZ), or of its number."""
 _ERRORS: Final[Mapping[int, int]] = {
     dns.ARES_ENOTFOUND: socket.EAI_NONAME,
     dns.ARES_ENODATA: socket.EAI_NODATA,
@@ -43,6 +46,8 @@ _ERRORS: Final[Mapping[int, int]] = {
 
 def literal(host: str) -> Address | None:
     """The address that a host is, in any form that getaddrinfo takes: 127.0.0.1, 127.1, 0x7f.1, 2130706433, ::1."""
+    if len(host.partition("%")[2]) > LONGEST_ZONE:
+        return None
     try:
         return ip_address(host)
     except ValueError:
@@ -123,8 +128,10 @@ class Resolver:
 
 def _ascii(host: str) -> str:
     """The name as it is asked for. Raises UnicodeError."""
+    if len(host) > LONGEST_HOST:
+        raise UnicodeError("no host name")  # IDNA takes seconds for one of a megabyte
     name = host.encode("idna").decode().removesuffix(".")
-    if len(name) > _LONGEST or _HOST_NAME.fullmatch(name) is None:
+    if len(name) > LONGEST_HOST or _HOST_NAME.fullmatch(name) is None:
         raise UnicodeError("no host name")
     return name + "." * host.endswith(".")
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import os
-import ssl
 import time
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
@@ -35,6 +33,7 @@ from celeriac.brokers.redis.rights import Rights
 from celeriac.brokers.redis.rights_check import lacks
 from celeriac.brokers.redis.sentinels import Sentinels
 from celeriac.brokers.redis.shapes import info_of
+from celeriac.brokers.redis.tls_contexts import tls_context
 from celeriac.brokers.redis.url import RedisTarget
 
 log = logging.getLogger(__name__)
@@ -190,42 +189,3 @@ def _asking(target: RedisTarget, dialer: Dialer) -> dict[str, Any]:
 
 def _options(target: RedisTarget) -> dict[str, Any]:
     return _timeouts() | {"db": target.database, "username": target.username, "password": target.password}
-
-
-def tls_context(target: RedisTarget, tls: TlsMaterial, field: str = "tls") -> ssl.SSLContext:
-    """Build what TLS needs: the system's authorities and the given one, and the client certificate.
-
-    Raises BrokerDoubt (TlsFailed) naming the text that is no PEM, or a certificate and key that do not match; `field`
-    is where they are in spec.broker.
-    """
-    context = ssl.create_default_context()
-    context.check_hostname = target.check_hostname and target.verify is not ssl.CERT_NONE
-    context.verify_mode = target.verify
-    if tls.ca:
-        try:
-            context.load_verify_locations(cadata=tls.ca)
-        except ssl.SSLError as error:
-            raise BrokerDoubt(
-                Reason.BROKER_TLS_FAILED,
-                f"the CA of the broker is no certificate in PEM form: mend spec.broker.{field}.caFrom",
-            ) from error
-    if tls.certificate or tls.private_key:
-        _load_client_certificate(context, f"{tls.certificate or ''}\n{tls.private_key or ''}\n", field)
-    return context
-
-
-def _load_client_certificate(context: ssl.SSLContext, pem: str, field: str) -> None:
-    """Give OpenSSL the certificate and its key; it wants a file, so it gets one that exists in memory only."""
-    descriptor = os.memfd_create("client-certificate")
-    try:
-        os.write(descriptor, pem.encode())
-        # An encrypted key would make OpenSSL ask on the terminal.
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
-    except (ssl.SSLError, ValueError) as error:
-        raise BrokerDoubt(
-            Reason.BROKER_TLS_FAILED,
-            f"the client certificate of the broker cannot be used: spec.broker.{field} needs certificateFrom and"
-            " privateKeyFrom, both in PEM form, without a passphrase, and belonging together",
-        ) from error
-    finally:
-        os.close(descriptor)

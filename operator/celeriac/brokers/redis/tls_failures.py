@@ -41,8 +41,13 @@ _VERIFY: Final[Mapping[int, str]] = {
 _CLIENT_CERTIFICATE: Final = "spec.broker.tls.certificateFrom and .privateKeyFrom"
 _REASONS: Final = (
     (
-        r"CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE",
+        r"CERTIFICATE_REQUIRED",
         f"it asks for a client certificate: give one in {_CLIENT_CERTIFICATE}",
+    ),
+    (
+        r"HANDSHAKE_FAILURE",
+        f"it agrees on nothing with the operator: if it asks for a client certificate, give one in"
+        f" {_CLIENT_CERTIFICATE}, else let it exchange keys by ECDHE on the curve P-256 (tls-ciphers)",
     ),
     (
         r"ALERT_UNKNOWN_CA",

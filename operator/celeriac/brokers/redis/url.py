@@ -8,13 +8,14 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from celeriac.api.reasons import Reason
 from celeriac.api.words import holds_control
-from celeriac.brokers.address import BrokerAddress, SentinelAccess
+from celeriac.brokers.address import LONGEST_HOST, BrokerAddress, SentinelAccess
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.pool.url_options import option_problem
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 LONGEST_NAME: Final = 255
+MOST_SENTINELS: Final = 16
 _SPEC_CURE: Final = "remove it"
 _SECRET_CURE: Final = "remove it from the Secret; a file that a Secret is made from often ends with a line end"
 LONGEST_NUMBER: Final = 9
@@ -108,6 +109,8 @@ def _sentinel(address: BrokerAddress, first: SplitResult, others: list[SplitResu
         raise _invalid("a sentinel:// URL needs the name of the master: set spec.broker.sentinelMaster")
     if any(other.scheme != "sentinel" for other in others):
         raise _invalid("every address of a Sentinel list begins with sentinel://")
+    if len(others) >= MOST_SENTINELS:
+        raise _invalid(f"it lists more than {MOST_SENTINELS} Sentinels: three or five of them are enough")
     _require_line(address.sentinel_master, "the name of the master in spec.broker.sentinelMaster", _SPEC_CURE)
     if address.sentinel is not None:
         _require_line(address.sentinel.username, "the text of spec.broker.sentinel.usernameFrom", _SECRET_CURE)
@@ -136,6 +139,10 @@ def _node(parts: SplitResult, default_port: int) -> tuple[str, int]:
         raise _invalid("it names no host: write redis://HOST:6379/0")
     host = unquote(parts.hostname)
     _require_line(host, "its host")
+    if len(host) > LONGEST_HOST:
+        raise _invalid(
+            f"its host is longer than {LONGEST_HOST} characters, as no name may be: write redis://HOST:6379/0"
+        )
     return host, parts.port or default_port
 
 
