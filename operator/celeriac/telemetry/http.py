@@ -27,8 +27,8 @@ CHUNK_BYTES: Final = 32 * 1024
 """What is given to a connection at a time: a client that reads slowly has no more of it in memory."""
 
 Check = Callable[[], bool]
-MayRead = Callable[[str], Awaitable[bool]]
-"""Whether the holder of a token may read the metrics. Raises ApiError where that cannot be told."""
+MayRead = Callable[[str, str], Awaitable[bool]]
+"""Whether the holder of a token, at an address, may read the metrics. Raises ApiError where that cannot be told."""
 Handler = Callable[[web.BaseRequest, Visit], Awaitable[web.StreamResponse]]
 Paths = Mapping[str, Handler]
 R = TypeVar("R", bound=web.StreamResponse)
@@ -111,6 +111,10 @@ class _Server(web.Server):
         self._certificate = certificate
         self._visits: dict[web.RequestHandler, Visit] = {}
 
+    def __call__(self) -> web.RequestHandler:
+        """One for each connection."""
+        return _Conversation(self, loop=self._loop, **self._kwargs)
+
     async def serve(self, connection: socket.socket, visit: Visit) -> None:
         """Serve one connection until it has ended."""
         protocol = self()
@@ -142,6 +146,25 @@ class _Server(web.Server):
             visit.ended.set()
 
 
+class _Conversation(web.RequestHandler):
+    """One connection. aiohttp would log each request that is no HTTP with a traceback, and answer with its bytes."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Called by aiohttp where a request cannot be read, and for faults of the server's own."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return super().handle_error(request, status, exc, message)
+        log.debug("a request from %s is no HTTP: %s", request.remote, type(exc).__name__)
+        return _last(web.Response(status=status, text="bad request\n"))
+
+
 def _guarded(handler: Handler, may_read: MayRead | None) -> Handler:
     if may_read is None:
         return handler
@@ -152,7 +175,7 @@ def _guarded(handler: Handler, may_read: MayRead | None) -> Handler:
             asks = {"WWW-Authenticate": "Bearer"}
             return _last(web.Response(status=HTTPStatus.UNAUTHORIZED, headers=asks, text="a bearer token is needed\n"))
         try:
-            allowed = await may_read(token.strip())
+            allowed = await may_read(token.strip(), request.remote or "")
         except ApiError as error:
             log.debug("who may read the metrics cannot be told: %s", error)
             return _last(web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="the API server cannot be asked\n"))

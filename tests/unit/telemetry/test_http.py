@@ -161,3 +161,33 @@ async def test_who_reads_slowly_is_sent_no_more_than_it_takes_and_is_left_at_las
             taken = await asyncio.to_thread(drip, slow)
             assert 0 < taken < 1000 * 8000
         assert (await get(server.ports.metrics, "/healthz"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        GET[:-2] + b"X: " + b"secret" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"secret" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        GET[:-2] + b"X: y\r\n" * 20_000 + b"\r\n",
+        GET[:-2] + b"Transfer-Encoding: chunked\r\n\r\nsecret\r\n",
+        GET[:-2] + b"Content-Length: secret\r\n\r\n",
+        GET[:-2] + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET /metrics HTTP/1.1\nsecret: yes\n\n",
+        b"GET /secret HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01secret" + bytes(500),
+        bytes(100_000),
+    ],
+    ids=lambda sent: repr(sent[-40:]),
+)
+async def test_what_is_no_request_is_refused_without_a_line_in_the_log_and_without_its_bytes(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(Metrics(), ANYWHERE, **GOOD) as server:
+        async with connections(server.ports.metrics, 1, sent) as (answer,):
+            said = await answer.read()
+        assert said.startswith(b"HTTP/1.0 400 ")
+        assert said.endswith(b"\r\n\r\nbad request\n")
+        assert (await get(server.ports.metrics, "/healthz"))[0] == 200
+    assert [each for each in caplog.records if each.levelname not in ("DEBUG", "INFO")] == []
+    assert "secret" not in caplog.text
