@@ -1,6 +1,8 @@
 """Two operators share a namespace by the labels of its pools, each with a Lease of its own."""
 
+import json
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -46,3 +48,24 @@ def test_each_serves_the_pools_of_its_selector_and_a_pool_is_handed_over_by_its_
         assert not scaled(team, namespace, "other")
         assert kube.get(DEPLOYMENTS, "ours")["metadata"]["ownerReferences"][0]["name"] == "ours"
         assert kube.get(LEASES, "team")["metadata"]["annotations"]["celeriac.dev/selector"] == "team in (shop)"
+
+
+def test_a_pool_that_sleeps_stays_in_the_registry_whichever_operator_looks(
+    control_plane: ControlPlane, namespace: str, redis: RedisServer
+) -> None:
+    """A pool of its own leads the other operator to the same registry."""
+    install_crds(control_plane)
+    kube = Kube(control_plane.kubeconfig, namespace)
+    with redis.client() as client:
+        asleep = kube.create_pool("asleep", redis.celery_url)["metadata"]["uid"]
+        client.hset("celeriac:pools", asleep, json.dumps({"namespace": namespace, "name": "asleep"}))
+        with OperatorProcess(control_plane.kubeconfig, namespace, "--pool-selector=team=shop") as shop:
+            kube.create_pool("ours", redis.celery_url, labels={"team": "shop"})
+            wait_until(lambda: _sizes_asked_for(client) > 10, "it has looked more than once", seconds=60)
+            assert client.hkeys("celeriac:pools") == [asleep]
+            assert "Traceback" not in shop.log()
+
+
+def _sizes_asked_for(client: Any) -> int:
+    """How often somebody has asked for the size of a hash: each look does."""
+    return int(client.info("commandstats").get("cmdstat_hlen", {"calls": 0})["calls"])

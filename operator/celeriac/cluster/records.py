@@ -29,6 +29,11 @@ from celeriac.cluster.text import bounded
 _KUBELET_EVICTIONS: Final = frozenset({"Evicted", "NodeShutdown", "Terminated", "Preempting"})
 """Reasons of a whole Pod's end that is the node's doing (pkg/kubelet/eviction, nodeshutdown, preemption)."""
 REFUSAL_LENGTH: Final = 1024  # characters: Pod security names each container and field
+LONGEST_REFERENCE: Final = 16_384  # characters: what `broker_reference` makes of a spec is shorter
+LONGEST_TOKEN: Final = 512  # characters: a mark may hold the name of a process
+MOST_FINALIZERS: Final = 16
+"""Whoever may make Pods may write annotations of 256 KiB into each: what is longer than any of ours is cut, and is then
+nobody's broker, and no mark of ours."""
 _FINAL_PHASES: Final = ("Succeeded", "Failed")
 _INT32: Final = 2**31
 
@@ -153,7 +158,7 @@ class PodRecord:
     exit_reason    how it then ended: OOMKilled, Error, Completed...
     all_terminated whether every container has ended, sidecars included, and none is started anew
     grace_seconds  how long it may take to end, once it is deleted
-    finalizers     by whom its removal is held up
+    finalizers     by whom its removal is held up; the first of them
     """
 
     key: PoolKey
@@ -204,11 +209,11 @@ class PodRecord:
             created=_unix_time(metadata.get("creationTimestamp")) or 0.0,
             restarts=worker.get("restartCount", 0),
             replica_set=(controller_of(body) or {}).get("uid"),
-            broker=annotations.get(BROKER_ANNOTATION) or None,
+            broker=annotations.get(BROKER_ANNOTATION, "")[:LONGEST_REFERENCE] or None,
             agent=_agent(spec),
             unplaced=lacks_room(status),
             setting_up=_setting_up(status),
-            drain_token=annotations.get(DRAIN_ANNOTATION) or None,
+            drain_token=annotations.get(DRAIN_ANNOTATION, "")[:LONGEST_TOKEN] or None,
             deletion_cost=_deletion_cost(annotations.get(DELETION_COST_ANNOTATION, "")),
             evicted=status.get("reason") in _KUBELET_EVICTIONS or bool(_condition(status, "DisruptionTarget")),
             running="running" in state,
@@ -219,7 +224,7 @@ class PodRecord:
             exit_reason=ended.get("reason") or None,
             all_terminated=_all_terminated(status),
             grace_seconds=metadata.get("deletionGracePeriodSeconds") or 0.0,
-            finalizers=tuple(metadata.get("finalizers") or ()),
+            finalizers=tuple((metadata.get("finalizers") or ())[:MOST_FINALIZERS]),
         )
 
 

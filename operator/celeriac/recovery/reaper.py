@@ -177,7 +177,7 @@ class Reaper:
         self._tidings.looked(place, look.list_doubts(), self._clock())
         place.unresolved = findings.unresolved
         self._publish()
-        restorer = Restorer(place, look, salvages, self._authority, self._tidings, self._clock)
+        restorer = Restorer(place, look, salvages, self._authority, self._tidings, self._clock, sees_all=self._sees_all)
         for pool in await restorer.carry_out(findings):
             if pool.key is not None and self._store.pools.get(pool.key) is None:
                 self._store.forget_ended(pool.key)

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Restorer:
-    """Writes to one place after one look at it. `salvages` are what the credentials that could be used lead to."""
+    """Writes to one place after one look at it."""
 
     def __init__(
         self,
@@ -45,13 +45,20 @@ class Restorer:
         authority: Authority,
         tidings: Tidings,
         clock: Callable[[], float],
+        *,
+        sees_all: bool,
     ) -> None:
+        """`salvages` are what the credentials that could be used lead to. `sees_all`: this operator knows all pools.
+
+        Otherwise one that it does not know (any more) may be another operator's and asleep: its keys stay.
+        """
         self._place = place
         self._look = look
         self._salvages = salvages
         self._authority = authority
         self._tidings = tidings
         self._clock = clock
+        self._sees_all = sees_all
         self._lost: dict[BrokerAddress, BrokerDoubt] = {}
 
     async def carry_out(self, findings: Findings) -> list[PoolHere]:
@@ -109,6 +116,9 @@ class Restorer:
         pool = self._place.pools[entry]
         if pool.lives:
             return False  # it came back while others were restored
+        if not self._sees_all:
+            del self._place.pools[entry]
+            return True
         done = await self._try(entry, lambda salvage: salvage.forget_pool(entry))
         if isinstance(done, BrokerDoubt):
             self._tidings.not_cleared(self._place, entry, done, self._clock())

@@ -231,3 +231,19 @@ def test_the_agent_that_a_pod_or_a_template_mounts_is_known_by_the_volume() -> N
     assert PodRecord.from_body({"metadata": metadata, "spec": {"volumes": volumes[:2]}}).agent is None
     template = {"template": {"spec": {"volumes": volumes}}}
     assert DeploymentRecord.from_body({"metadata": metadata, "spec": template}).agent == "celeriac-agent-1"
+
+
+def test_annotations_and_finalizers_that_are_longer_than_any_of_ours_are_not_kept() -> None:
+    long = "x" * 250_000
+    annotations = {"celeriac.dev/broker": long, "celeriac.dev/drain": long}
+    metadata = {
+        "namespace": "shop",
+        "name": "ml-1",
+        "uid": "u",
+        "annotations": annotations,
+        "finalizers": ["a.b/c"] * 99,
+    }
+    record = PodRecord.from_body({"metadata": metadata})
+    assert record.broker is not None
+    assert record.drain_token is not None
+    assert (len(record.broker), len(record.drain_token), len(record.finalizers)) == (16_384, 512, 16)

@@ -60,7 +60,7 @@ class Shelf:
 class Bench:
     """Pools A and B of one broker that have been looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sees_all: bool = True) -> None:
         self.now, self.acts = 1000.0, True
         listener = Listener()
         self.told = listener.told
@@ -83,6 +83,7 @@ class Bench:
             Authority(lambda: self.acts, lambda: True),
             self.tidings,
             lambda: self.now,
+            sees_all=sees_all,
         )
 
     async def carry_out(self, **found: Any) -> list[PoolHere]:
@@ -164,6 +165,15 @@ async def test_the_rest_of_a_pool_that_cannot_be_removed_is_tried_again_and_othe
     bench.shelf.broken["A"] = WRONG
     done_with = await bench.carry_out(forgotten=(A, B))
     assert ([each.key for each in done_with], set(bench.place.pools)) == ([KEYS["B"]], {A})
+
+
+async def test_where_labels_leave_pools_to_others_no_keys_of_a_pool_are_removed() -> None:
+    bench = Bench(sees_all=False)
+    for each in bench.place.pools.values():
+        each.lives = False
+    done_with = await bench.carry_out(forgotten=(A, B))
+    assert ([each.key for each in done_with], bench.shelf.done) == ([KEYS["A"], KEYS["B"]], [])
+    assert bench.place.pools == {}, "it has nothing to do there any more"
 
 
 async def test_a_pool_that_has_come_back_meanwhile_is_not_forgotten() -> None:
