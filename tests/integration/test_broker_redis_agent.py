@@ -5,7 +5,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,42 @@ async def test_reports_of_nobody_known_are_not_read_and_marks_only_so_far(
     assert time.process_time() - before < FEW_SECONDS
     assert set(reading.reports) == {"good"}
     assert 0 < len(reading.marks) <= 2 * MOST_MARKS
+
+
+BINDINGS = "_kombu.binding.news"
+ROUTED = json.dumps([{"properties": {}}, "news", "key"])
+LARGE: dict[str, Callable[[Any, bytes], object]] = {
+    "a report": lambda client, large: client.hset("celeriac:other:reports", "uid-1", large),
+    "a mark": lambda client, large: client.hset("celeriac:other:drain", "uid-1", large),
+    "the name of a mark": lambda client, large: client.hset("celeriac:other:drain", large, "token"),
+    "what a worker holds": lambda client, large: client.hset("unacked", "tag", large),
+    "the tag of what it holds": lambda client, large: client.hset("unacked", large, "[]"),
+    "a binding": lambda client, large: client.hset("unacked", "tag", ROUTED) and client.sadd(BINDINGS, large),
+    "a message in a queue": lambda client, large: client.lpush("video", large),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+async def test_one_value_that_is_larger_than_all_that_is_read_spoils_no_reading(
+    server: RedisServer, broker: RedisBroker, what: str
+) -> None:
+    """Of another pool with the same login, or of something else in the same Redis."""
+    with server.client() as client:
+        LARGE[what](client, b"x" * 20 * 1024 * 1024)
+        client.hset(f"celeriac:{POOL_UID}:reports", "good", json.dumps(report("ml-1.0a1b2c3d", "ml-1", 1)))
+    other = QueueSet(("video",), agent="other", pods=("uid-1", "uid-2"))
+    for _ in range(3):
+        found, beside = readings(await broker.queues.read([MAIL, other]))
+        assert set(found.reports) == {"good"}
+        assert (beside.marks, beside.reports) == ({}, {})
+        assert beside.unreadable == ({"uid-1"} if what == "a report" else set())
+    assert found.exact == ("unacked" not in client_keys(server))
+
+
+def client_keys(server: RedisServer) -> set[str]:
+    """All keys."""
+    with server.client() as client:
+        return set(client.keys())
 
 
 async def test_a_key_of_another_type_spoils_only_the_pool_with_the_agent(

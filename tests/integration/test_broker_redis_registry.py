@@ -26,6 +26,7 @@ pytestmark = pytest.mark.integration
 
 A, B = RegistryEntry("", "uid-a"), RegistryEntry("", "uid-b")
 MANY = 2 * MOST_ENTRIES
+TOO_MUCH = 20 * 1024 * 1024
 MANY_SECONDS = 2.0
 
 Breaks = Callable[["redis.Redis", GoneWorker], object]
@@ -73,6 +74,20 @@ BROKEN: dict[str, tuple[Breaks, Reason]] = {
     ),
     "a field holds half a character": (
         lambda client, b: client.hset(b.key("processes"), b.process, registration(b, separator="\ud800")),
+        Reason.REGISTRATION_UNREADABLE,
+    ),
+    "a registration is larger than all that is read": (
+        lambda client, b: client.hset(b.key("processes"), b.process, b"x" * TOO_MUCH),
+        Reason.REGISTRATION_UNREADABLE,
+    ),
+    "the name of one is": (
+        lambda client, b: client.hset(b.key("processes"), b"x" * TOO_MUCH, "{}"),
+        Reason.REGISTRATION_UNREADABLE,
+    ),
+    "a thousand are together": (
+        lambda client, b: client.hset(
+            b.key("processes"), mapping={f"x-{n}": "x" * (TOO_MUCH // 999) for n in range(999)}
+        ),
         Reason.REGISTRATION_UNREADABLE,
     ),
     "somebody else fills it": (

@@ -81,7 +81,7 @@ def test_entries_that_did_not_come_are_asked_for_by_the_next_reading() -> None:
 
 def test_queues_of_many_topics_take_several_readings_that_each_cost_little() -> None:
     share = share_with([entry("a." * 100 + str(number), "news") for number in range(50)])
-    share.note_bindings("news", {topic(number) for number in range(MOST_TOPICS)})
+    share.note_bindings("news", [0, [topic(number) for number in range(MOST_TOPICS)]])
     took = []
     for _ in range(5):
         began = time.process_time()
@@ -111,7 +111,7 @@ def test_the_bindings_of_many_exchanges_are_read_some_at_a_time_and_not_all_are(
     while stale := share.stale_exchanges():
         assert len(stale) < MOST_EXCHANGES
         for exchange in stale:
-            share.note_bindings(exchange, {binding("k", "", exchange)})
+            share.note_bindings(exchange, [0, [binding("k", "", exchange)]])
             read += 1
     assert read == MOST_EXCHANGES
     assert (len(held(share).held), held(share).exact) == (MOST_EXCHANGES, False)

@@ -46,11 +46,11 @@ def bindings_of(members: Iterable[bytes], separator: str) -> list[Binding]:
 class Table:
     """All bindings of an exchange, as they are asked for one routing key after another.
 
-    `whole` is False where there are more of them than are kept.
+    `whole` is False where there are more of them than are kept, or were read.
     """
 
-    def __init__(self, members: Collection[bytes], separator: str) -> None:
-        self.whole = len(members) <= MOST_BINDINGS
+    def __init__(self, members: Collection[bytes], separator: str, *, whole: bool = True) -> None:
+        self.whole = whole and len(members) <= MOST_BINDINGS
         self._direct: dict[str, set[str]] = {}
         self._topics: list[Binding] = []
         self._known: dict[str, frozenset[str]] = {}

@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.asyncio import Redis
-
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.errors import is_about_a_key, registry_doubt
-from celeriac.brokers.redis.queries import Command
-from celeriac.brokers.redis.round_trip import replies
+from celeriac.brokers.redis.executor import Executor
+from celeriac.brokers.redis.part_queries import HashPart, fields_of
+from celeriac.brokers.redis.queries import Ask, Query
 
 MOST_ENTRIES: Final = 10_000
 """Fields of one hash that are read, and of all hashes in one round trip."""
@@ -17,6 +16,10 @@ PART: Final = 100
 """What is read of a hash for which there is no room: enough that what is gone goes, part by part."""
 AT_ONCE: Final = 200
 """Hashes that are read in one round trip, where they have no more fields than one may have."""
+LONGEST: Final = 20_000
+"""Bytes of a field with its name: a registration has some 700, a report no more than 16,384."""
+TRIP_BYTES: Final = 12 * 1024 * 1024
+"""Of all hashes in one round trip; each has its share of them by its number of fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Hash:
 
 
 async def hashes(
-    redis: Redis, keys: Sequence[str], where: str, room: int, most: int
+    executor: Executor, keys: Sequence[str], where: str, room: int, most: int
 ) -> AsyncIterator[tuple[int, Hash | BrokerDoubt]]:
     """Read hashes, the small ones first, each with its place among the keys; what was read before may be let go.
 
@@ -38,19 +41,25 @@ async def hashes(
     sizes: list[int | BrokerDoubt] = []
     for first in range(0, len(keys), AT_ONCE):
         some = keys[first : first + AT_ONCE]
-        sizes += await answers(redis, some, [("HLEN", key) for key in some], where)
+        sizes += await answers(executor, some, [Ask(("HLEN", key)) for key in some], where)
     shares = _shares([size if isinstance(size, int) else 0 for size in sizes], room, most)
     for together in _trips(shares):
         asked = [number for number in together if shares[number]]
-        commands = [_reading(keys[number], sizes[number], shares[number]) for number in asked]
-        read = await answers(redis, [keys[number] for number in asked], commands, where)
+        bytes_each = TRIP_BYTES // max(1, sum(shares[number] for number in asked))
+        queries = [
+            HashPart(
+                keys[number],
+                shares[number],
+                LONGEST,
+                max(LONGEST, bytes_each * shares[number]),
+                is_all=sizes[number] == shares[number],
+            )
+            for number in asked
+        ]
+        read = await answers(executor, [keys[number] for number in asked], queries, where)
         fields = dict(zip(asked, read, strict=True))
         for number in together:
-            yield number, _hash(keys[number], sizes[number], fields.get(number, {}))
-
-
-def _reading(key: str, size: int | BrokerDoubt, share: int) -> Command:
-    return ("HGETALL", key) if size == share else ("HSCAN", key, 0, "COUNT", share)
+            yield number, _hash(keys[number], sizes[number], fields.get(number))
 
 
 def _shares(sizes: Sequence[int], room: int, most: int) -> list[int]:
@@ -77,9 +86,9 @@ def _trips(shares: Sequence[int]) -> Iterator[list[int]]:
         yield together
 
 
-async def answers(redis: Redis, keys: Sequence[str], commands: Sequence[Command], where: str) -> list[Any]:
-    """The answer to a command for each key, or the doubt about it. Raises what Redis says of more than a key."""
-    given = await replies(redis, commands)
+async def answers(executor: Executor, keys: Sequence[str], queries: Sequence[Query], where: str) -> list[Any]:
+    """The answer to a question for each key, or the doubt about it. Raises what Redis says of more than a key."""
+    given = await executor.run(queries)
     for answer in given:
         if isinstance(answer, Exception) and not is_about_a_key(answer):
             raise answer
@@ -89,14 +98,13 @@ async def answers(redis: Redis, keys: Sequence[str], commands: Sequence[Command]
     ]
 
 
-def _hash(key: str, size: int | BrokerDoubt, fields: Any) -> Hash | BrokerDoubt:
+def _hash(key: str, size: int | BrokerDoubt, answer: Any) -> Hash | BrokerDoubt:
+    """What was read. Fields may have come and gone since the size was asked for."""
     if isinstance(size, BrokerDoubt):
         return size
-    if isinstance(fields, BrokerDoubt):
-        return fields
-    if isinstance(fields, tuple):  # a page, with the place of the next
-        cursor, fields = fields
-        size = max(size, len(fields) + 1) if cursor else len(fields)
-    elif fields:
-        size = len(fields)
-    return Hash(key, fields, size)
+    if isinstance(answer, BrokerDoubt):
+        return answer
+    if answer is None:  # there is no room for any
+        return Hash(key, {}, size)
+    passed, fields = answer[0], fields_of(answer)
+    return Hash(key, fields, max(size, len(fields) + passed) if passed else len(fields))

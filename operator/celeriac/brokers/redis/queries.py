@@ -142,7 +142,13 @@ elseif size > bound and sample > 0 then
     for i = 1, #found[2], 2 do tags[#tags + 1] = found[2][i] end
   end
 end
-return {size, table.concat(tags, '\\n')}
+local text = table.concat(tags, '\\n')
+if #text > 256 * #tags then -- none of kombu's
+  local short = {}
+  for _, tag in ipairs(tags) do if #tag <= 255 then short[#short + 1] = tag end end
+  text = table.concat(short, '\\n')
+end
+return {size, text}
 """)
 
 

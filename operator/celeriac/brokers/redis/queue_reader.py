@@ -21,6 +21,7 @@ from celeriac.brokers.redis.eviction import Eviction
 from celeriac.brokers.redis.executor import Executor, is_refused
 from celeriac.brokers.redis.keys import dead_key
 from celeriac.brokers.redis.message_queries import Entries
+from celeriac.brokers.redis.part_queries import fields_of
 from celeriac.brokers.redis.patience import Patience
 from celeriac.brokers.redis.queries import Ask, Query
 from celeriac.brokers.redis.reading_plan import Agents, Queue, ReadingPlan, Share, agents_of, share_of
@@ -254,10 +255,10 @@ class RedisQueues:
         for key, reply in zip(agents, hashes, strict=True):
             if isinstance(reply, Exception):
                 return queue_doubt(reply, key, "hash", self._where)
-        (_, marks), reports = hashes
+        marks, reports = hashes
         read = self._reports[agents].read(dict(zip(pool.pods, reports, strict=False)))
         unreadable = self._reports[agents].unreadable
-        return replace(reading, reports=read, unreadable=unreadable, marks=marks_of(marks))
+        return replace(reading, reports=read, unreadable=unreadable, marks=marks_of(fields_of(marks)))
 
 
 def _is_doubt(answer: PoolReading | BrokerDoubt) -> bool:

@@ -5,7 +5,9 @@ from typing import Final, NamedTuple, TypeVar
 
 from celeriac.brokers.readings import QueueSet
 from celeriac.brokers.redis.keys import dead_key, drain_key, list_key, reports_key
-from celeriac.brokers.redis.queries import Ask, Count
+from celeriac.brokers.redis.part_queries import HashPart, Values
+from celeriac.brokers.redis.queries import Count
+from celeriac.brokers.redis.worker_reports import LONGEST_REPORT
 from celeriac.pool.model import QueueLayout
 
 # A script blocks Redis while it runs: one millisecond or less at this size.
@@ -13,6 +15,10 @@ QUEUES_PER_SCRIPT: Final = 500
 
 MOST_MARKS: Final = 12_000
 """Marks of one pool that are read. A pool has 10,000 replicas at most, and marks of Pods that are gone are removed."""
+LONGEST_MARK: Final = 1024
+MARKS_BYTES: Final = 1024 * 1024
+REPORT_BYTES: Final = 2048
+"""What the reports of a pool may have for each of its Pods on the average; one has some 700."""
 
 T = TypeVar("T")
 
@@ -54,9 +60,13 @@ class Agents(NamedTuple):
     drain_key: str
     reports_key: str
 
-    def queries(self, pods: Sequence[str]) -> tuple[Ask, Ask]:
-        """Ask for the marks, and for the reports of these Pods: some 700 bytes each. Anybody may write others."""
-        return Ask(("HSCAN", self.drain_key, 0, "COUNT", MOST_MARKS)), Ask(("HMGET", self.reports_key, *(pods or "-")))
+    def queries(self, pods: tuple[str, ...]) -> tuple[HashPart, Values]:
+        """Ask for the marks, and for the reports of these Pods. Anybody may write others."""
+        most = LONGEST_REPORT + len(pods) * REPORT_BYTES
+        return (
+            HashPart(self.drain_key, MOST_MARKS, LONGEST_MARK, MARKS_BYTES),
+            Values(self.reports_key, pods, LONGEST_REPORT, most),
+        )
 
 
 def agents_of(pool: QueueSet) -> Agents | None:

@@ -19,14 +19,16 @@ from celeriac.api.reasons import Reason
 from celeriac.api.words import quoted
 from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.redis.hashes import MOST_ENTRIES, Hash, answers, hashes
+from celeriac.brokers.redis.executor import Executor
+from celeriac.brokers.redis.hashes import MOST_ENTRIES, TRIP_BYTES, Hash, answers, hashes
 from celeriac.brokers.redis.json_fields import WrongField
 from celeriac.brokers.redis.keys import drain_key, pools_key, processes_key, reports_key
 from celeriac.brokers.redis.moves import when
-from celeriac.brokers.redis.queries import Command
+from celeriac.brokers.redis.part_queries import Values
+from celeriac.brokers.redis.queries import Ask, Command
 from celeriac.brokers.redis.registration import heard_of, pool_key_of, pool_uid_of, process_of
 from celeriac.brokers.redis.round_trip import ask
-from celeriac.brokers.redis.worker_reports import report_of
+from celeriac.brokers.redis.worker_reports import LONGEST_REPORT, report_of
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -37,33 +39,33 @@ MOST_POOLS: Final = 2_000
 """Pools of a registry that are read: those that the cluster knows need no list."""
 
 
-async def listed(redis: Redis, registries: Collection[str], where: str, room: int) -> dict[str, RegistryList]:
+async def listed(executor: Executor, registries: Collection[str], where: str, room: int) -> dict[str, RegistryList]:
     """The pools of each registry, whose name is its key prefix; of all of them no more than `room`, if that matters."""
     keys = [pools_key(prefix) for prefix in registries]
     lists = {}
-    async for number, found in hashes(redis, keys, where, room, MOST_POOLS):
+    async for number, found in hashes(executor, keys, where, room, MOST_POOLS):
         lists[number] = _listed(found, where)
     return {prefix: lists[number] for number, prefix in enumerate(registries)}
 
 
 async def registered(
-    redis: Redis, entries: Collection[RegistryEntry], where: str, room: int
+    executor: Executor, entries: Collection[RegistryEntry], where: str, room: int
 ) -> dict[RegistryEntry, RegisteredPool]:
     """The processes of each pool, with what tells each one's last report from the one before.
 
     Where there are more than `room` in all, small pools are read whole, and of the others a part.
     """
     pools, places, crowded = {}, list(entries), {}
-    async for number, found in hashes(redis, [processes_key(*each) for each in places], where, room, MOST_ENTRIES):
+    async for number, found in hashes(executor, [processes_key(*each) for each in places], where, room, MOST_ENTRIES):
         pools[places[number]] = _registered(places[number], found, where)
         await asyncio.sleep(0)  # thousands of entries take half a second: others have their turn
-    async for number, reports in hashes(redis, [reports_key(*each) for each in places], where, room, MOST_ENTRIES):
+    async for number, reports in hashes(executor, [reports_key(*each) for each in places], where, room, MOST_ENTRIES):
         entry = places[number]
         pools[entry] = _with_reports(pools[entry], reports)
         if isinstance(reports, Hash) and reports.size > len(reports.fields):
             crowded[entry] = pools[entry]
         await asyncio.sleep(0)
-    for entry, reports in (await _hear(redis, crowded, where)).items():
+    for entry, reports in (await _hear(executor, crowded, where)).items():
         pools[entry] = _with_reports(pools[entry], reports)
     return {entry: pools[entry] for entry in places}
 
@@ -97,12 +99,15 @@ def _with_reports(pool: RegisteredPool, reports: Hash | BrokerDoubt) -> Register
     return replace(pool, processes=known, beside=heard.beside(known))
 
 
-async def _hear(redis: Redis, pools: Mapping[RegistryEntry, RegisteredPool], where: str) -> dict[RegistryEntry, Hash]:
+async def _hear(
+    executor: Executor, pools: Mapping[RegistryEntry, RegisteredPool], where: str
+) -> dict[RegistryEntry, Hash]:
     """The reports of just these processes: somebody has filled the hash with others."""
     found = {}
     for entry, pool in pools.items():
         key, uids = reports_key(*entry), list(dict.fromkeys(each.pod_uid for each in pool.processes))
-        (texts,) = await answers(redis, [key], [("HMGET", key, *(uids or ["-"]))], where)
+        query = Values(key, tuple(uids), LONGEST_REPORT, TRIP_BYTES)
+        (texts,) = await answers(executor, [key], [query], where)
         if not isinstance(texts, BrokerDoubt):
             said = {uid.encode(): text for uid, text in zip(uids, texts, strict=False) if text is not None}
             found[entry] = Hash(key, said, len(said))
@@ -155,10 +160,10 @@ def held_keys(process: Process) -> tuple[str, str, str]:
     return unacked, index, mutex
 
 
-async def held(redis: Redis, processes: Sequence[Process], where: str) -> list[int | BrokerDoubt]:
+async def held(executor: Executor, processes: Sequence[Process], where: str) -> list[int | BrokerDoubt]:
     """How many messages each process holds, or why that cannot be read."""
     keys = [held_keys(process)[0] for process in processes]
-    return await answers(redis, keys, [("HLEN", key) for key in keys], where)
+    return await answers(executor, keys, [Ask(("HLEN", key)) for key in keys], where)
 
 
 async def forget_process(redis: Redis, process: Process) -> bool:

@@ -1,5 +1,6 @@
 """What gone processes held, as a Redis keeps it: see Salvage."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 
 from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList, Restored, Traces
@@ -7,6 +8,7 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis import registry
 from celeriac.brokers.redis.calls import calling
 from celeriac.brokers.redis.client import RedisClient
+from celeriac.brokers.redis.executor import Executor
 from celeriac.brokers.redis.restore import restore
 from celeriac.brokers.redis.takeover import TakeOver
 from celeriac.brokers.redis.traces import traces
@@ -19,6 +21,7 @@ class RedisSalvage:
     def __init__(self, client: RedisClient, where: str) -> None:
         self._client = client
         self._redis = client.redis
+        self._executor = Executor(client.redis, time.monotonic)
         self._where = where
         self._take_over = TakeOver(client.redis, where)
         self._kept: dict[RegistryEntry, int] = {}
@@ -27,13 +30,13 @@ class RedisSalvage:
         """See Salvage.listed."""
         self._kept.clear()  # a look begins with it
         room = self._client.allowance.kept.room(self)
-        return await calling(registry.listed(self._redis, registries, self._where, room), self._client)
+        return await calling(registry.listed(self._executor, registries, self._where, room), self._client)
 
     async def registered(self, entries: Collection[RegistryEntry]) -> Mapping[RegistryEntry, RegisteredPool]:
         """See Salvage.registered. A registry's name is its key prefix."""
         kept = self._client.allowance.kept
         room = kept.room(self) - sum(self._kept.values())
-        found = await calling(registry.registered(self._redis, entries, self._where, room), self._client)
+        found = await calling(registry.registered(self._executor, entries, self._where, room), self._client)
         self._kept.update((entry, len(pool.processes) + 1) for entry, pool in found.items())
         kept.note(self, sum(self._kept.values()))
         return found
@@ -44,7 +47,7 @@ class RedisSalvage:
 
     async def held(self, processes: Sequence[Process]) -> Sequence[int | BrokerDoubt]:
         """See Salvage.held."""
-        return await calling(registry.held(self._redis, processes, self._where), self._client)
+        return await calling(registry.held(self._executor, processes, self._where), self._client)
 
     async def restore(self, process: Process, *, died: bool) -> Restored:
         """See Salvage.restore."""

@@ -5,18 +5,21 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.redis.bindings import WORK, Table
+from celeriac.brokers.redis.bindings import MOST_BINDINGS, WORK, Table
 from celeriac.brokers.redis.errors import queue_doubt
 from celeriac.brokers.redis.message_queries import Entries
-from celeriac.brokers.redis.queries import Ask, Query, Tags
+from celeriac.brokers.redis.part_queries import SetPart
+from celeriac.brokers.redis.queries import Query, Tags
 from celeriac.brokers.redis.reading_plan import Share
 from celeriac.brokers.redis.unacked import Holdings, Ledger, Route
 
 BINDINGS_SECONDS: Final = 5.0
 MOST_EXCHANGES: Final = 100
 """Exchanges of one share whose bindings are kept,"""
-EXCHANGES_AT_ONCE: Final = 20
+EXCHANGES_AT_ONCE: Final = 10
 """and are read by one reading."""
+LONGEST_ROW: Final = 4096
+TABLE_BYTES: Final = 1024 * 1024
 
 
 class _Seen(NamedTuple):
@@ -72,17 +75,18 @@ class ShareReader:
 
     def bindings_query(self, exchange: str) -> Query:
         """Ask for an exchange's bindings."""
-        return Ask(("SMEMBERS", self._share.binding_key(exchange)))
+        return SetPart(self._share.binding_key(exchange), MOST_BINDINGS, LONGEST_ROW, TABLE_BYTES)
 
     def note_bindings(self, exchange: str, reply: Any) -> None:
         """Take the bindings; what was found out by those of before stands where they are the same."""
         if isinstance(reply, Exception):
             self._doubt = queue_doubt(reply, self._share.binding_key(exchange), "set", self._where)
             return
-        seen = self._tables.get(exchange)
-        is_same = seen is not None and hash(frozenset(reply)) == seen.rows
-        table = seen.table if seen is not None and is_same else Table(reply, self._share.separator)
-        self._tables[exchange] = _Seen(table, hash(frozenset(reply)), self._clock())
+        passed, rows = reply
+        seen, made_from = self._tables.get(exchange), hash((passed, frozenset(rows)))
+        is_same = seen is not None and made_from == seen.rows
+        table = seen.table if seen is not None and is_same else Table(rows, self._share.separator, whole=not passed)
+        self._tables[exchange] = _Seen(table, made_from, self._clock())
 
     def holdings(self, now: float) -> Holdings | BrokerDoubt:
         """What workers hold at Unix time `now`, or why that is not known.
