@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from dataclasses import replace
 from functools import partial
@@ -12,12 +13,14 @@ from urllib.parse import quote
 
 import pytest
 from celeriac_agent.hooks import DRAIN
+from celeriac_agent.prefork import HANDED_SECONDS
 
 from tests.agent.environments import OLDEST, VERSIONS
 from tests.agent.flow import Flow
 from tests.agent.rig import Rig
 from tests.agent.shapes import once, param, workers
 from tests.agent.worker import POOLS, Spec
+from tests.cluster.process import children_of
 from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.agent
@@ -51,6 +54,31 @@ def test_a_connection_lost_just_after_a_task_was_handed_over(rig: Rig, spec: Spe
     assert len(lost) <= rounds
     assert {task.removesuffix("/0") for task in lost} <= set(sent)
     assert problems == {}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        param(Spec(version, "prefork", late), quick=(version, late) == ("5.6", False))
+        for version in VERSIONS
+        for late in ((False, True) if version >= "5.6" else (False,))
+    ],
+)
+def test_a_connection_lost_while_a_child_has_no_time_to_begin_what_it_was_handed(rig: Rig, spec: Spec) -> None:
+    [worker] = rig.start(spec)
+    children = children_of(worker.pid)
+    for child in children:
+        os.kill(child, signal.SIGSTOP)
+    rig.send("handed-0", "handed-1", args=[0.1])
+    worker.wait_for(lambda report: report["reserved"] == 2, "they are handed over")
+    rig.cut()
+    time.sleep(2 * HANDED_SECONDS)
+    for child in children:
+        os.kill(child, signal.SIGCONT)
+    rig.send("after")
+    worker.eventually(partial(_has_ended, rig, "after"), "it works on", 30)
+    rig.settle()
+    assert rig.account().problems == {}
 
 
 @pytest.mark.full

@@ -4,6 +4,7 @@ with SilentProxy(redis.port) as proxy:
     proxy.port
     proxy.cut()                 # what goes through it is lost, and who dials anew gets no answer
     proxy.cut(new_ones=False)   # the connections of before only
+    proxy.turn_to(other.port)   # the connections of before go on, new ones lead there: a failover by name
 """
 
 import contextlib
@@ -31,6 +32,10 @@ class SilentProxy:
         """Lose all that the connections of now carry; `new_ones`: those that are made from now on, too."""
         self._cut |= set(self._sockets)
         self._answers_new_ones = not new_ones
+
+    def turn_to(self, port: int) -> None:
+        """Lead who dials from now on to another port."""
+        self._target = port
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):

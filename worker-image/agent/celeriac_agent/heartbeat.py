@@ -6,12 +6,14 @@ import json
 import threading
 import time
 
+import redis
+
 from .celery_worker import CeleryWorker
 from .channel import TaskChannel
 from .counters import Counters
 from .drain import Drain
 from .hooks import Hooks
-from .refusals import CONNECT, REPORT, Refusals
+from .refusals import CONNECT, ELSEWHERE, REPORT, Refusals, code_of
 from .registry import STOP, STOP_ONE, Registry
 from .report import Report
 from .sampler import Sampler
@@ -54,6 +56,8 @@ class Heartbeat:
             self._next = begun + (TICK_SECONDS if hurried else REPORT_SECONDS)
         except Exception as error:
             self._report.was_quiet, self._report.held = False, None
+            if isinstance(error, redis.exceptions.ResponseError):
+                self._refused(error)
             self._counters.failed("report", error)
             slow = time.monotonic() - begun > SOCKET_SECONDS / 2
             self._next = time.monotonic() + (BACK_OFF_SECONDS if slow else REPORT_SECONDS)
@@ -70,7 +74,7 @@ class Heartbeat:
             self._refusals.over(CONNECT)
             self._unwritten.settled()
         else:
-            self._refusals.note(REPORT, beat.refusal)
+            self._refused(beat.refusal)
         if not beat.found and self._registry.registered and not self._stop.is_set():
             self._registry.register(self._worker.queues())
         if mark and mark.startswith(STOP_ONE):
@@ -81,6 +85,11 @@ class Heartbeat:
         if self._hooks.drain and drain.obey(mark):
             report.was_quiet = False
         return bool(drain.token) and made["state"] != "drained"
+
+    def _refused(self, error: Exception) -> None:
+        self._refusals.note(REPORT, error)
+        if code_of(error) in ELSEWHERE:
+            self._registry.dial_anew()
 
     def start_thread(self) -> None:
         """Beat from a daemon thread from now on: the worker's loop will be blocked."""

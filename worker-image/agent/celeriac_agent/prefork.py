@@ -11,7 +11,8 @@ from typing import Any
 from .slots import Slot, Slots
 from .times import TICK_SECONDS
 
-HANDED_SECONDS = 1.0  # a child that was handed a task has begun it by then
+HANDED_SECONDS = 1.0  # a child that was handed a task has begun it by then,
+STARVED_SECONDS = 10.0  # and one that runs nothing, on a machine without time for it
 MESSAGE_SECONDS = 10.0  # a child that writes has written by then, unless it is stopped
 
 
@@ -85,8 +86,8 @@ class _Ears:
         return bool(self._unfinished)
 
 
-def hear_of_starts(pool: Any, slots: Slots) -> None:
-    """Read what the children say, until each that was handed a task has begun it.
+def hear_of_starts(pool: Any, slots: Slots, idle_seconds: float = HANDED_SECONDS) -> None:
+    """Read what the children say, until each that was handed a task has begun it; `idle_seconds` for idle ones.
 
     The loop that reads the pipes has stopped with the loss of the connection. A task that was handed over just before
     would be put back, and run twice.
@@ -97,6 +98,8 @@ def hear_of_starts(pool: Any, slots: Slots) -> None:
     ears, begun = _Ears(pool), time.monotonic()
     while time.monotonic() - begun < HANDED_SECONDS and _awaits_a_start(slots):
         ears.hear()
+    while time.monotonic() - begun < idle_seconds and _awaits_an_idle_child(slots):
+        ears.hear()
     while ears.amid_a_message() and time.monotonic() - begun < MESSAGE_SECONDS:
         ears.hear()
 
@@ -104,8 +107,8 @@ def hear_of_starts(pool: Any, slots: Slots) -> None:
 def expect_starts(slots: Slots) -> None:
     """Let the pool wait for what a child was handed and has not begun: it will, as nothing takes it back.
 
-    From Celery 5.6 on a pool that ends forgets a task of which it has not heard that a child has begun it. The message
-    goes back into its queue then, and the child runs it nevertheless.
+    From Celery 5.6 on a pool that ends, or whose worker has lost its connection, forgets a task of which it has not
+    heard that a child has begun it. The message goes back into its queue then, and the child runs it nevertheless.
     """
     for slot in list(slots.passed.values()):
         if slot.is_handed_over() and _writer_of(slot) is None:
@@ -142,3 +145,10 @@ def _writer_of(slot: Slot) -> Any:
 
 def _awaits_a_start(slots: Slots) -> bool:
     return any(slot.is_handed_over() for slot in list(slots.passed.values()))
+
+
+def _awaits_an_idle_child(slots: Slots) -> bool:
+    """With `-O fast` a task waits in the pipe of a child that runs another: that may take any time."""
+    passed = list(slots.passed.values())
+    busy = {slot.child for slot in passed if slot.since is not None}
+    return any(slot.is_handed_over() and slot.result._write_to.pid not in busy for slot in passed)

@@ -10,7 +10,7 @@ from .celery_worker import CeleryWorker
 from .channel import TaskChannel
 from .counters import Counters
 from .hooks import Hooks
-from .prefork import HANDED_SECONDS, hear_of_orphans, hear_of_starts
+from .prefork import HANDED_SECONDS, STARVED_SECONDS, expect_starts, hear_of_orphans, hear_of_starts
 from .slots import Slots
 
 
@@ -76,7 +76,7 @@ class Reconnect:
     def _adopt_running(self, channel: TaskChannel) -> set[str]:
         slots, qos, kept = self._slots, channel.qos, set()
         for slot in list(slots.passed.values()):
-            if slot.since is None and self._worker.is_prefork():
+            if slot.since is None and self._worker.is_prefork() and not slot.is_expected():
                 slots.passed.pop(id(slot.request), None)  # the pool has thrown away what no child had accepted
             elif not slot.request.message.acknowledged:
                 slot.request.message.channel = channel.raw
@@ -151,8 +151,11 @@ class Reconnect:
             if not self._worker.is_prefork():
                 self._slots.cancel_queued()
                 _await_starts(self._slots)
-            elif self._hooks.have("children"):
+            elif self._hooks.have("children") and self.keeps_running():
                 hear_of_starts(self._worker.raw.pool._pool, self._slots)
+                expect_starts(self._slots)
+            elif self._hooks.have("children"):
+                hear_of_starts(self._worker.raw.pool._pool, self._slots, STARVED_SECONDS)
         except Exception as error:
             self._counters.failed("hear what was started", error)
 

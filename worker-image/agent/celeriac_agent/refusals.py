@@ -20,8 +20,22 @@ ELSEWHERE = frozenset(
 PASSING = ELSEWHERE | {FULL, "MISCONF", "NOREPLICAS", "BUSY", "LOADING", "CLUSTERDOWN", "TRYAGAIN"}
 """What ends by itself, or by what a person does to Redis. Other errors are those of the application or its user."""
 
-_NAMED = {"OutOfMemoryError": FULL, "ReadOnlyError": "READONLY", "NoPermissionError": "NOPERM"}
-_CODE = re.compile(r"(?:^|caused error: )([A-Z][A-Z0-9]{1,19})\b")
+_NAMED = {
+    "OutOfMemoryError": FULL,
+    "ReadOnlyError": "READONLY",
+    "NoPermissionError": "NOPERM",
+    "MasterDownError": "MASTERDOWN",  # this and the others from redis-py 6 on
+    "ClusterDownError": "CLUSTERDOWN",
+    "TryAgainError": "TRYAGAIN",
+    "ClusterCrossSlotError": "CROSSSLOT",
+    "MovedError": "MOVED",
+    "AskError": "ASK",
+}
+_BEFORE = "of pipeline caused error: "  # redis-py's words, behind the command and what it was to write
+# At the beginning, behind EXECABORT, and behind a place in a script before Redis 7.
+_CODE = re.compile(
+    r"(?:Transaction discarded because of: |(?:ERR )?Error running script \(.*: -|)([A-Z][A-Z0-9]{1,19})\b"
+)
 
 
 def code_of(error: BaseException) -> str:
@@ -29,7 +43,7 @@ def code_of(error: BaseException) -> str:
     for kind in type(error).__mro__:
         if kind.__name__ in _NAMED:
             return _NAMED[kind.__name__]
-    found = _CODE.search(str(error))
+    found = _CODE.match(str(error).rpartition(_BEFORE)[2])
     return found.group(1) if found else "ERR"
 
 

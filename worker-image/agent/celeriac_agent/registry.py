@@ -139,6 +139,10 @@ class Registry:
         held, *found = more or [0]
         return Beat(text(mark) if mark else None, int(held), all(found), refusal)
 
+    def dial_anew(self) -> None:
+        """Connect anew with the next command: the server is no master any more, and by its name another may be it."""
+        self.client.connection_pool.disconnect(inuse_connections=False)
+
     def predecessors(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The registered processes of earlier starts in this pod; one that still runs is another worker beside this."""
         found: list[tuple[str, Mapping[str, Any]]] = []

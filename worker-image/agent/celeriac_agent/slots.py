@@ -49,6 +49,10 @@ class Slot(Job):
         """Whether a child of prefork was given the request, and has not been heard of since."""
         return self.since is None and getattr(self.result, "_write_to", None) is not None
 
+    def is_expected(self) -> bool:
+        """Whether a child will begin what it was handed, and the pool waits for it (see prefork.expect_starts)."""
+        return self.is_handed_over() and self.result._accepted and self.result._write_to._is_alive()
+
 
 @dataclass
 class Settling:
@@ -105,7 +109,8 @@ class Slots:
         Returns the tags of messages whose task failed and whose acknowledgement was never sent: they run again.
         """
         for slot in list(self.passed.values()):
-            waits = slot.ending or slot.future() is not None  # for a word that is on its way, or in the executor
+            # For a word that is on its way, in the executor, or in a child's pipe.
+            waits = slot.ending or slot.future() is not None or slot.is_expected()
             if slot.is_over() or not (waits or is_known(slot.request)):
                 self.leave(slot)
         for job, slot in list(self.orphans.items()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import weakref
 from collections.abc import Callable
 from queue import Empty
 from typing import Any, NamedTuple
@@ -51,6 +52,7 @@ class Unwritten:
         self._written: dict[str, Taken] = {}  # these are handed over when the loop turns
         self._acknowledged: dict[str, None] = {}  # tags, in the order of their acknowledgement
         self._rejected: dict[str, None] = {}  # tags of messages that go back to their queue
+        self._minded: weakref.WeakSet[Any] = weakref.WeakSet()  # kombu channels
         self._coming: str | None = None  # the queue of the message that is being delivered
         self._deliver: Callable[[dict[str, Any], str], Any] | None = None  # kombu's, of the latest connection
 
@@ -76,9 +78,7 @@ class Unwritten:
 
     def take_over(self, channel: TaskChannel) -> None:
         """Override what the channels of a connection do with an error of Redis."""
-        for raw in channel.siblings():
-            self._mind(raw.qos)
-            self._mind_fetching(raw)
+        self._mind_channels(channel)
         transport = channel.raw.connection
         deliver = self._deliver = transport._deliver
 
@@ -92,6 +92,13 @@ class Unwritten:
                 self._coming = None
 
         transport._deliver = _deliver
+
+    def _mind_channels(self, channel: TaskChannel) -> None:
+        for raw in channel.siblings():
+            if raw not in self._minded:
+                self._minded.add(raw)
+                self._mind(raw.qos)
+                self._mind_fetching(raw)
 
     def _mind_fetching(self, raw: Any) -> None:
         """Fetch nothing while something waits; an error is no message, unless another server is the master now."""
@@ -127,7 +134,7 @@ class Unwritten:
             except redis.exceptions.ResponseError as error:
                 taken = self._take(message, tag)
                 self._refusals.note(TAKE, error)
-                if is_full(error) and self._keep_when_full(tag, taken):
+                if is_full(error) and _succeeds(self._keep_when_full, tag, taken):
                     return virtual.QoS.append(qos, message, tag)
                 self._refusals.wait()
                 raise lost_to(error) or InHand() from None
@@ -145,8 +152,9 @@ class Unwritten:
                 return owe(self._rejected if requeue else self._acknowledged, tag, error)
 
         def owe(owed: dict[str, None], tag: str, error: BaseException) -> Any:
-            owed[tag] = None
             self._refusals.note(ACKNOWLEDGE, error)
+            if owed is self._rejected or not is_full(error) or not _succeeds(self._remove, tag):
+                owed[tag] = None
             return qos._quick_ack(tag)
 
         qos.append, qos.ack, qos.reject = append_or_keep, ack_or_owe, reject_or_owe
@@ -157,18 +165,15 @@ class Unwritten:
         taken = self._taken[tag] = Taken(message._raw, self._coming or "", entry)
         return taken
 
-    def _keep_when_full(self, tag: str, taken: Taken) -> bool:
-        try:
-            keep_when_full(self._registry.client, *self._keys(), tag, taken.entry)
-        except redis.exceptions.RedisError:
-            return False
+    def _keep_when_full(self, tag: str, taken: Taken) -> None:
+        keep_when_full(self._registry.client, *self._keys(), tag, taken.entry)
         del self._taken[tag]
-        return True
 
     # -- trying again
 
     def step(self, channel: TaskChannel) -> None:
         """Called by the worker's loop, five times a second. Raises redis-py's errors of the connection."""
+        self._mind_channels(channel)  # an application's steps may have opened more of them
         if self.waits() and self._refusals.is_time() and self.write_down() and self._written:
             channel.consumer.call_soon(self._hand_over)
 
@@ -187,6 +192,8 @@ class Unwritten:
         except redis.exceptions.ResponseError as error:
             self._refusals.note(TAKE if self._taken else ACKNOWLEDGE, error)
             self._refusals.wait()
+            if code_of(error) in ELSEWHERE:
+                self._registry.dial_anew()
             return False
         except LOST:
             self._refusals.wait()
@@ -234,6 +241,14 @@ class Unwritten:
             if not self.waits() or self._worker.is_told_to_end_at_once():
                 return
             time.sleep(END_SECONDS)
+
+
+def _succeeds(write: Callable[..., None], *args: Any) -> bool:
+    try:
+        write(*args)
+    except redis.exceptions.RedisError:
+        return False
+    return True
 
 
 def lost_to(error: BaseException) -> Exception | None:
