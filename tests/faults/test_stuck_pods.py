@@ -1,11 +1,13 @@
 """Pods that are deleted and do not go away: they are work, perhaps, and no replicas."""
 
 import json
+from typing import Any
 
 import pytest
 
+from celeriac.api.names import WORKER_CONTAINER
 from tests.integration.kube import DEPLOYMENTS, POOLS, Body, Kube
-from tests.integration.kubelet import FakeNode
+from tests.integration.kubelet import FakeNode, api_time, terminated
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
 from tests.integration.tasks import push
@@ -63,6 +65,41 @@ def test_pods_stuck_in_terminating_keep_no_replicas_and_are_named_with_the_cure(
             kube.core.patch_namespaced_pod(pod.name, pod.namespace, {"metadata": {"finalizers": None}})
             pod.is_removed()
         kube.wait_for_condition("ml", "PodsEnd", "True", "PodsEnd")
+
+
+RUNS = {"running": {"startedAt": api_time(0)}}
+LEFT_BEHIND: dict[str, tuple[str, str | None, Body | None]] = {
+    "evicted": ("Failed", "Evicted", terminated(0, "Error")),
+    "evicted-unseen": ("Failed", "Evicted", None),
+    "shut-down": ("Failed", "Terminated", terminated(0, "Completed", 0)),
+    "lost": ("Failed", "NodeLost", RUNS),
+    "succeeded": ("Succeeded", None, terminated(0, "Completed", 0)),
+    "released": ("Running", None, RUNS),
+}
+"""Pods that no ReplicaSet counts: phase and reason, and the state of their container as it was last told."""
+
+
+def test_pods_that_no_replica_set_counts_keep_no_replicas(
+    kube: Kube, operator: OperatorProcess, redis: RedisServer
+) -> None:
+    """Their last reports tell of tasks, one of a pool whose workers keep what they hold for an ETA."""
+    with FakeNode(kube) as node, redis.client() as client:
+        for name, (phase, reason, state) in LEFT_BEHIND.items():
+            kube.create_pool(name, redis.celery_url, queues=[name], agent="report", scaling=AT_ONCE)
+            uid = kube.get(POOLS, name)["metadata"]["uid"]
+            pod = node.run(f"{name}-1", name)
+            report = {**REPORT, "queues": [name], "scheduled": 3, "capabilities": [], "process": f"{pod.name}.00000001"}
+            client.hset(f"celeriac:{uid}:reports", pod.uid, json.dumps(report))
+            container = {"name": WORKER_CONTAINER, "image": "app:1", "imageID": "", "ready": False, "restartCount": 0}
+            told = {"phase": phase, "reason": reason, "containerStatuses": [{**container, "state": state}]}
+            status: Any = {"status": told if state else {**told, "containerStatuses": None}}
+            kube.core.patch_namespaced_pod_status(pod.name, pod.namespace, status)
+            push(redis, name, 1)
+        for name in LEFT_BEHIND:
+            kube.wait_for_replicas(name, 1)
+            client.delete(name)
+        for name in LEFT_BEHIND:
+            kube.wait_for_replicas(name, 0)
 
 
 def _pods_end(pool: Body) -> Body:

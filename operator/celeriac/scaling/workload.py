@@ -11,7 +11,7 @@ class Demand:
     waiting    due messages in the pool's queues (q)
     running    tasks delivered to a worker, not yet finished (a); without the agent that is the pool's share of
                `unacked`, prefetched messages included
-    ending     tasks that Terminating pods run: they end there, and call for no replica
+    ending     tasks that run in Pods which no ReplicaSet counts: they end there, and call for no replica
     scheduled  messages held by workers for an ETA that has not come; no demand, but never to be dropped
     deferred   messages in the queues with an ETA that has not come
     next_eta_seconds  seconds until the earliest of the deferred ones is due, None while none is known

@@ -89,7 +89,9 @@ class WorkerFamilies:
                 "Workers to which Redis refuses a write, by their own word: they keep it and try again.",
             ),
             "ending": gauge(
-                "ending_tasks", "Tasks that Terminating pods run: they end there, and call for no replica."
+                "ending_tasks",
+                "Tasks that run in pods which no ReplicaSet counts (Terminating, Failed, released): they end there, and"
+                " call for no replica.",
             ),
             "silent": gauge(
                 "silent_workers", "Workers that are ready and whose report has stood still for 30 s or longer."

@@ -124,13 +124,13 @@ class Workers:
 
     @property
     def running(self) -> int:
-        """Tasks that run in Pods that stay."""
-        return sum(worker.running for worker in self.all if not worker.pod.terminating)
+        """Tasks that run in replicas."""
+        return sum(worker.running for worker in self.all if worker.is_replica)
 
     @property
     def ending(self) -> int:
-        """Tasks that run in Terminating Pods: they end there, and no replica is needed for them."""
-        return sum(worker.running for worker in self.all if worker.pod.terminating)
+        """Tasks that run in Pods that no ReplicaSet counts: Terminating, Failed, nobody's. They need no replica."""
+        return sum(worker.running for worker in self.all if not worker.is_replica)
 
     @property
     def reserved(self) -> int:
@@ -139,8 +139,8 @@ class Workers:
 
     @property
     def scheduled(self) -> int:
-        """Messages that Pods that stay hold for an ETA that has not come."""
-        return sum(each.report.scheduled for each in self.all if each.report and not each.pod.terminating)
+        """Messages that replicas hold for an ETA that has not come."""
+        return sum(each.report.scheduled for each in self.all if each.report and each.is_replica)
 
     @property
     def in_shared_keys(self) -> int:
