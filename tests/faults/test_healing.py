@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.conftest import Figure
 from tests.integration.brokers import producer
-from tests.integration.kube import Kube
+from tests.integration.kube import POOLS, Kube
 from tests.integration.live_node import LiveNode
 from tests.integration.live_shop import LiveShop
 from tests.integration.operator_process import OperatorProcess
@@ -21,10 +21,13 @@ from tests.integration.redis_server import RedisServer
 pytestmark = [pytest.mark.faults, pytest.mark.full, pytest.mark.timeout(600)]
 
 SLOTS = 4
+FORGED = 12_345
 
 # A worker whose pod is named in the set `deafen` asks Redis for nothing more. Who starts later is not meant.
 DEAFENS = """
 import threading
+
+import kombu.transport.redis
 from celery.signals import worker_ready
 
 @worker_ready.connect(weak=False)
@@ -34,7 +37,7 @@ def listen(sender, **named):
             while not client.srem("deafen", os.environ["CELERIAC_POD_NAME"]):
                 time.sleep(0.2)
             qos = sender.task_consumer.channel.qos
-            type(qos).can_consume = lambda self: False  # of the next connection, too
+            kombu.transport.redis.QoS.can_consume = lambda self: False  # of the next connection, too
             qos.can_consume = lambda: False
             client.sadd("deaf", os.environ["CELERIAC_POD_NAME"])
     threading.Thread(target=look, daemon=True).start()
@@ -84,6 +87,11 @@ def test_a_worker_that_fetches_nothing_is_started_anew_and_what_it_runs_ends_fir
     shop.kube.wait_for_condition("ml", "WorkersResponding", "True", "Responding")
     restarted = [line for line in shop.operator.metrics().splitlines() if "restarted_workers_total{" in line]
     assert [line.rpartition(" ")[2] for line in restarted] == ["1.0"]
+    shop.operator.kill()
+    shop.kube.patch_status(POOLS, "ml", {"waiting": FORGED})
+    shop.operator.start()
+    told = shop.kube.wait_for_pool("ml", lambda pool: pool["status"].get("waiting") != FORGED)["status"]
+    assert (told["restartedWorkers"], told.get("restartsInVain", 0)) == (1, 0), "the next leader counts on"
 
 
 def released(shop: LiveShop) -> list[str]:

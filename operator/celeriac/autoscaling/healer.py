@@ -7,7 +7,7 @@ back what it has not started, ends what runs, and the kubelet starts its contain
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from celeriac.cluster.records import PodRecord
 from celeriac.workers.responses import Responses
@@ -23,6 +23,8 @@ STOP_SECONDS: Final = 60.0
 VAIN: Final = 2
 """After so many of them that took nothing afterwards either, the cause is another one."""
 
+Stop = tuple[tuple[PodRecord, str], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Healing:
@@ -32,12 +34,15 @@ class Healing:
     release  Pods whose mark has done its work
     begun    names of Pods whose worker is told to stop from now on
     why_not  why nobody is started anew although somebody takes nothing; None: somebody is, or will be soon
+    tries    workers that were started anew within the last hour, and how many of them in vain
     """
 
-    stop: tuple[tuple[PodRecord, str], ...] = ()
+    stop: Stop = ()
     release: tuple[PodRecord, ...] = ()
     begun: tuple[str, ...] = ()
     why_not: str | None = None
+    tries: int = 0
+    vain: int = 0
 
 
 @dataclass(slots=True)
@@ -58,10 +63,17 @@ class _Try:
 
 
 class Healer:
-    """Remembers whom it has had started anew; one worker of a pool at a time."""
+    """Remembers whom it has had started anew; one worker of a pool at a time.
 
-    def __init__(self) -> None:
-        self._tries: list[_Try] = []
+    What the leader before has told of its tries counts as if it had been now, so that the limits outlast an operator
+    that is restarted; and whom that one has told to stop is still to stop.
+    """
+
+    def __init__(self, now: float, tries: int = 0, vain: int = 0) -> None:
+        vain = min(vain, VAIN)
+        earlier = min(max(tries, vain), MOST_IN_AN_HOUR)
+        self._tries = [_Try("", "", now, heard=True, over=True, helped=number >= vain) for number in range(earlier)]
+        self._is_new = True
 
     def rest(self, workers: Workers) -> Healing | None:
         """Nobody is to be started anew now; None where nobody was about to be."""
@@ -72,6 +84,10 @@ class Healer:
     def step(self, workers: Workers, responses: Responses, now: float) -> Healing:
         """Look at the workers after one reading; `now` is in monotonic seconds."""
         by_uid = {worker.pod.uid: worker for worker in workers.all}
+        if self._is_new:
+            self._is_new = False
+            told = [(each.pod.uid, restarting(each.pod)) for each in workers.all]
+            self._tries += [_Try(uid, process, now) for uid, process in told if process is not None]
         self._tries = [each for each in self._tries if now - each.at < HOUR_SECONDS]
         for each in self._tries:
             self._follow(each, by_uid.get(each.uid), now)
@@ -81,12 +97,16 @@ class Healer:
             each.pod for each in workers.all if restarting(each.pod) is not None and each.pod.uid not in marked
         )
         if current:
-            return Healing(tuple((marked[each.uid], each.process) for each in current), release)
+            return self._healing(tuple((marked[each.uid], each.process) for each in current), release)
         chosen = self._choose(by_uid, responses, now)
         if not isinstance(chosen, Worker) or chosen.report is None:
-            return Healing((), release, why_not=chosen if isinstance(chosen, str) else None)
+            return self._healing((), release, why_not=chosen if isinstance(chosen, str) else None)
         self._tries.append(_Try(chosen.pod.uid, chosen.report.process, now))
-        return Healing(((chosen.pod, chosen.report.process),), release, (chosen.pod.name,))
+        return self._healing(((chosen.pod, chosen.report.process),), release, begun=(chosen.pod.name,))
+
+    def _healing(self, stop: Stop, release: tuple[PodRecord, ...], **told: Any) -> Healing:
+        vain = sum(each.over and not each.helped for each in self._tries)
+        return Healing(stop, release, tries=len(self._tries), vain=vain, **told)
 
     def _follow(self, tried: _Try, worker: Worker | None, now: float) -> None:
         report = worker.report if worker is not None and not worker.pod.terminating else None

@@ -81,11 +81,13 @@ class Seed:
 
     `idle_seconds`: for how long at least it had nothing to do, by that leader's own clock: times of two machines are
     never compared.
+    `restarts`: workers that it had started anew, and how many of them in vain.
     """
 
     idle_seconds: float | None = None
     learned: Learned = field(default_factory=Learned)
     layout: QueueLayout | None = None
+    restarts: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, status: Mapping[str, Any]) -> "Seed":
@@ -96,6 +98,7 @@ class Seed:
                 runtime_seconds=status.get("taskRuntimeSeconds"), cold_start_seconds=status.get("coldStartSeconds")
             ),
             layout_of(status.get("learnedLayout")),
+            (status.get("restartedWorkers", 0), status.get("restartsInVain", 0)),
         )
 
 
@@ -122,7 +125,7 @@ class PoolScaler:
         self._rollout = RolloutView()
         self._workers: Workers | None = None
         self._responses: Responses | None = None
-        self._healer = Healer()
+        self._healer = Healer(now, *seed.restarts)
         self._healing: Healing | None = None
 
     def step(self, sight: Sight, now: float) -> Step:

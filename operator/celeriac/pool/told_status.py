@@ -112,7 +112,8 @@ def _decision(value: Any) -> dict[str, Any]:
     return told
 
 
-_COUNTS: Final = ("waiting", "running", "scheduled", "reserved", "heldElsewhere", "deadLetters")
+RESTARTS: Final = ("restartedWorkers", "restartsInVain")
+_COUNTS: Final = ("waiting", "running", "scheduled", "reserved", "heldElsewhere", "deadLetters", *RESTARTS)
 _REPLICAS: Final = ("replicas", "readyReplicas", "desiredReplicas")
 _NUMBERS: Final = (
     *("oldestTaskSeconds", "taskRuntimeSeconds", "arrivalsPerSecond", "departuresPerSecond", "coldStartSeconds"),

@@ -11,6 +11,7 @@ from typing import Any
 from celeriac.autoscaling.outcome import Outcome
 from celeriac.cluster.times import parse_timestamp, timestamp
 from celeriac.pool.layouts import layout_fields
+from celeriac.pool.told_status import RESTARTS
 from celeriac.reporting.conditions import conditions
 from celeriac.reporting.obstacles import Obstacle
 from celeriac.reporting.view import DRAINING, PODS_END, SCALING_LIMITED, WORKERS_RESPONDING, Condition, View
@@ -46,6 +47,7 @@ def build_status(
     layout = previous.get("learnedLayout") if outcome is None else outcome.layout and layout_fields(outcome.layout)
     if layout:
         status["learnedLayout"] = layout
+    status |= _restarts(outcome, previous)
     if outcome is not None:
         status["desiredReplicas"] = outcome.decision.replicas
         status["decision"] = _decision(outcome, previous.get("decision") or {}, now)
@@ -57,6 +59,17 @@ def build_status(
         if outcome.idle_seconds is not None:
             status |= _idle(view, outcome, outcome.idle_seconds, previous, now)
     return status
+
+
+def _restarts(outcome: Outcome | None, previous: Mapping[str, Any]) -> Status:
+    """What the next leader has to know of workers that were started anew; while nobody is heard, as it was told."""
+    if outcome is None or outcome.responses is None:
+        told = {name: previous[name] for name in RESTARTS if previous.get(name)}
+    elif outcome.healing is None:
+        told = {}
+    else:
+        told = dict(zip(RESTARTS, (outcome.healing.tries, outcome.healing.vain), strict=True))
+    return {name: count for name, count in told.items() if count}
 
 
 def _learned(outcome: Outcome, demand: Demand) -> Status:
@@ -94,6 +107,7 @@ def urgent(status: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
         status.get("observedGeneration"),
         status.get("learnedLayout"),
+        *(status.get(name) for name in RESTARTS),
         _reasons(status, lambda type_: type_ not in PATIENT),
     )
 

@@ -19,7 +19,7 @@ class Ward:
     """Workers a, b, c...; those who are `ill` take nothing."""
 
     def __init__(self, uids: str = "abc", ill: str = "", **said: Any) -> None:
-        self.now, self.healer, self.ill = 1000.0, Healer(), set(ill)
+        self.now, self.healer, self.ill = 1000.0, Healer(1000.0), set(ill)
         self.pods = {uid: pod(uid) for uid in uids}
         self.reports = {uid: report(uid, **said) for uid in uids}
 
@@ -101,7 +101,7 @@ def test_who_has_another_reason_or_cannot_be_stopped_is_left_alone(said: dict[st
 
 
 def test_who_holds_what_it_does_not_start_is_another_matter() -> None:
-    healer, worker = Healer(), Worker(pod("a"), report("a"), True, 4)
+    healer, worker = Healer(0.0), Worker(pod("a"), report("a"), True, 4)
     found = Responses(2, not_fetching=(Lapse("ml-a", 400.0, unstarted=4),))
     assert healer.step(Workers((worker,), {}), found, 0.0) == Healing()
 
@@ -114,12 +114,33 @@ def test_who_does_not_stop_is_given_up() -> None:
     assert [each.name for each in ward.look(3.0).release] == ["ml-b"]
 
 
+def test_the_limits_outlast_the_operator() -> None:
+    """One that is killed after each try, which its status has told, or only the mark of the Pod."""
+    ward, vain = Ward("abcdefghij", ill="abcdefghi"), Ward("abcdef", ill="abcd")
+    found = {}
+    for each, well in ((ward, True), (vain, False)):
+        told, found[well] = Healing(), list[str]()
+        for _ in range(40):
+            each.healer = Healer(each.now, told.tries, told.vain)
+            found[well] += each.healed(PAUSE_SECONDS + 1, well=well)
+            told = each.look()
+    assert len(found[True]) == MOST_IN_AN_HOUR
+    assert found[False] == ["d", "c"]
+    marked = Ward(ill="ab")
+    marked.pods["b"] = replace(marked.pods["b"], drain_token=f"{STOP_ONE}ml-b.00000001-0a1b")
+    assert [(each.name, start) for each, start in marked.look().stop] == [("ml-b", "ml-b.00000001")]
+    marked.starts_anew("b")
+    again = marked.look()
+    assert ([each.name for each in again.release], again.tries, again.vain, again.begun) == (["ml-b"], 1, 0, ())
+
+
 def test_a_mark_that_an_earlier_leader_left_is_taken_away() -> None:
     ward = Ward()
     ward.pods["a"] = replace(ward.pods["a"], drain_token=f"{STOP_ONE}ml-a.00000001-0a1b")
-    assert [each.name for each in ward.look().release] == ["ml-a"]
+    assert ward.look().release == (), "it may still stop"
+    assert [each.name for each in ward.look(STOP_SECONDS).release] == ["ml-a"]
     workers = Workers(tuple(Worker(each, None, False, 4) for each in ward.pods.values()), {"a": "x"})
     assert workers.marked == [], "and means no drain"
-    resting = Healer().rest(workers)
+    resting = Healer(0.0).rest(workers)
     assert resting is not None
     assert [each.name for each in resting.release] == ["ml-a"]
