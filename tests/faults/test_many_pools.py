@@ -21,6 +21,7 @@ ACTS_SECONDS = 15.0
 PEAK_MIB = 256
 CREATION_SECONDS = 600.0
 """A thousand pools take some minutes on a busy machine."""
+MANY = [pytest.mark.full, pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 def manifests(count: int, broker_url: str) -> str:
@@ -38,7 +39,7 @@ def peak_mib(pid: int) -> float:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=MANY)])
 def test_an_operator_that_is_killed_among_many_pools_is_followed_by_one_that_acts_at_once(
     count: int, control_plane: ControlPlane, namespace: str, redis: RedisServer, figure: Figure
 ) -> None:
