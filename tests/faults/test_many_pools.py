@@ -52,7 +52,7 @@ def test_an_operator_that_is_killed_among_many_pools_is_followed_by_one_that_act
         def all_rest() -> bool:
             return sum("idleSince" in pool.get("status", {}) for pool in kube.list(POOLS)) == count
 
-        wait_until(all_rest, "all pools rest", seconds=CREATION_SECONDS, every=1.0)
+        wait_until(all_rest, "all pools rest", seconds=CREATION_SECONDS, every=count / 100)
         figure(f"{count} pools at rest after", time.monotonic() - started, "s")
         figure(f"peak with {count}", peak_mib(operator.pid), "MiB")
         assert peak_mib(operator.pid) < PEAK_MIB
