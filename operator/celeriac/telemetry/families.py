@@ -1,11 +1,10 @@
 """The families of metrics: their names, labels and help."""
 
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-POOL: Final = ("namespace", "pool")
-QUEUE: Final = (*POOL, "queue")
+from celeriac.telemetry.series import PoolConditions, PoolCounter, PoolCounters, PoolFamily, PoolGauge, PoolGauges
 
 # The tick is every 0.5 s, a status write may take the API server seconds: resolution where each of them lives.
 FAST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -16,11 +15,11 @@ class PoolFamilies:
     """What is known of every pool. `all` holds each metric that carries the labels of a pool."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, text: str, labels: tuple[str, ...] = POOL) -> Gauge:
-            return Gauge(f"celeriac_{name}", text, labels, registry=registry)
+        def gauge(name: str, text: str) -> PoolGauge:
+            return PoolGauge(registry, f"celeriac_{name}", text)
 
-        def counter(name: str, text: str, label: str) -> Counter:
-            return Counter(f"celeriac_{name}", text, (*POOL, label), registry=registry)
+        def of_queues(name: str, text: str) -> PoolGauges:
+            return PoolGauges(registry, f"celeriac_queue_{name}", text, "queue")
 
         self.desired = gauge("pool_desired_replicas", "Replicas that the last decision asked for, in pods.")
         self.replicas = gauge("pool_replicas", "Replicas of the pool's Deployment (spec.replicas), in pods.")
@@ -34,39 +33,41 @@ class PoolFamilies:
             "Pods that are Terminating and do not end: condition PodsEnd. No replica is kept for them.",
         )
         self.slots = gauge("pool_slots", "Tasks that the pool's replicas can run at the same time.")
-        self.waiting = gauge(
-            "queue_waiting_tasks",
+        self.waiting = of_queues(
+            "waiting_tasks",
             "Messages in the queue's lists, all priorities together; those whose ETA has not come are left out of a "
             "short list. Pools that share a queue each report it: "
             "take the maximum by queue, not the sum.",
-            QUEUE,
         )
-        self.held = gauge(
-            "queue_held_tasks", "Messages of the queue that are due, at a worker and not acknowledged.", QUEUE
+        self.held = of_queues("held_tasks", "Messages of the queue that are due, at a worker and not acknowledged.")
+        self.scheduled = of_queues(
+            "scheduled_tasks", "Messages of the queue that a worker keeps until their ETA comes."
         )
-        self.scheduled = gauge(
-            "queue_scheduled_tasks", "Messages of the queue that a worker keeps until their ETA comes.", QUEUE
-        )
-        self.dead = gauge(
-            "queue_dead_letters",
+        self.dead = of_queues(
+            "dead_letters",
             "Messages in the queue's dead-letter list: each was running too often in workers that died.",
-            QUEUE,
         )
-        self.condition = gauge(
-            "pool_condition",
+        self.condition = PoolConditions(
+            registry,
+            "celeriac_pool_condition",
             "The conditions of the CeleryWorkerPool: 1 for the status that each type has, 0 for the others.",
-            (*POOL, "type", "status"),
+            *("type", "status"),
         )
-        self.decisions = counter(
-            "pool_decisions_total", "Scaling decisions, one per tick and pool, by their reason.", "reason"
+        self.decisions = PoolCounters(
+            registry,
+            "celeriac_pool_decisions",
+            "Scaling decisions, one per tick and pool, by their reason.",
+            "reason",
         )
-        self.scaled = counter(
-            "pool_scaled_pods_total", "Pods that the operator added (up) or removed (down) through /scale.", "direction"
+        self.scaled = PoolCounters(
+            registry,
+            "celeriac_pool_scaled_pods",
+            "Pods that the operator added (up) or removed (down) through /scale.",
+            "direction",
         )
-        self.queue_figures = (self.waiting, self.held, self.scheduled, self.dead)
-        self.all = (
+        self.all: tuple[PoolFamily[Any], ...] = (
             *(self.desired, self.replicas, self.ready, self.running, self.stuck, self.slots),
-            *(*self.queue_figures, self.condition, self.decisions, self.scaled),
+            *(self.waiting, self.held, self.scheduled, self.dead, self.condition, self.decisions, self.scaled),
         )
 
 
@@ -74,8 +75,8 @@ class WorkerFamilies:
     """What the reports of a pool's workers tell. `figures` are known by the names that `Metrics.workers` takes."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"celeriac_pool_{name}", text, POOL, registry=registry)
+        def gauge(name: str, text: str) -> PoolGauge:
+            return PoolGauge(registry, f"celeriac_pool_{name}", text)
 
         self.figures = {
             "reserved": gauge(
@@ -114,31 +115,36 @@ class WorkerFamilies:
             ),
             "oldest_seconds": gauge("oldest_task_seconds", "How long the oldest waiting message has waited."),
         }
-        self.restored = Counter(
-            "celeriac_pool_restored_messages_total",
+        self.restored = PoolCounters(
+            registry,
+            "celeriac_pool_restored_messages",
             "Messages of workers that ended which were put back in their queues (queue), or made dead letters (dead).",
-            (*POOL, "to"),
-            registry=registry,
+            "to",
         )
-        self.recovery_failures = Counter(
-            "celeriac_pool_recovery_failures_total",
+        self.recovery_failures = PoolCounters(
+            registry,
+            "celeriac_pool_recovery_failures",
             "Looks for what ended workers held, or tries to put it back, that failed for this pool, by their reason.",
-            (*POOL, "reason"),
-            registry=registry,
+            "reason",
         )
-        self.restarted = Counter(
-            "celeriac_pool_restarted_workers_total",
+        self.restarted = PoolCounter(
+            registry,
+            "celeriac_pool_restarted_workers",
             "Workers that took none of the waiting tasks and were started anew.",
-            POOL,
-            registry=registry,
         )
-        self.missing_hooks = Gauge(
+        self.missing_hooks = PoolGauges(
+            registry,
             "celeriac_pool_missing_hooks",
             "Workers whose agent misses this private part of Celery or kombu: condition AgentDegraded.",
-            (*POOL, "hook"),
-            registry=registry,
+            "hook",
         )
-        self.all = (*self.figures.values(), self.missing_hooks, self.restored, self.recovery_failures, self.restarted)
+        self.all: tuple[PoolFamily[Any], ...] = (
+            *self.figures.values(),
+            self.missing_hooks,
+            self.restored,
+            self.recovery_failures,
+            self.restarted,
+        )
 
 
 class OperatorFamilies:

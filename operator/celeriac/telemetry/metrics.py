@@ -8,7 +8,6 @@ Unknown is never zero: a figure that could not be read has no series, so a graph
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
 
 from prometheus_client import CollectorRegistry, Info
 from prometheus_client.gc_collector import GCCollector
@@ -19,9 +18,7 @@ from celeriac import __version__
 from celeriac.api.keys import PoolKey
 from celeriac.brokers.readings import QueueReading
 from celeriac.telemetry.broker_label import broker_label
-from celeriac.telemetry.families import POOL, OperatorFamilies, PoolFamilies, WorkerFamilies
-
-CONDITION_STATUSES: Final = ("True", "False", "Unknown")
+from celeriac.telemetry.families import OperatorFamilies, PoolFamilies, WorkerFamilies
 
 
 class Direction(StrEnum):
@@ -32,15 +29,13 @@ class Direction(StrEnum):
 
 
 class Metrics:
-    """The operator's metrics. Every method is cheap, safe to call from any thread, and never raises."""
+    """The operator's metrics. No method raises, each is cheap. One thread calls them; any may read the registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._pools = PoolFamilies(self.registry)
         self._workers = WorkerFamilies(self.registry)
         self._operator = OperatorFamilies(self.registry)
-        self._queues: dict[PoolKey, frozenset[str]] = {}
-        self._hooks: dict[PoolKey, frozenset[str]] = {}
         build = Info("celeriac_build", "The version of the operator that runs.", registry=self.registry)
         build.info({"version": __version__})
         ProcessCollector(registry=self.registry)
@@ -62,35 +57,26 @@ class Metrics:
 
         `stuck`: pods that are deleted and do not go away.
         """
-        self._pools.desired.labels(*key).set(desired)
-        self._pools.replicas.labels(*key).set(replicas)
-        self._pools.ready.labels(*key).set(ready)
-        self._pools.slots.labels(*key).set(slots)
-        self._pools.stuck.labels(*key).set(stuck)
-        if running is None:
-            self._pools.running.remove(*key)
-        else:
-            self._pools.running.labels(*key).set(running)
+        self._pools.desired.set(key, desired)
+        self._pools.replicas.set(key, replicas)
+        self._pools.ready.set(key, ready)
+        self._pools.slots.set(key, slots)
+        self._pools.stuck.set(key, stuck)
+        self._pools.running.set(key, running)
         for direction in Direction:
-            self._pools.scaled.labels(*key, direction)
+            self._pools.scaled.add(key, direction, 0)
 
     def queues(self, key: PoolKey, readings: Mapping[str, QueueReading]) -> None:
         """Say what the pool's queues hold, in messages. A queue that is not named any more loses its series."""
-        for queue, reading in readings.items():
-            self._pools.waiting.labels(*key, queue).set(reading.waiting)
-            self._pools.held.labels(*key, queue).set(reading.held)
-            self._pools.scheduled.labels(*key, queue).set(reading.scheduled)
-            self._pools.dead.labels(*key, queue).set(reading.dead)
-        now = frozenset(readings)
-        for queue in self._queues.get(key, frozenset()) - now:
-            for figure in self._pools.queue_figures:
-                figure.remove(*key, queue)
-        self._queues[key] = now
+        self._pools.waiting.set(key, {queue: each.waiting for queue, each in readings.items()})
+        self._pools.held.set(key, {queue: each.held for queue, each in readings.items()})
+        self._pools.scheduled.set(key, {queue: each.scheduled for queue, each in readings.items()})
+        self._pools.dead.set(key, {queue: each.dead for queue, each in readings.items()})
 
     def queues_unknown(self, key: PoolKey) -> None:
         """Drop what was said of the pool's queues and running tasks: the broker cannot be read."""
         self.queues(key, {})
-        self._pools.running.remove(*key)
+        self._pools.running.forget(key)
         self.workers(key, {})
         self.missing_hooks(key, {})
 
@@ -100,32 +86,24 @@ class Metrics:
         What is None or not given has no series.
         """
         for name, gauge in self._workers.figures.items():
-            value = figures.get(name)
-            if value is None:
-                gauge.remove(*key)
-            else:
-                gauge.labels(*key).set(value)
+            gauge.set(key, figures.get(name))
 
     def missing_hooks(self, key: PoolKey, hooks: Mapping[str, int]) -> None:
         """Say how many of the pool's workers miss each hook; one that none misses any more loses its series."""
-        for hook, workers in hooks.items():
-            self._workers.missing_hooks.labels(*key, hook).set(workers)
-        for hook in self._hooks.get(key, frozenset()) - hooks.keys():
-            self._workers.missing_hooks.remove(*key, hook)
-        self._hooks[key] = frozenset(hooks)
+        self._workers.missing_hooks.set(key, dict(hooks))
 
     def restored(self, key: PoolKey, queued: int, dead: int) -> None:
         """Count the messages of a worker that ended: put back in their queues, or made dead letters."""
-        self._workers.restored.labels(*key, "queue").inc(queued)
-        self._workers.restored.labels(*key, "dead").inc(dead)
+        self._workers.restored.add(key, "queue", queued)
+        self._workers.restored.add(key, "dead", dead)
 
     def restarted(self, key: PoolKey, workers: int) -> None:
         """Count workers that are started anew because they fetch nothing."""
-        self._workers.restarted.labels(*key).inc(workers)
+        self._workers.restarted.add(key, workers)
 
     def recovery_failure(self, key: PoolKey, reason: str) -> None:
         """Count that something which the pool's ended workers held could not be looked for, or not be put back."""
-        self._workers.recovery_failures.labels(*key, reason).inc()
+        self._workers.recovery_failures.add(key, reason, 1)
 
     def unread_registrations(self, pools: Mapping[str, int]) -> None:
         """Say of how many pools not all registered workers are known, by reason."""
@@ -147,24 +125,20 @@ class Metrics:
 
     def condition(self, key: PoolKey, type: str, status: str) -> None:
         """Say which status ("True", "False" or "Unknown") a condition of the pool has."""
-        for each in CONDITION_STATUSES:
-            self._pools.condition.labels(*key, type, each).set(each == status)
+        self._pools.condition.set(key, type, status)
 
     def decision(self, key: PoolKey, reason: str) -> None:
         """Count one scaling decision; `reason` is a `Reason`."""
-        self._pools.decisions.labels(*key, reason).inc()
+        self._pools.decisions.add(key, reason, 1)
 
     def scale(self, key: PoolKey, direction: Direction, pods: int) -> None:
         """Count the pods of one change of the replicas."""
-        self._pools.scaled.labels(*key, direction).inc(pods)
+        self._pools.scaled.add(key, direction, pods)
 
     def forget(self, key: PoolKey) -> None:
         """Remove all series of a pool that was deleted."""
-        self._queues.pop(key, None)
-        self._hooks.pop(key, None)
-        labels = dict(zip(POOL, key, strict=True))
-        for metric in (*self._pools.all, *self._workers.all):
-            metric.remove_by_labels(labels)
+        for family in (*self._pools.all, *self._workers.all):
+            family.forget(key)
 
     def tick(self, seconds: float) -> None:
         """Note how long one autoscaling tick took."""
@@ -205,10 +179,8 @@ class Metrics:
         """Say whether this replica holds the Lease. One that does not says nothing of pools."""
         self._operator.leader.set(leads)
         if not leads:
-            self._queues.clear()
-            self._hooks.clear()
-            for metric in (*self._pools.all, *self._workers.all):
-                metric.clear()
+            for family in (*self._pools.all, *self._workers.all):
+                family.clear()
 
     def workqueue(self, depth: int) -> None:
         """Say how many pools wait to be reconciled."""

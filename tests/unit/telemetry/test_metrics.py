@@ -104,6 +104,20 @@ def test_a_replica_that_loses_the_lease_stops_speaking_of_pools() -> None:
     assert value(metrics, "queue_waiting_tasks", ML, queue="fast") is None
 
 
+def test_pools_may_come_and_go_while_a_scrape_is_read() -> None:
+    metrics = Metrics()
+    fill(metrics, ML)
+    fill(metrics, MAIL)
+    seen = set()
+    for family in metrics.registry.collect():
+        for sample in family.samples:
+            seen.add(sample.labels.get("pool"))
+            metrics.forget(MAIL)
+            metrics.decision(ML, str(len(seen)))
+            fill(metrics, PoolKey("shop", f"new-{len(seen)}"))
+    assert {"ml", "mail"} <= seen
+
+
 def test_forgetting_a_pool_that_was_never_seen_is_no_error() -> None:
     Metrics().forget(ML)
 
