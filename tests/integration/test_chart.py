@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from celeriac.__main__ import main
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.crds import wait_established
 from tests.integration.helm import CHART, CRD, RELEASE, SYSTEM, Helm, Install
@@ -166,6 +168,23 @@ def test_a_list_of_namespaces_leaves_no_cluster_role_for_the_operator(helm: Helm
         ({"tickSeconds": 0}, "tickSeconds"),
         ({"brokers": {"allowed": ["redis shop"]}}, "brokers/allowed/0"),
         ({"brokers": {"allowAddresses": ["localhost"]}}, "brokers/allowAddresses/0"),
+        ({"brokers": {"allowed": ["redis://redis:6379"]}}, "brokers/allowed/0"),
+        ({"brokers": {"allowed": ["--flag"]}}, "brokers/allowed/0"),
+        ({"brokers": {"allowed": ["10.0.0.0/99"]}}, "brokers/allowed/0"),
+        ({"brokers": {"allowed": ["redis:"]}}, "brokers/allowed/0"),
+        ({"brokers": {"allowAddresses": ["127.0.0.1/64"]}}, "brokers/allowAddresses/0"),
+        ({"brokers": {"allowUnixSockets": "true"}}, "brokers/allowUnixSockets"),
+        ({"poolSelector": "team in (shop"}, "poolSelector"),
+        ({"poolSelector": "--log-level=debug"}, "poolSelector"),
+        ({"poolSelector": "team>1"}, "poolSelector"),
+        ({"admissionPolicy": {"enabled": "true"}}, "admissionPolicy/enabled"),
+        ({"admissionPolicies": {"enabled": True}}, "'admissionPolicies'"),
+        ({"healthPort": 80}, "healthPort"),
+        ({"healthPort": 8080}, "healthPort and metrics.port are the same"),
+        ({"metrics": {"tls": {"secretName": "Metrics_TLS"}}}, "metrics/tls/secretName"),
+        ({"metrics": {"tls": {"secret": "metrics-tls"}}}, "'secret'"),
+        ({"metrics": {"authentication": True}}, "metrics.authentication needs metrics.tls.secretName"),
+        ({"serviceAccount": {"name": "robot' || 'a' == 'a"}}, "serviceAccount/name"),
         ({"log": {"level": "info"}}, "'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
         ({"metrics": {"port": 80}}, "metrics/port"),
         ({"metrics": {"serviceMonitor": {"interval": 15}}}, "metrics/serviceMonitor/interval"),
@@ -195,6 +214,24 @@ kind: CeleryWorkerPool
 metadata: {name: email, namespace: shop}
 spec: {image: "registry.example/app:1", app: "app:app", broker: {url: "redis://redis:6379/0"}}
 """
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"poolSelector": "team"},
+        {"poolSelector": "!legacy, team==shop,tier!=web,example.com/zone notin (a, b)"},
+        {"brokers": {"allowed": ["redis", "*.redis.svc:6379", "10.1.2.3", "10.0.0.0/8:6379", "fd00::/8", "[::1]:6379"]}},
+        {"brokers": {"allowAddresses": ["127.0.0.1", "169.254.0.0/16", "::1", "fe80::/10"]}},
+        {"serviceAccount": {"create": False, "name": "robot.celery"}},
+    ],
+)
+def test_what_the_operator_understands_the_chart_takes(helm: Helm, values: dict[str, Any]) -> None:
+    """And what the one refuses, so that it would not start, the other refuses where it can."""
+    args = operator_pod(helm.template(values))["containers"][0]["args"]
+    flags = [each for each in args if each.startswith(("--pool-selector", "--allow"))]
+    done = CliRunner().invoke(main, [*flags, "--metrics-port=70000"])
+    assert "'--metrics-port'" in done.output, done.output
 
 
 def test_uninstalling_keeps_the_pools_and_installing_again_finds_them(
