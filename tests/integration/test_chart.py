@@ -221,7 +221,8 @@ spec: {image: "registry.example/app:1", app: "app:app", broker: {url: "redis://r
     [
         {"poolSelector": "team"},
         {"poolSelector": "!legacy, team==shop,tier!=web,example.com/zone notin (a, b)"},
-        {"brokers": {"allowed": ["redis", "*.redis.svc:6379", "10.1.2.3", "10.0.0.0/8:6379", "fd00::/8", "[::1]:6379"]}},
+        {"brokers": {"allowed": ["redis", "*.redis.svc:6379", "10.1.2.3"]}},
+        {"brokers": {"allowed": ["10.0.0.0/8:6379", "fd00::/8", "[::1]:6379", "[fd00::/8]:6379"]}},
         {"brokers": {"allowAddresses": ["127.0.0.1", "169.254.0.0/16", "::1", "fe80::/10"]}},
         {"serviceAccount": {"create": False, "name": "robot.celery"}},
     ],
