@@ -128,6 +128,37 @@ def test_a_worker_is_drained_while_redis_is_full(rig: Rig, spec: Spec) -> None:
     assert rig.account().problems == {}
 
 
+@pytest.mark.parametrize("code", _refusals("OOM"))
+@pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", True), (OLDEST, "threads", False)))
+def test_tasks_that_expire_take_no_place_where_redis_refuses_their_results(
+    tmp_path: Path, spec: Spec, code: str
+) -> None:
+    """More of them than a worker may reserve, of which some expire before they are fetched and some in its hands.
+
+    Celery looks once where it hands tasks to threads: those that were reserved by then run.
+    """
+    with RedisServer() as server, Rig(server, tmp_path, config={"result_backend": server.celery_url}) as rig:
+        [worker] = rig.start(replace(spec, prefetch=2))
+        rig.occupy(worker, [f"t{number}" for number in range(spec.slots_in_truth)], seconds=2)
+        with rig.producer() as producer:
+            for number in range(6 * worker.spec.slots):
+                options = {"task_id": f"late-{number}", "producer": producer, "expires": 0.5}
+                rig.sender.send_task("ledger_app.work", args=[0.1], **options)
+        refusal = Refusal(code, server)
+        rig.send("after")
+        with refusal.lasts():
+            if code == "OOM":
+                rig.settle()
+            else:
+                told = refusal.told
+                worker.eventually(lambda: refusal.told >= told + ANSWERS, "it is refused", 20)
+        rig.settle()
+        rig.drain(worker)
+        problems = rig.account().problems
+        problems.pop("unsent", None)
+        assert problems == {}
+
+
 def _stop_with_a_message_on_its_way(rig: Rig, worker: Worker) -> None:
     """The worker stands still (SIGSTOP), and Redis has answered its fetch with the task `caught`."""
     rig.send("caught", queue="beside")

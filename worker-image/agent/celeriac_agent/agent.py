@@ -27,7 +27,7 @@ from .lost_children import lay_over_lost_children
 from .own_keys import OwnKeys
 from .prefetch import Prefetch
 from .reconnect import Reconnect
-from .refusals import Refusals, outlast_refusals, passes
+from .refusals import Refusals, discard_without_result, outlast_refusals, passes
 from .registry import Registry
 from .report import Report
 from .restoring import Restoring
@@ -105,6 +105,7 @@ class Agent:
                 prepare_connections(consumer, self.own_keys.prepare)
             if self.hooks.inflight and self.hooks.have("refusals"):
                 outlast_refusals(consumer, self.refusals)
+                discard_without_result()
         except Exception as error:
             self.counters.failed("prepare for connections", error)
 

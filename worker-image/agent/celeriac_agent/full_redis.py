@@ -61,6 +61,14 @@ def keep_when_full(client: Any, unacked: str, index: str, tag: str, entry: str) 
     client.eval(KEEP, 2, unacked, index, NO_FIELD, tag, entry, time.time())
 
 
+def remove(client: Any, unacked: str, index: str, tag: str) -> None:
+    """Acknowledge; without MULTI, in which a full Redis refuses every command. Raises redis-py's errors."""
+    with client.pipeline(transaction=False) as pipe:
+        pipe.zrem(index, tag)
+        pipe.hdel(unacked, tag)
+        pipe.execute()
+
+
 def set_field(client: Any, key: str, field: str, value: str) -> None:
     """Set a field of a hash that has it already, or is small. Raises redis-py's errors."""
     try:

@@ -95,6 +95,7 @@ def _connection_can_be_minded() -> bool:
 
 
 def _refusals_can_be_minded() -> bool:
+    from celery.worker.request import Request
     from kombu.transport.virtual import QoS
 
     channel, qos = _channel(), _channel().QoS
@@ -104,7 +105,7 @@ def _refusals_can_be_minded() -> bool:
     declared = _has(channel, "_queue_bind", "exchange", "routing_key", "pattern", "queue") and all(
         _has(channel, name, "queue") for name in ("_size", "_has_queue", "_delete")
     )
-    declared = declared and _has(qos, "restore_visible")
+    declared = declared and _has(qos, "restore_visible") and _has(Request, "_announce_revoked")
     return kept and answered and fetched and declared and _qos_is_known()
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
+from collections.abc import Callable
+from queue import Empty
 from typing import Any
 
 import redis
@@ -52,6 +55,13 @@ def passes(error: BaseException) -> bool:
     return isinstance(error, redis.exceptions.ResponseError) and code_of(error) in PASSING
 
 
+def lost_to(error: BaseException) -> Exception | None:
+    """The loss of the connection that an error of Redis amounts to: its server does not write, and another does."""
+    if code_of(error) not in ELSEWHERE:
+        return None
+    return redis.exceptions.ConnectionError(f"Redis is not the master any more ({code_of(error)})")
+
+
 class Refusals:
     """What Redis refuses now. All methods but `tell` may be called from any thread."""
 
@@ -93,6 +103,27 @@ class Refusals:
         self._told = code
 
 
+def fetch_unless_refused(raw: Any, refusals: Refusals, waits: Callable[[], bool]) -> None:
+    """Fetch nothing while something `waits`; an error is no message, unless another server is the master now."""
+    read, start = raw._brpop_read, raw._brpop_start
+
+    def _brpop_read(**options: Any) -> Any:
+        try:
+            result = read(**options)
+        except redis.exceptions.ResponseError as error:
+            refusals.note(FETCH, error)
+            refusals.wait()
+            raise lost_to(error) or Empty() from None
+        refusals.over(FETCH)
+        return result
+
+    def _brpop_start(*args: Any, **kwargs: Any) -> Any:
+        return None if waits() or not refusals.is_time() else start(*args, **kwargs)
+
+    raw._brpop_read = raw.handlers["BRPOP"] = _brpop_read
+    raw._brpop_start = _brpop_start
+
+
 def outlast_refusals(consumer: Any, refusals: Refusals) -> None:
     """Let Celery connect again where Redis refuses something else that it writes, rather than end the worker.
 
@@ -113,3 +144,27 @@ def outlast_refusals(consumer: Any, refusals: Refusals) -> None:
             raise redis.exceptions.ConnectionError(f"Redis refuses to write ({code_of(error)})") from None
 
     blueprint.start = start_or_connect_again
+
+
+def discard_without_result() -> None:
+    """Let revoked and expired tasks go where Redis refuses their results: they are in the way of all that wait.
+
+    Celery would not acknowledge them, and a pool of processes would lose the slot that was to run them.
+    """
+    from celery.worker.request import Request
+
+    announce = Request._announce_revoked
+    if hasattr(announce, "__wrapped__"):
+        return
+
+    @functools.wraps(announce)
+    def announce_and_acknowledge(request: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            announce(request, *args, **kwargs)
+        except redis.exceptions.ResponseError as error:
+            if not passes(error):
+                raise
+            request.acknowledge()
+            request._already_revoked = True
+
+    Request._announce_revoked = announce_and_acknowledge

@@ -10,7 +10,6 @@ import contextlib
 import time
 import weakref
 from collections.abc import Callable
-from queue import Empty
 from typing import Any, NamedTuple
 
 import redis
@@ -19,9 +18,9 @@ from kombu.utils.json import dumps
 
 from .celery_worker import CeleryWorker
 from .channel import TaskChannel
-from .full_redis import is_full, keep, keep_when_full
+from .full_redis import is_full, keep, keep_when_full, remove
 from .inflight import Moved
-from .refusals import ACKNOWLEDGE, ELSEWHERE, FETCH, TAKE, Refusals, code_of
+from .refusals import ACKNOWLEDGE, ELSEWHERE, TAKE, Refusals, code_of, fetch_unless_refused, lost_to, passes
 from .registry import Registry
 from .slots import Slots
 
@@ -80,7 +79,7 @@ class Unwritten:
         """Override what the channels of a connection do with an error of Redis."""
         self._mind_channels(channel)
         transport = channel.raw.connection
-        deliver = self._deliver = transport._deliver
+        deliver = transport._deliver
 
         def _deliver(message: dict[str, Any], queue: str) -> Any:
             self._coming = queue
@@ -88,37 +87,34 @@ class Unwritten:
                 return deliver(message, queue)
             except InHand:
                 return None
+            except redis.exceptions.ResponseError as error:
+                if not self._put_aside(channel, Taken(message, queue, ""), error):
+                    raise
+                return None
             finally:
                 self._coming = None
 
-        transport._deliver = _deliver
+        self._deliver = transport._deliver = _deliver
+
+    def _put_aside(self, channel: TaskChannel, written: Taken, error: Exception) -> bool:
+        """Keep a message that is written down for another try, where what Celery did with it was refused."""
+        tag = written.message["properties"]["delivery_tag"]
+        holding = [raw.qos for raw in channel.siblings() if tag in raw.qos._delivered and tag not in raw.qos._dirty]
+        if not passes(error) or not holding or tag in self._slots.tags() | self._slots.waiting():
+            return False
+        for qos in holding:
+            del qos._delivered[tag]
+        self._written[tag] = written
+        self._refusals.note(TAKE, error)
+        self._refusals.wait()
+        return True
 
     def _mind_channels(self, channel: TaskChannel) -> None:
         for raw in channel.siblings():
             if raw not in self._minded:
                 self._minded.add(raw)
                 self._mind(raw.qos)
-                self._mind_fetching(raw)
-
-    def _mind_fetching(self, raw: Any) -> None:
-        """Fetch nothing while something waits; an error is no message, unless another server is the master now."""
-        read, start = raw._brpop_read, raw._brpop_start
-
-        def _brpop_read(**options: Any) -> Any:
-            try:
-                result = read(**options)
-            except redis.exceptions.ResponseError as error:
-                self._refusals.note(FETCH, error)
-                self._refusals.wait()
-                raise lost_to(error) or Empty() from None
-            self._refusals.over(FETCH)
-            return result
-
-        def _brpop_start(*args: Any, **kwargs: Any) -> Any:
-            return None if self.waits() or not self._refusals.is_time() else start(*args, **kwargs)
-
-        raw._brpop_read = raw.handlers["BRPOP"] = _brpop_read
-        raw._brpop_start = _brpop_start
+                fetch_unless_refused(raw, self._refusals, self.waits)
 
     def _mind(self, qos: Any) -> None:
         append, ack, reject = qos.append, qos.ack, qos.reject
@@ -206,24 +202,15 @@ class Unwritten:
         return keys.prefix + keys.unacked, keys.prefix + keys.index
 
     def _remove(self, tag: str) -> None:
-        """Acknowledge; without MULTI, in which a full Redis refuses every command."""
-        unacked, index = self._keys()
-        with self._registry.client.pipeline(transaction=False) as pipe:
-            pipe.zrem(index, tag)
-            pipe.hdel(unacked, tag)
-            pipe.execute()
+        remove(self._registry.client, *self._keys(), tag)
 
     def _hand_over(self) -> None:
         """Deliver what is written down now; what was put back meanwhile is not here any more."""
         for tag, taken in list(self._written.items()):
             if tag in self._written and self._deliver is not None:
-                self._coming = taken.queue
                 self._deliver(taken.message, taken.queue)
-                self._written.pop(tag, None)
-
-    def restored(self) -> None:
-        """What is written down was put back into its queue with all that is in the hash, and is not handed over."""
-        self._written.clear()
+                if self._written.get(tag) is taken:  # who consumes without acknowledgement keeps nothing
+                    del self._written[tag]
 
     def put_back(self) -> None:
         """Write what waits, and put messages back into their queues. Raises redis-py's errors of the connection."""
@@ -249,10 +236,3 @@ def _succeeds(write: Callable[..., None], *args: Any) -> bool:
     except redis.exceptions.RedisError:
         return False
     return True
-
-
-def lost_to(error: BaseException) -> Exception | None:
-    """The loss of the connection that an error of Redis amounts to: its server does not write, and another does."""
-    if code_of(error) not in ELSEWHERE:
-        return None
-    return redis.exceptions.ConnectionError(f"Redis is not the master any more ({code_of(error)})")
