@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 LEARN_SECONDS: Final = 600.0
 """Addresses are learned again after so long."""
 RETRY_SECONDS: Final = 15.0
+MOST: Final = 256
+"""Addresses that are kept: each of several API servers tells its own alone, and the one that answers changes."""
 
 
 class Advertised(Protocol):
@@ -40,7 +42,7 @@ class ApiServerAddresses:
             await asyncio.sleep(LEARN_SECONDS if complete else RETRY_SECONDS)
 
     async def learn(self) -> bool:
-        """Learn them once; False where some host could not be asked about. What was known before is kept then."""
+        """Learn them once; False where some host could not be asked about. What was known before is kept."""
         known: set[Address] = set()
         hosts, complete = self._api.hosts(), True
         try:
@@ -55,6 +57,6 @@ class ApiServerAddresses:
                 log.debug("host of the API server: %s", error)
                 complete = False
         policy = self._dialer.policy
-        addresses = frozenset(known) if complete else policy.api_server | known
-        self._dialer.policy = replace(policy, api_server=addresses)
+        before = policy.api_server if len(policy.api_server | known) <= MOST else frozenset()
+        self._dialer.policy = replace(policy, api_server=before | known)
         return complete

@@ -7,7 +7,7 @@ import pytest
 from celeriac.brokers.dialing.dial import Dialer
 from celeriac.brokers.dialing.policy import AddressPolicy
 from celeriac.cluster.errors import ApiError, Unavailable
-from celeriac.connecting.api_server import ApiServerAddresses
+from celeriac.connecting.api_server import MOST, ApiServerAddresses
 
 pytestmark = pytest.mark.unit
 
@@ -44,9 +44,26 @@ async def test_one_that_says_nothing_takes_away_nothing_that_was_known(dialer: D
     server.advertised = Unavailable(0, "Timeout", "no answer")
     assert not await addresses.learn()
     assert dialer.policy.api_server == {ip_address("10.96.0.1"), ip_address("10.0.7.7")}
-    server.advertised = frozenset()
-    assert await addresses.learn()
-    assert dialer.policy.api_server == {ip_address("10.96.0.1")}
+
+
+async def test_each_of_several_api_servers_tells_its_own_address_and_all_stay_denied(dialer: Dialer) -> None:
+    server = Server()
+    addresses = ApiServerAddresses(server, dialer)
+    for number in (7, 8, 9, 7):
+        server.advertised = frozenset({f"10.0.7.{number}"})
+        assert await addresses.learn()
+    assert dialer.policy.api_server == {ip_address(f"10.0.7.{number}") for number in (7, 8, 9)} | {
+        ip_address("10.96.0.1")
+    }
+
+
+async def test_addresses_that_change_without_end_are_not_kept_without_end(dialer: Dialer) -> None:
+    server = Server()
+    addresses = ApiServerAddresses(server, dialer)
+    for number in range(3 * MOST):
+        server.advertised = frozenset({f"10.1.{number >> 8}.{number & 255}"})
+        await addresses.learn()
+    assert len(dialer.policy.api_server) <= MOST
 
 
 async def test_a_host_by_its_name_is_looked_up(dialer: Dialer) -> None:
