@@ -5,8 +5,9 @@ newest address that it gave. No I/O and no clock; `now` is in monotonic seconds.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
@@ -24,8 +25,6 @@ HURRY_SECONDS = 1.0
 """Between two looks while a worker seems to have ended and is still registered."""
 LONGEST_PAUSE_SECONDS = 60.0
 """Between two tries with credentials that were refused, at last."""
-GIVE_UP_SECONDS = 3600.0
-"""What a pool that is gone left in a broker which cannot be read is given up after so long."""
 OF_CREDENTIALS = {
     Reason.BROKER_AUTHENTICATION_FAILED,
     Reason.BROKER_TLS_FAILED,
@@ -199,20 +198,13 @@ class Place:
         needed = {entry.registry for entry in self.pools} - covered
         self.ways = {source: way for source, way in self.ways.items() if source in wanted or way.registries & needed}
 
-    def give_up(self, now: float) -> list[tuple[RegistryEntry, PoolHere]]:
-        """Forget the pools that are gone, cannot be read for long, and that nobody names."""
-        lost = [
-            (entry, pool)
-            for entry, pool in self.pools.items()
-            if not pool.lives
-            and pool.doubt_since is not None
-            and now - pool.doubt_since >= GIVE_UP_SECONDS
-            and entry not in self.listed
-            and not self.is_named(entry.registry, pool.key)
-        ]
-        for entry, _ in lost:
-            del self.pools[entry]
-        return lost
+    def unreadable(self) -> Iterator["Left"]:
+        """Pools that are gone from here, cannot be read, and that nobody names."""
+        for entry, pool in self.pools.items():
+            if pool.lives or pool.doubt_since is None or entry in self.listed:
+                continue
+            if not self.is_named(entry.registry, pool.key):
+                yield Left(pool.doubt_since, self, entry, pool)
 
     def is_named(self, registry: str, key: PoolKey | None) -> bool:
         """Whether Pods of a pool name this place; without its name, Pods of any pool."""
@@ -245,3 +237,12 @@ class Place:
         """Whether a process that says it is of this namespace cannot be one of this pool."""
         key = self.key_of(entry)
         return namespace not in self.namespaces if key is None else namespace != key.namespace
+
+
+class Left(NamedTuple):
+    """What a pool has left in a broker that cannot be read `since` then."""
+
+    since: float
+    place: Place
+    entry: RegistryEntry
+    pool: PoolHere

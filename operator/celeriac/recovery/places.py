@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.reasons import Reason
@@ -11,8 +12,15 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.connecting.credentials import BrokerSource
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.recovery.orphans import Orphan
-from celeriac.recovery.place import Place, PoolHere
+from celeriac.recovery.place import Left, Place, PoolHere
 from celeriac.watching.store import KnownPool
+
+GIVE_UP_SECONDS: Final = 3600.0
+"""What a pool that is gone left in a broker which cannot be read is given up after so long."""
+MOST_BROKERS_LEFT: Final = 50
+MOST_POOLS_LEFT: Final = 1000
+"""Of one namespace: who changes a pool's URL twice a second leaves 7,200 brokers in that time, who makes and deletes
+pools as many of these."""
 
 Addresses = Mapping[BrokerSource, BrokerAddress | BrokerDoubt | None]
 
@@ -92,6 +100,28 @@ class Places:
             place.living = self.living
             for entry, pool in place.pools.items():
                 pool.was_named = pool.spec is None and place.is_ours(entry)
+
+    def give_up(self, now: float) -> list[Left]:
+        """Forget what pools left where nobody can read it: after a while, and of each namespace what is too much.
+
+        Where workers were seen, and what was left last, is kept first.
+        """
+        left = [each for place in self.all.values() for each in place.unreadable()]
+        left.sort(key=lambda each: (each.pool.visibility_timeout is not None, each.since), reverse=True)
+        brokers: dict[str, set[str]] = {}
+        pools: Counter[str] = Counter()
+        lost = []
+        for each in left:
+            namespace = each.pool.key.namespace if each.pool.key is not None else ""
+            names = brokers.setdefault(namespace, set())
+            has_room = each.place.name in names or len(names) < MOST_BROKERS_LEFT
+            if has_room and pools[namespace] < MOST_POOLS_LEFT and now - each.since < GIVE_UP_SECONDS:
+                names.add(each.place.name)
+                pools[namespace] += 1
+            else:
+                del each.place.pools[each.entry]
+                lost.append(each)
+        return lost
 
     def leave(self, place: Place) -> bool:
         """Forget a place where nothing is left; tell whether that is so."""

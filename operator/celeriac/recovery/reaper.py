@@ -128,10 +128,10 @@ class Reaper:
         self._places.follow(pools, self._orphans, addresses)
         self._connections.retain(USER, self._places.addresses().union(*self._in_use.values()))
         self._tell_of_orphans(addresses, now)
+        for left in self._places.give_up(now):
+            if left.pool.troubles:
+                self._tidings.given_up(left.place, left.entry, left.pool)
         for place in list(self._places.all.values()):
-            for entry, pool in place.give_up(now):
-                if pool.troubles:
-                    self._tidings.given_up(place, entry, pool)
             if place.name not in self._looking:
                 self._places.leave(place)
 

@@ -9,8 +9,9 @@ from celeriac.brokers.connect import place_of
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.connecting.credentials import BrokerSource
 from celeriac.pool.model import BrokerSpec, QueueLayout, SecretKey, WorkerPool
-from celeriac.recovery.place import GIVE_UP_SECONDS
-from tests.unit.builders.cluster import secret_of
+from celeriac.recovery import places
+from celeriac.recovery.places import GIVE_UP_SECONDS
+from tests.unit.builders.cluster import pool_body, secret_of
 from tests.unit.recovery.world import AWAY, REFUSED, URL, World
 
 pytestmark = pytest.mark.unit
@@ -140,6 +141,44 @@ def test_a_deleted_pool_that_cannot_be_read_is_given_up_after_an_hour_and_then_r
     del world.down[OLD]
     world.live(60)
     assert (world.places.all, addresses(world), world.gone) == ({}, set(), [])
+
+
+def test_a_pool_whose_url_is_changed_all_the_time_leaves_a_bounded_number_of_brokers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What its workers held where they were seen is looked for before all else."""
+    monkeypatch.setattr(places, "MOST_BROKERS_LEFT", 10)
+    world = World()
+    world.pool()
+    world.worker("a")
+    world.live(6)
+    world.vanish("a")
+    world.down[URL] = AWAY
+    for number in range(40):
+        world.down[f"redis://nowhere:6379/{number}"] = AWAY
+        world.pool(url=f"redis://nowhere:6379/{number}")
+        world.live(1)
+    assert 10 <= len(world.places.all) <= 12
+    assert PLACE in world.places.all
+    del world.down[URL]
+    world.live(80)
+    assert world.gone == [("ml-a", "its Pod is gone")]
+
+
+def test_pools_that_are_made_and_deleted_all_the_time_leave_a_bounded_number_of_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(places, "MOST_POOLS_LEFT", 10)
+    world = World()
+    world.down[URL] = AWAY
+    for number in range(40):
+        world.pool(f"ml-{number}", f"uid-{number}")
+        world.live(1)
+        world.store.pool_event(pool_body(f"ml-{number}", f"uid-{number}"), deleted=True)
+        world.live(0.5)
+    world.live(6)
+    assert len(world.places.all[PLACE].pools) == 10
+    assert len(world.given_up) == 30
 
 
 def test_what_a_pool_or_its_pods_still_name_is_never_given_up() -> None:

@@ -122,8 +122,8 @@ class World:
         orphans = orphans_of(named_by_pods(pools, self.store.all_pods()), lambda *_: True)
         sources = self.places.sources(pools, orphans)
         self.places.follow(pools, orphans, {source: self._address(source) for source in sources})
+        self.given_up += [(each.entry, each.pool) for each in self.places.give_up(self.now)]
         for place in list(self.places.all.values()):
-            self.given_up += place.give_up(self.now)
             if not self.places.leave(place) and place.is_due(self.store, self.now):
                 self.obey(place, self.look(place))
 
