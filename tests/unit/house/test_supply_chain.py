@@ -17,6 +17,14 @@ COMMANDS = ("Makefile", "Dockerfile", "run", "install-packages", "*.py", "*.sh",
 BY_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 ACTION = re.compile(r"^\s*(?:- )?uses:\s*[\"']?(?!\./)([^\s\"'#]+)", re.MULTILINE)
 BY_COMMIT = re.compile(r"@[0-9a-f]{40}$")
+COPIED_FROM = re.compile(r"^\s*(?:COPY|RUN)\b.*?(?:--|,)from=([^\s,]+)", re.MULTILINE | re.IGNORECASE)
+STAGE = re.compile(r"^\s*FROM\s+.*?\s+AS\s+(\S+)", re.MULTILINE | re.IGNORECASE)
+ELSEWHERE = re.compile(
+    r"^#\s*syntax\s*=|^\s*ADD\s+(?:--\S+\s+)*(?:https?:|git@)|\b(?:curl|wget)\s+[^\n]*https?:"
+    r"|\buvx\s|\buv\s+tool\s|\bpipx\s+(?:run|install)|\beasy_install\b|\bnpm\s+i|\bgo\s+(?:install|run)\s+\S+@",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""Ways to fetch and run what nothing names by its content."""
 PIP = re.compile(r"\bpip\b[^\n]{0,80}?\binstall\b(?![-_])|[\"']pip[\"'],\s*[\"']install[\"']")
 WITH_HASHES = re.compile(r"--require-hashes|\$\{PACKAGES\}")
 """The ledger's PACKAGES has hashes; `make ledger-today` gives others, to learn what pip resolves today."""
@@ -35,7 +43,8 @@ def files(*patterns: str) -> Iterator[Path]:
 
 def by_tag(dockerfile: str) -> set[str]:
     """The images that a Dockerfile starts from without a digest."""
-    return {image for image in base_images(dockerfile, {}) if not BY_DIGEST.search(image)}
+    copied = set(COPIED_FROM.findall(dockerfile)) - set(STAGE.findall(dockerfile))
+    return {image for image in {*base_images(dockerfile, {}), *copied} if not BY_DIGEST.search(image)}
 
 
 def by_name(workflow: str) -> list[str]:
@@ -60,6 +69,8 @@ def test_images_start_from_a_digest_and_all_from_the_same() -> None:
     assert {image for text in texts for image in by_tag(text)} == set()
     assert len({image for text in texts for image in base_images(text, {})}) == 1
     assert by_tag("FROM redis:7 AS data\nFROM data\nFROM scratch") == {"docker.io/library/redis:7"}
+    assert by_tag("FROM scratch AS a\nCOPY --from=a / /\nCOPY --link --from=tools:1 / /") == {"tools:1"}
+    assert by_tag("FROM scratch\nRUN --mount=type=bind,from=tools:1,target=/x true") == {"tools:1"}
     assert by_tag(f"ARG BASE=python:3@sha256:{'a' * 64}\nFROM ${{BASE}}") == set()
 
 
@@ -76,6 +87,22 @@ def test_what_is_installed_has_hashes() -> None:
     assert without_hashes("RUN python -m pip --quiet install celery") == ["pip --quiet install celery"]
     assert without_hashes("uv pip install --require-hashes -r x.txt") == []
     assert without_hashes('run(["uv", "pip", "install", "x"])') == ['"pip", "install", "x"])']
+
+
+def test_nothing_is_fetched_and_run_in_another_way() -> None:
+    own = Path(__file__)
+    found = {str(f.relative_to(ROOT)): ELSEWHERE.findall(f.read_text(errors="replace")) for f in files(*COMMANDS)}
+    assert {name: bad for name, bad in found.items() if bad and name != str(own.relative_to(ROOT))} == {}
+    for bad in (
+        "# syntax=docker/dockerfile:1\nFROM scratch",
+        "ADD --chown=1 https://example.com/x /x",
+        "RUN curl -sSf https://example.com/x | sh",
+        "uvx ruff",
+        "uv tool install ruff",
+        "pipx run ruff",
+        "go install example.com/x@latest",
+    ):
+        assert ELSEWHERE.search(bad), bad
 
 
 def code(file: Path) -> str:
