@@ -198,13 +198,11 @@ class Place:
         needed = {entry.registry for entry in self.pools} - covered
         self.ways = {source: way for source, way in self.ways.items() if source in wanted or way.registries & needed}
 
-    def unreadable(self) -> Iterator["Left"]:
-        """Pools that are gone from here, cannot be read, and that nobody names."""
+    def left(self) -> Iterator["Left"]:
+        """Pools that are gone from here and that nobody names."""
         for entry, pool in self.pools.items():
-            if pool.lives or pool.doubt_since is None or entry in self.listed:
-                continue
-            if not self.is_named(entry.registry, pool.key):
-                yield Left(pool.doubt_since, self, entry, pool)
+            if not pool.lives and not self.is_named(entry.registry, pool.key):
+                yield Left(pool.doubt_since if entry not in self.listed else None, self, entry, pool)
 
     def is_named(self, registry: str, key: PoolKey | None) -> bool:
         """Whether Pods of a pool name this place; without its name, Pods of any pool."""
@@ -240,9 +238,9 @@ class Place:
 
 
 class Left(NamedTuple):
-    """What a pool has left in a broker that cannot be read `since` then."""
+    """What a pool has left in a broker; since when that cannot be read, None where it can, or has not been tried."""
 
-    since: float
+    unread_since: float | None
     place: Place
     entry: RegistryEntry
     pool: PoolHere

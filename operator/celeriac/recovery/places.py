@@ -1,5 +1,6 @@
 """All places where processes are registered, as pools and Pods name them. No I/O and no clock."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
@@ -101,26 +102,27 @@ class Places:
             for entry, pool in place.pools.items():
                 pool.was_named = pool.spec is None and place.is_ours(entry)
 
-    def give_up(self, now: float) -> list[Left]:
-        """Forget what pools left where nobody can read it: after a while, and of each namespace what is too much.
+    def give_up(self, now: float, busy: Collection[str] = ()) -> list[Left]:
+        """Forget what pools left where nobody can read it, after a while; and of each namespace what is too much.
 
-        Where workers were seen, and what was left last, is kept first.
+        Where workers were seen, and what was left last, is kept first; `busy` are places that are being looked at.
         """
-        left = [each for place in self.all.values() for each in place.unreadable()]
-        left.sort(key=lambda each: (each.pool.visibility_timeout is not None, each.since), reverse=True)
+        left = [each for place in self.all.values() if place.name not in busy for each in place.left()]
+        left.sort(key=_worth, reverse=True)
         brokers: dict[str, set[str]] = {}
-        pools: Counter[str] = Counter()
+        unread: Counter[str] = Counter()
         lost = []
         for each in left:
             namespace = each.pool.key.namespace if each.pool.key is not None else ""
             names = brokers.setdefault(namespace, set())
+            unread[namespace] += each.unread_since is not None
+            is_over = each.unread_since is not None and now - each.unread_since >= GIVE_UP_SECONDS
             has_room = each.place.name in names or len(names) < MOST_BROKERS_LEFT
-            if has_room and pools[namespace] < MOST_POOLS_LEFT and now - each.since < GIVE_UP_SECONDS:
-                names.add(each.place.name)
-                pools[namespace] += 1
-            else:
+            if is_over or not has_room or unread[namespace] > MOST_POOLS_LEFT:
                 del each.place.pools[each.entry]
                 lost.append(each)
+            else:
+                names.add(each.place.name)
         return lost
 
     def leave(self, place: Place) -> bool:
@@ -193,3 +195,7 @@ class Places:
             except BrokerDoubt:
                 self._names[address] = None
         return self._names[address]
+
+
+def _worth(left: Left) -> tuple[bool, float]:
+    return left.pool.visibility_timeout is not None, math.inf if left.unread_since is None else left.unread_since

@@ -128,7 +128,7 @@ class Reaper:
         self._places.follow(pools, self._orphans, addresses)
         self._connections.retain(USER, self._places.addresses().union(*self._in_use.values()))
         self._tell_of_orphans(addresses, now)
-        for left in self._places.give_up(now):
+        for left in self._places.give_up(now, self._looking):
             if left.pool.troubles:
                 self._tidings.given_up(left.place, left.entry, left.pool)
         for place in list(self._places.all.values()):

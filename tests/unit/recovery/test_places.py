@@ -165,6 +165,20 @@ def test_a_pool_whose_url_is_changed_all_the_time_leaves_a_bounded_number_of_bro
     assert world.gone == [("ml-a", "its Pod is gone")]
 
 
+def test_brokers_that_say_for_ever_that_a_worker_lives_there_are_not_kept_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever runs them can write what they like."""
+    monkeypatch.setattr(places, "MOST_BROKERS_LEFT", 10)
+    world = World()
+    for number in range(40):
+        url = f"redis://mine:6379/{number}"
+        world.pool(url=url)
+        world.worker(f"w-{number}", url=url)
+        world.live(6)
+    assert len(world.places.all) <= 12
+
+
 def test_pools_that_are_made_and_deleted_all_the_time_leave_a_bounded_number_of_themselves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
