@@ -52,10 +52,12 @@ def started(rig: Rig, process: str, number: int) -> None:
 OF_KOMBU = {
     *("consumer.connect", "consumer.ensure_connected"),
     *("transport._deliver", "channel._do_restore_message", "channel._brpop_start", "qos.restore_unacked"),
+    *("channel._brpop_read", "qos.append", "qos.ack", "qos.reject", "connection.create_transport"),
 }
 """What the level inflight replaces.
 
-Own keys for each connection, messages are stamped and go back by their stamp, a request has a time for its reply.
+Own keys for each connection, messages are stamped and go back by their stamp, a request has a time for its reply, and
+what Redis refuses is tried again.
 """
 
 

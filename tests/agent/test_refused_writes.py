@@ -60,6 +60,14 @@ def test_redis_refuses_to_write_while_tasks_end_and_others_wait(rig: Rig, spec: 
     assert rig.account().problems == {}
 
 
+@pytest.mark.parametrize("code", _refusals("OOM"))
+@pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", False)))
+def test_so_it_is_at_the_level_inflight(rig: Rig, spec: Spec, code: str) -> None:
+    test_redis_refuses_to_write_while_tasks_end_and_others_wait(
+        rig, replace(spec, variables={"CELERIAC_AGENT_LEVEL": "inflight"}), code
+    )
+
+
 @pytest.mark.parametrize("code", _refusals("READONLY"))
 @pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", True), (OLDEST, "solo", False)))
 def test_a_message_is_on_its_way_when_redis_begins_to_refuse(rig: Rig, spec: Spec, code: str) -> None:

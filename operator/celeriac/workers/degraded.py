@@ -17,6 +17,9 @@ CLAIMS: Final[Mapping[str, frozenset[str]]] = {
 }
 """What the agent of every supported Celery can do at each level."""
 
+REFUSALS: Final = "refusals"
+"""A hook that no capability tells of: what keeps a worker alive, and its message, where Redis refuses to write."""
+
 NAMED: Final = 3
 """Pods and versions that a sentence names."""
 RIGHTS: Final = 8
@@ -32,7 +35,7 @@ CAUSES: Final[tuple[tuple[frozenset[str], str], ...]] = (
         "Redis refuses{refused} to the workers' ACL user: celeriac acl --for workers -f POOL.yaml prints the rule",
     ),
     (
-        frozenset({"transport-options"}),
+        frozenset({"transport-options", "ack-emulation"}),
         "the app keeps its messages in flight by means of its own: drop ack_emulation, priority_steps that are no whole"
         " numbers, or the transport class from its broker_transport_options",
     ),
@@ -50,7 +53,7 @@ class Degradation:
     pods      their names, sorted
     of        workers that report, these included
     versions  of Celery and what is below, each in words, sorted
-    lacking   capabilities that one of them lacks at least
+    lacking   capabilities that one of them lacks at least, and `REFUSALS`
     hooks     which hooks are missing, and in how many of these workers
     refused   what an ACL of the broker refuses to them, in the words of its rule
     """
@@ -77,6 +80,8 @@ class Degradation:
             yield "these workers cannot drain, so that each is removed at a moment at which it holds nothing"
         if "exact" in self.lacking:
             yield "how long tasks take is an estimate"
+        if REFUSALS in self.lacking:
+            yield "where Redis refuses to write a worker ends, and the message that it has just taken is lost"
 
     def _cure(self) -> str:
         refused = f" {first_of(self.refused, RIGHTS)}" if self.refused else " keys or scripts"
@@ -114,4 +119,4 @@ def _in_a_rule(refused: str) -> str:
 
 
 def _lacks(report: WorkerReport) -> frozenset[str]:
-    return CLAIMS.get(report.level, CLAIMS["drain"]) - report.capabilities
+    return (CLAIMS.get(report.level, CLAIMS["drain"]) - report.capabilities) | ({REFUSALS} & set(report.missing))

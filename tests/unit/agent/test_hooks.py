@@ -39,7 +39,7 @@ def test_a_level_claims_what_it_includes_and_no_more(level: str, capabilities: l
     ("level", "missing"),
     [
         ("report", {"connection-pool", "worker-state", "timer-queue"}),
-        ("inflight", {"connection-pool", "worker-state", "timer-queue", "started-mark", *hooks.INFLIGHT}),
+        ("inflight", {"connection-pool", "worker-state", "timer-queue", "started-mark", "refusals", *hooks.INFLIGHT}),
         ("drain", set(hooks.HOOKS)),
     ],
 )

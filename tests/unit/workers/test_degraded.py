@@ -79,3 +79,16 @@ def test_a_pool_of_a_thousand_workers_is_told_within_the_bounds_of_a_condition()
     assert not any("x" in hook or "<" in hook for hook in found.hooks)
     assert "ml-0000, ml-0001, ml-0002 and 997 more" in str(found)
     assert len(str(found)) < 2 * MESSAGE_LIMIT
+
+
+def test_a_worker_that_would_end_in_a_full_redis_is_told_though_it_has_all_capabilities() -> None:
+    found = degradation(report("a"), report("b", missing=("refusals",)))
+    assert found is not None
+    assert (found.pods, found.lacking) == (("ml-b",), frozenset({"refusals"}))
+    assert "the message that it has just taken is lost" in str(found)
+
+
+def test_the_app_is_the_cause_where_it_lets_redis_keep_nothing() -> None:
+    found = degradation(lacking("a", ("exact",), "ack-emulation"))
+    assert "drop ack_emulation" in str(found)
+    assert "is none that the agent knows" not in str(found)

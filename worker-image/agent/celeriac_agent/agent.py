@@ -105,7 +105,7 @@ class Agent:
                 prepare_connections(consumer, self.own_keys.prepare)
             if self.hooks.inflight and self.hooks.have("refusals"):
                 outlast_refusals(consumer, self.refusals)
-                discard_without_result()
+                self._attempt("see to results of discarded tasks", discard_without_result, self.worker.app)
         except Exception as error:
             self.counters.failed("prepare for connections", error)
 

@@ -95,7 +95,6 @@ def _connection_can_be_minded() -> bool:
 
 
 def _refusals_can_be_minded() -> bool:
-    from celery.worker.request import Request
     from kombu.transport.virtual import QoS
 
     channel, qos = _channel(), _channel().QoS
@@ -105,7 +104,7 @@ def _refusals_can_be_minded() -> bool:
     declared = _has(channel, "_queue_bind", "exchange", "routing_key", "pattern", "queue") and all(
         _has(channel, name, "queue") for name in ("_size", "_has_queue", "_delete")
     )
-    declared = declared and _has(qos, "restore_visible") and _has(Request, "_announce_revoked")
+    declared = declared and _has(qos, "restore_visible")
     return kept and answered and fetched and declared and _qos_is_known()
 
 
@@ -184,7 +183,7 @@ EXACT = frozenset({"worker-state", "apply-async", "process-task"})
 
 REPORT_LEVEL, INFLIGHT_LEVEL, DRAIN_LEVEL = "report", "inflight", "drain"
 USED_FOR_REPORTS = frozenset({"connection-pool", "worker-state", "timer-queue"})  # read, and nothing replaced
-USED_FOR_KEYS = USED_FOR_REPORTS | INFLIGHT | FOUND_LATER | {"started-mark"}
+USED_FOR_KEYS = USED_FOR_REPORTS | INFLIGHT | FOUND_LATER | {"started-mark", "refusals"}
 
 
 def words_of(environ: Mapping[str, str], name: str) -> list[str]:

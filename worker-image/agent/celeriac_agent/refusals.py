@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import time
 from collections.abc import Callable
@@ -146,25 +145,21 @@ def outlast_refusals(consumer: Any, refusals: Refusals) -> None:
     blueprint.start = start_or_connect_again
 
 
-def discard_without_result() -> None:
+def discard_without_result(app: Any) -> None:
     """Let revoked and expired tasks go where Redis refuses their results: they are in the way of all that wait.
 
-    Celery would not acknowledge them, and a pool of processes would lose the slot that was to run them.
+    Celery would not acknowledge them, and a pool of processes would lose the slot that was to run them. The result
+    backend is that of the thread that calls this, which is the worker's loop.
     """
-    from celery.worker.request import Request
+    backend = app.backend
+    mark = backend.mark_as_revoked
 
-    announce = Request._announce_revoked
-    if hasattr(announce, "__wrapped__"):
-        return
-
-    @functools.wraps(announce)
-    def announce_and_acknowledge(request: Any, *args: Any, **kwargs: Any) -> None:
+    def mark_as_revoked(*args: Any, **kwargs: Any) -> Any:
         try:
-            announce(request, *args, **kwargs)
+            return mark(*args, **kwargs)
         except redis.exceptions.ResponseError as error:
             if not passes(error):
                 raise
-            request.acknowledge()
-            request._already_revoked = True
+            return None
 
-    Request._announce_revoked = announce_and_acknowledge
+    backend.mark_as_revoked = mark_as_revoked

@@ -169,6 +169,8 @@ class Unwritten:
 
     def step(self, channel: TaskChannel) -> None:
         """Called by the worker's loop, five times a second. Raises redis-py's errors of the connection."""
+        if self._deliver is None:
+            return  # nothing is overridden
         self._mind_channels(channel)  # an application's steps may have opened more of them
         if self.waits() and self._refusals.is_time() and self.write_down() and self._written:
             channel.consumer.call_soon(self._hand_over)
