@@ -242,6 +242,23 @@ async def test_an_operator_without_its_lease_reads_but_cannot_write(api: Api, po
     assert untouched["spec"]["template"]["spec"]["containers"][0]["image"] == "app:1"
 
 
+@pytest.mark.parametrize("lasts", [1, 2])
+async def test_a_lease_that_is_lost_while_a_request_looks_for_its_way_stops_it_at_the_socket(
+    api: Api, pool: LivePool, lasts: int
+) -> None:
+    """As when the process is stopped while it connects: the Lease is asked again when there is a connection."""
+    await ensure_deployment(api, pool.uid, pool.manifest())
+    scale = await api.read_scale(pool.key)
+    answers = [True] * lasts
+    api.connection.fence = lambda: bool(answers and answers.pop())
+    with pytest.raises(NotHolder):
+        await api.patch_scale(pool.key, 9, resource_version=scale.resource_version)
+    assert answers == []
+    assert (await api.read_scale(pool.key)).replicas == 0
+    api.connection.fence = None
+    assert (await api.patch_scale(pool.key, 2, resource_version=scale.resource_version)).replicas == 2
+
+
 async def test_every_request_is_counted_by_verb_and_resource(control_plane: ControlPlane, pool: LivePool) -> None:
     counted: list[tuple[str, str, int]] = []
 

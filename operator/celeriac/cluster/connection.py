@@ -11,6 +11,8 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +20,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import yaml
+from aiohttp.abc import AbstractStreamWriter
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
@@ -39,6 +42,8 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 REQUESTS_AT_ONCE: Final = 32
 """Requests under way, the Lease's own aside; further ones wait. A herd of them (a thousand Secrets when the operator
 starts) fills neither the event loop nor the API server's queue, and never takes the connection of a renewal."""
+READ_BYTES: Final = 2**21
+"""Of an answer that are read ahead."""
 _LEASE_CONNECTIONS: Final = 2  # a renewal, and one given up whose connection is not closed yet
 
 _METHODS: Final = {
@@ -57,6 +62,9 @@ _UNFENCED: Final = frozenset({_LEASES, TOKEN_REVIEWS.plural, SUBJECT_ACCESS_REVI
 
 _load_incluster_config: Final[Any] = load_incluster_config  # untyped
 _load_kube_config: Final[Any] = load_kube_config
+
+_may_be_sent: ContextVar[Callable[[], None]] = ContextVar("may_be_sent")
+"""Raises NotHolder where the request under way must not be sent (any more)."""
 
 Payload = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 OnRequest = Callable[[str, str, int, float], None]
@@ -123,6 +131,7 @@ class Connection:
         """
         call = (_METHODS[verb], path, list((query or {}).items()), body, content_type, accept)
         timeout = timeout_seconds or self.timeout_seconds
+        _may_be_sent.set(partial(self._check_fence, verb, resource))
         async with self._slot(resource, timeout):
             self._check_fence(verb, resource)
             started, status = time.monotonic(), 0
@@ -130,7 +139,6 @@ class Connection:
                 status, answer = await self._send(*call, timeout)
                 if status == HTTPStatus.UNAUTHORIZED:
                     await self._load_credentials(self._client.configuration)
-                    self._check_fence(verb, resource)
                     status, answer = await self._send(*call, timeout)
             except TimeoutError as error:
                 raise Unavailable(0, "Timeout", f"no answer from the API server within {timeout:g} s") from error
@@ -213,6 +221,11 @@ class _Rest(RESTClientObject):
         super().__init__(configuration)
         self._milliseconds = int(seconds * 1000)
 
+    def _create_pool_manager(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=self._create_connector(), request_class=_Request, trust_env=True, read_bufsize=READ_BYTES
+        )
+
     def _create_connector(self) -> aiohttp.TCPConnector:
         return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=self._socket)
 
@@ -221,6 +234,28 @@ class _Rest(RESTClientObject):
         made = socket.socket(family, kind, protocol)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._milliseconds)
         return made
+
+
+class _Request(aiohttp.ClientRequest):
+    """Asks once more whether it may be sent, when there is a connection and nothing but the socket comes next.
+
+    To look up credentials and to connect take milliseconds. A process that is stopped meanwhile goes on when another
+    acts.
+    """
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        _may_be_sent.get()()
+        return await super().send(conn)
+
+    async def write_bytes(self, writer: AbstractStreamWriter, conn: Any, content_length: int | None = None) -> None:
+        """In a task of its own, which sends what has a body."""
+        try:
+            _may_be_sent.get()()
+        except NotHolder as error:
+            if conn.protocol is not None:  # nobody waits any more
+                conn.protocol.set_exception(error)
+        else:
+            await super().write_bytes(writer, conn, content_length)
 
 
 def _check_exists(kubeconfig: str) -> None:
