@@ -87,6 +87,7 @@ def test_a_worker_that_fetches_nothing_is_started_anew_and_what_it_runs_ends_fir
     shop.kube.wait_for_condition("ml", "WorkersResponding", "True", "Responding")
     restarted = [line for line in shop.operator.metrics().splitlines() if "restarted_workers_total{" in line]
     assert [line.rpartition(" ")[2] for line in restarted] == ["1.0"]
+    shop.kube.wait_for_pool("ml", lambda pool: not pool["status"].get("restartsInVain"))
     shop.operator.kill()
     shop.kube.patch_status(POOLS, "ml", {"waiting": FORGED})
     shop.operator.start()
