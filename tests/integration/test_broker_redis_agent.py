@@ -23,7 +23,7 @@ from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.moves import BATCH
 from celeriac.brokers.redis.reading_plan import MOST_MARKS
 from celeriac.brokers.redis.restore import restore
-from celeriac.brokers.redis.takeover import LOOK_THROUGH
+from celeriac.brokers.redis.takeover import LOOK_THROUGH, TakeOver
 from celeriac.brokers.redis.url import parse
 from celeriac.pool.model import QueueLayout
 from tests.dialers import dialer
@@ -515,6 +515,24 @@ async def test_old_messages_of_others_do_not_hide_ours_for_ever(server: RedisSer
         client.zadd("unacked_index", {str(number): number for number in range(LOOK_THROUGH)} | {"ours": LOOK_THROUGH})
     assert await broker.salvage.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored()
     assert await broker.salvage.take_over(LAYOUT, ["mail"], older_than_seconds=60) == Restored(restored=1)
+
+
+async def test_a_take_over_that_takes_long_says_how_far_it_came_and_goes_on(
+    server: RedisServer, broker: RedisBroker
+) -> None:
+    numbers = [str(number) for number in range(BATCH + 1)]
+    entries = {each: json.dumps([{"body": each, "properties": {}}, "", "mail"]) for each in numbers}
+    with server.client() as client:
+        client.hset("unacked", mapping=entries)
+        client.zadd("unacked_index", {each: int(each) + 1 for each in numbers})
+    async with Redis(host=HOST, port=server.port) as client:
+        taking_over = TakeOver(client, "Redis at a")
+        with pytest.raises(NotAllRestored, match="the rest follows") as raised:
+            await taking_over.run(LAYOUT, ["mail"], 60, seconds=0.0)
+        assert raised.value.restored == Restored(restored=BATCH)
+        assert await taking_over.run(LAYOUT, ["mail"], 60) == Restored(restored=1)
+    with server.client() as client:
+        assert [json.loads(each)["body"] for each in client.lrange("mail", 0, -1)][::-1] == numbers
 
 
 async def test_pools_that_share_a_database_each_look_through_all_of_it(

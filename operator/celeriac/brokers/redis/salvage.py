@@ -51,9 +51,13 @@ class RedisSalvage:
 
     async def restore(self, process: Process, *, died: bool) -> Restored:
         """See Salvage.restore."""
+        return await calling(restore(self._redis, process, self._where, died=died, seconds=self._seconds), self._client)
+
+    @property
+    def _seconds(self) -> float | None:
+        """How long messages are moved in one call: one that is cut off by its own end would not tell how many."""
         limit = self._client.allowance.call_seconds
-        seconds = limit / 2 if limit is not None else None
-        return await calling(restore(self._redis, process, self._where, died=died, seconds=seconds), self._client)
+        return limit / 2 if limit is not None else None
 
     async def forget_pool(self, entry: RegistryEntry) -> None:
         """See Salvage.forget_pool."""
@@ -61,4 +65,4 @@ class RedisSalvage:
 
     async def take_over(self, layout: QueueLayout, queues: Collection[str], *, older_than_seconds: float) -> Restored:
         """See Salvage.take_over."""
-        return await calling(self._take_over.run(layout, queues, older_than_seconds), self._client)
+        return await calling(self._take_over.run(layout, queues, older_than_seconds, self._seconds), self._client)

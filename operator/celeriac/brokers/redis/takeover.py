@@ -4,18 +4,23 @@ Their `unacked` hash is shared by all queues of a database and key prefix and na
 back after a visibility timeout, but only a worker that uses the same hash does so: with the agent everywhere none does.
 """
 
+import math
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from celeriac.brokers.agents import Restored
+from celeriac.api.reasons import Reason
+from celeriac.brokers.agents import NotAllRestored, Restored
+from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.letters import letter_of
 from celeriac.brokers.redis.moves import BATCH
 from celeriac.brokers.redis.reading_plan import Share
 from celeriac.brokers.redis.restore import Carried, Disposal, Hash, Held, Portion, back, carry_out, entries, tables
 from celeriac.pool.model import QueueLayout
 
+MUCH: Final = "workers without the agent left more than is moved at a time, and the rest follows: wait"
 LOOK_THROUGH: Final = 5000
 """Entries that one call looks at; the next one goes on from there."""
 
@@ -31,17 +36,21 @@ class TakeOver:
         self._where = where
         self._from: dict[tuple[Share, frozenset[str]], float] = {}
 
-    async def run(self, layout: QueueLayout, queues: Collection[str], older_than_seconds: float) -> Restored:
+    async def run(
+        self, layout: QueueLayout, queues: Collection[str], older_than_seconds: float, seconds: float | None = None
+    ) -> Restored:
         """Put back those of `queues` that were delivered so long ago, by Redis's clock.
 
-        Raises NotAllRestored where some of them cannot be moved.
+        Raises NotAllRestored where some of them cannot be moved, and after so many `seconds`: the next call goes on.
         """
-        seconds, microseconds = await self._redis.time()
-        until = seconds + microseconds / 1e6 - older_than_seconds
+        end = math.inf if seconds is None else time.monotonic() + seconds
+        now, microseconds = await self._redis.time()
+        until = now + microseconds / 1e6 - older_than_seconds
         share = Share(layout.key_prefix, layout.separator)
         place = share, frozenset(queues)
         source = Hash(share.unacked_key, f"{share.unacked_key}_index", layout)
-        held = await self._next(source.index, self._from.pop(place, 0.0), until)
+        since = self._from.pop(place, 0.0)
+        held = await self._next(source.index, since, until)
         if len(held) == LOOK_THROUGH:
             self._from[place] = held[-1].at
         total, ours = Carried(), []
@@ -52,6 +61,9 @@ class TakeOver:
         async for portion in self._portions(source, ours[::-1]):
             disposals = [disposal for _, disposal in await self._ours(source, portion, queues)]
             total += await carry_out(self._redis, source, disposals, self._where)
+            if time.monotonic() > end:
+                self._from[place] = since  # what is left is older
+                raise NotAllRestored(BrokerDoubt(Reason.BROKER_ERROR, f"{self._where}: {MUCH}"), total.restored)
         return total.result()
 
     async def _portions(self, source: Hash, held: Sequence[Held]) -> AsyncIterator[Portion]:
