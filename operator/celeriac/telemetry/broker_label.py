@@ -5,6 +5,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 UNREADABLE_BROKER: Final = "unreadable"
+LONGEST: Final = 1024
+"""Characters of a label: each of a broker's series has it."""
 
 _NEXT_SERVER = re.compile(r";(?=[a-z+]+://)")
 _ENDPOINT = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\])?(?::\d+)?(?:/[\w./-]*)?")
@@ -14,9 +16,10 @@ def broker_label(url: str) -> str:
     """The host, port and path of a broker URL: never its user, password or query.
 
     Several Sentinels are joined by commas. Whatever cannot be told apart from a credential (an `@` behind the host, a
-    URL that does not parse) becomes "unreadable".
+    URL that does not parse), and what is longer than any broker, becomes "unreadable".
     """
-    return ",".join(_endpoint(server) for server in _NEXT_SERVER.split(url))
+    label = ",".join(_endpoint(server) for server in _NEXT_SERVER.split(url))
+    return label if len(label) <= LONGEST else UNREADABLE_BROKER
 
 
 def _endpoint(url: str) -> str:

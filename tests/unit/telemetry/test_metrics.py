@@ -139,6 +139,7 @@ def test_forgetting_a_pool_that_was_never_seen_is_no_error() -> None:
         ("redis://:s3cret", UNREADABLE_BROKER),
         ("redis://[s3cret", UNREADABLE_BROKER),
         ("s3cret", UNREADABLE_BROKER),
+        (f"redis://{'h' * 4000}", UNREADABLE_BROKER),
         ("", UNREADABLE_BROKER),
     ],
 )
