@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import random
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,10 +17,11 @@ from celeriac.brokers.agents import Process, RegistryEntry
 from celeriac.brokers.allowance import Allowance
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import QueueSet
+from celeriac.brokers.redis import client
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.patience import LONGEST_RETRY_OF_A_STRANGER
 from celeriac.pool.model import QueueLayout
-from tests.faults.hostile import CANARY, Strangers, array, bulk
+from tests.faults.hostile import CANARY, Hostile, Strangers, array, bulk, commands
 from tests.integration.brokers import Clock, broker_of
 from tests.integration.redis_server import RedisServer
 
@@ -188,6 +190,26 @@ async def test_a_stranger_for_a_sentinel_is_a_doubt_as_well(caplog: pytest.LogCa
     assert {name: each for name, each in words.items() if each.split()[0] not in set(Reason)} == {}
     assert {name: each for name, each in words.items() if CANARY.decode() in each} == {}
     assert caplog.text == ""
+
+
+async def test_a_call_that_is_refused_ends_although_what_is_lacked_is_told_drop_by_drop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each answer comes in time, and there are more of them than anybody waits for."""
+    monkeypatch.setattr(client, "ASKING_SECONDS", 1.0)
+
+    def tell(connection: socket.socket) -> None:
+        for words in commands(connection):
+            time.sleep(0.0 if words[0] == b"WATCH" else 0.5)
+            refused = b"-NOPERM this user has no permissions to run the 'watch' command\r\n"
+            connection.sendall(refused if words[0] == b"WATCH" else b"+OK\r\n")
+
+    with Hostile(tell) as stranger:
+        async with broker_of(BrokerAddress(stranger.url), allowance=Allowance(CALL_SECONDS)) as broker:
+            began = time.monotonic()
+            said = await told(CALLS["forget"](broker))
+            assert time.monotonic() - began < CALL_SECONDS
+    assert said.startswith(Reason.BROKER_PERMISSION_DENIED)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 2.0
 SENTINEL_SECONDS: Final = 1.0
 LACKING_SECONDS: Final = 5.0
+ASKING_SECONDS: Final = 10.0
 
 
 class RedisClient:
@@ -122,14 +123,15 @@ class RedisClient:
     async def named(self, doubt: BrokerDoubt, rights: Rights) -> BrokerDoubt:
         """A doubt about permissions that names all that the user lacks of these rights; any other as it is.
 
-        Never raises. What is lacked is looked up once in LACKING_SECONDS.
+        Never raises. What is lacked is looked up once in LACKING_SECONDS, and for ASKING_SECONDS at most.
         """
         if doubt.reason != Reason.BROKER_PERMISSION_DENIED:
             return doubt
         asked, at, found = self._lacking
         if not rights.are_in(asked) or time.monotonic() - at > LACKING_SECONDS:
             try:
-                found = await lacks(self.redis, rights)
+                async with asyncio.timeout(ASKING_SECONDS):
+                    found = await lacks(self.redis, rights)
             except (RedisError, OSError):
                 return doubt
             self._lacking = rights, time.monotonic(), found
