@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from kubernetes.client import AppsV1Api
 
-from celeriac.api.names import WORKER_CONTAINER
+from celeriac.api.names import POOL_LABEL, WORKER_CONTAINER
+from tests.cluster.process import wait_until
 from tests.integration.kube import DEPLOYMENTS, POOLS, Body, Kube
 from tests.integration.kubelet import FakeNode, api_time, terminated
 from tests.integration.operator_process import OperatorProcess
@@ -100,6 +102,34 @@ def test_pods_that_no_replica_set_counts_keep_no_replicas(
             client.delete(name)
         for name in LEFT_BEHIND:
             kube.wait_for_replicas(name, 0)
+
+
+def test_pods_that_no_replica_set_counts_are_no_rollout(
+    kube: Kube, operator: OperatorProcess, redis: RedisServer
+) -> None:
+    """One was evicted under an earlier template, one is nobody's: fewer workers need not wait for a rollout's end."""
+    kube.create_pool("ml", redis.celery_url, scaling=AT_ONCE)
+    kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
+    (earlier,) = _replica_sets(kube)
+    kube.patch(POOLS, "ml", {"spec": {"image": "registry.example/shop:2"}})
+    wait_until(lambda: len(_replica_sets(kube)) == 2, "there is another ReplicaSet", seconds=60)
+    with FakeNode(kube) as node, redis.client() as client:
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": earlier.name, "uid": earlier.uid}
+        node.run("evicted", "ml", ownerReferences=[{**owner, "controller": True}]).ends(0, evicted=True)
+        node.run("nobodys", "ml")
+        push(redis, "ml", 3)
+        kube.wait_for_replicas("ml", 3)
+        client.ltrim("ml", 0, 0)
+        kube.wait_for_replicas("ml", 1)
+        core: Any = kube.core
+        assert core.read_namespaced_pod("evicted", kube.namespace).status.phase == "Failed"
+
+
+def _replica_sets(kube: Kube) -> list[Any]:
+    found = AppsV1Api(kube.core.api_client).list_namespaced_replica_set(
+        kube.namespace, label_selector=f"{POOL_LABEL}=ml"
+    )
+    return [each.metadata for each in found.items]
 
 
 def _pods_end(pool: Body) -> Body:

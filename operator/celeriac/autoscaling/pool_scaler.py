@@ -32,7 +32,7 @@ from celeriac.workers.layout import learned_layout
 from celeriac.workers.observer import Observer
 from celeriac.workers.refused import with_refusal
 from celeriac.workers.responses import Responses, ResponseWatch
-from celeriac.workers.stuck import StuckWatch
+from celeriac.workers.stuck import Stuck, StuckWatch
 from celeriac.workers.trouble import trouble_of
 from celeriac.workers.worker import Workers, restarting
 
@@ -167,7 +167,8 @@ class PoolScaler:
         self._history, self._idle_since = decision.history, decision.history.idle_since
         if is_first:
             self._idle_since_before = self._idle_since
-        rollout = self._look_at_rollout(sight, deployment, now)
+        stuck = self._stuck.look(sight.pods, self._workers if isinstance(reading, PoolReading) else None, now)
+        rollout = self._look_at_rollout(sight, deployment, stuck, now)
         workload = workload_of(deployment, self._workers, agent=bool(pool.agent), pods=sight.pods, rollout=rollout)
         readable = isinstance(reading, PoolReading)
         return Outcome(
@@ -186,15 +187,17 @@ class PoolScaler:
             rollout=rollout,
             layout=self.layout,
             durability=reading.durability if isinstance(reading, PoolReading) else None,
-            stuck=self._stuck.look(sight.pods, self._workers if readable else None, now),
+            stuck=stuck,
             refusal=reading.refusal if isinstance(reading, PoolReading) else None,
         )
 
-    def _look_at_rollout(self, sight: Sight, deployment: DeploymentRecord, now: float) -> Rollout | None:
+    def _look_at_rollout(
+        self, sight: Sight, deployment: DeploymentRecord, stuck: Sequence[Stuck], now: float
+    ) -> Rollout | None:
         if sight.replica_sets is None:
             return None
         pods = self._workers.pods() if self._workers is not None else unreported(sight.pods)
-        return self._rollout.look(deployment, sight.replica_sets, sight.pods, pods, now)
+        return self._rollout.look(deployment, sight.replica_sets, sight.pods, pods, stuck, now)
 
     def _observe(self, sight: Sight, now: float) -> None:
         """Join Pods and reports, and learn from them; a doubt leaves what was seen last."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from celeriac.autoscaling.rollouts import ReplicaSets, is_rolling
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.scaling.workload import Pod, Rollout
+from celeriac.workers.stuck import Stuck
 
 LET_GO_SECONDS = 5.0
 """Between one new pod that has found room and the next that looks for some, the need for room is not over."""
@@ -49,9 +50,13 @@ class RolloutView:
         sets: ReplicaSets | None,
         records: Sequence[PodRecord],
         pods: Sequence[Pod],
+        stuck: Sequence[Stuck],
         now: float,
     ) -> Rollout | None:
-        """The rollout at `now` (monotonic seconds); None without one, or while not all is known of it."""
+        """The rollout at `now` (monotonic seconds); None without one, or while not all is known of it.
+
+        For Pods that are stuck in Terminating nobody waits: the room that they take up may never be free again.
+        """
         current = _current(deployment, sets) if is_rolling(deployment, records) else None
         if current is None or sets is None or any(pod.replica_set not in sets for pod in pods):
             return None
@@ -59,20 +64,20 @@ class RolloutView:
             self._seen = _Seen(current)
         seen, new = self._seen, [pod for pod in pods if pod.replica_set == current]
         refused = max(0, sets[current].replicas - len(new)) if deployment.full_quota else 0
-        ending = sum(pod.terminating and not pod.all_terminated for pod in records)
+        ending = {pod.name for pod in records if pod.terminating and not pod.all_terminated}
         seen.peak = max(seen.peak, sum(not pod.unplaced for pod in pods))
-        seen.most = max(seen.most, len(pods) + ending)
+        seen.most = max(seen.most, len(pods) + len(ending))
         seen.note_lack(bool(refused) or any(pod.unplaced for pod in new), now)
-        seen.note_change((ending, *sorted((pod.uid, pod.unplaced, pod.ready) for pod in pods)), now)
+        seen.note_change((len(ending), *sorted((pod.uid, pod.unplaced, pod.ready) for pod in pods)), now)
         return Rollout(
             current,
             {uid: each.replicas for uid, each in sets.items()},
             refused=refused,
             lacking_seconds=None if seen.lacking_since is None else now - seen.lacking_since,
             still_seconds=now - seen.still_since,
-            ending=ending,
+            ending=len(ending - {each.pod for each in stuck}),
             peak=seen.peak,
-            freed=len(pods) + ending < seen.most,
+            freed=len(pods) + len(ending) < seen.most,
         )
 
 

@@ -33,7 +33,7 @@ ReplicaSets = Mapping[str, ReplicaSetRecord]
 
 def is_rolling(deployment: DeploymentRecord, pods: Sequence[PodRecord]) -> bool:
     """Whether pods of more than one ReplicaSet are, or soon may be, beside each other."""
-    return deployment.rollout_in_progress or len({pod.replica_set for pod in pods if not pod.terminating}) > 1
+    return deployment.rollout_in_progress or len({pod.replica_set for pod in pods if pod.is_counted}) > 1
 
 
 @dataclass(slots=True)

@@ -189,6 +189,11 @@ class PodRecord:
     grace_seconds: float = 0.0
     finalizers: tuple[str, ...] = ()
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether a ReplicaSet counts it (controller.IsPodActive); somebody else's Pod may bear the label, too."""
+        return self.replica_set is not None and not self.terminating and self.phase not in _FINAL_PHASES
+
     @classmethod
     def from_body(cls, body: Body) -> Self:
         """Reduce a body of v1."""

@@ -128,7 +128,7 @@ class Rollout:
     refused  new pods that are not created because a quota is full
     lacking_seconds  since when new pods have had no room, without a gap; None while they have
     still_seconds    since when no pod has come, gone, found a node or become ready
-    ending   pods that end their tasks: no replicas any more, but they take up room
+    ending   pods that end their tasks: no replicas any more, but they take up room. Those that are stuck are left out
     peak     most pods that had a node at a time since the rollout began
     freed    whether there were more pods once, those that end included: a quota that was full has room
     """

@@ -53,9 +53,8 @@ class Worker:
 
     @property
     def is_replica(self) -> bool:
-        """Whether a ReplicaSet counts it (controller.IsPodActive); somebody else's Pod may bear the label, too."""
-        pod = self.pod
-        return pod.replica_set is not None and not pod.terminating and pod.phase not in ("Succeeded", "Failed")
+        """Whether a ReplicaSet counts its Pod."""
+        return self.pod.is_counted
 
     @property
     def started(self) -> bool:

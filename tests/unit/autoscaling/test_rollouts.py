@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.api.authority import Authority
 from celeriac.autoscaling.rollout_view import LET_GO_SECONDS, RolloutView
-from celeriac.autoscaling.rollouts import FAILED_SECONDS, READ_SECONDS, RolloutReader, retire
+from celeriac.autoscaling.rollouts import FAILED_SECONDS, READ_SECONDS, RolloutReader, is_rolling, retire
 from celeriac.cluster.errors import Conflict, Forbidden
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.cluster.replica_sets import ReplicaSetRecord
@@ -32,7 +32,7 @@ def seen(records: list[Any]) -> tuple[Pod, ...]:
 
 
 def test_the_new_pods_are_those_of_the_replica_set_with_the_deployments_revision() -> None:
-    rollout = RolloutView().look(DEPLOYMENT, SETS, RECORDS, seen(RECORDS), 100.0)
+    rollout = RolloutView().look(DEPLOYMENT, SETS, RECORDS, seen(RECORDS), (), 100.0)
     assert rollout is not None
     assert (rollout.current, rollout.sizes, rollout.peak) == ("rs-2", {"rs-1": 2, "rs-2": 1}, 2)
 
@@ -47,18 +47,26 @@ def test_the_new_pods_are_those_of_the_replica_set_with_the_deployments_revision
 def test_nobody_is_old_before_the_controller_has_seen_the_template_or_while_it_is_paused(
     deployment: DeploymentRecord,
 ) -> None:
-    assert RolloutView().look(deployment, SETS, RECORDS, seen(RECORDS), 100.0) is None
+    assert RolloutView().look(deployment, SETS, RECORDS, seen(RECORDS), (), 100.0) is None
+
+
+def test_pods_that_no_replica_set_counts_are_no_rollout() -> None:
+    """One that was evicted stays for days, with the ReplicaSet of an earlier template for its owner."""
+    still = replace(DEPLOYMENT, replicas=2, updated=2)
+    left = pod("c", replica_set="rs-0", phase="Failed", evicted=True)
+    assert not is_rolling(still, [*RECORDS[:2], left, pod("d", replica_set=None), pod("e", terminating=True)])
+    assert is_rolling(still, [*RECORDS[:2], replace(left, phase="Running")])
 
 
 def test_a_pod_of_a_replica_set_that_was_not_read_yet_makes_all_unknown() -> None:
-    assert RolloutView().look(DEPLOYMENT, {"rs-2": NEW}, RECORDS, seen(RECORDS), 100.0) is None
+    assert RolloutView().look(DEPLOYMENT, {"rs-2": NEW}, RECORDS, seen(RECORDS), (), 100.0) is None
 
 
 def test_a_lack_of_room_lasts_until_none_was_seen_for_some_seconds() -> None:
     view, placed = RolloutView(), [*RECORDS[:2], replace(RECORDS[2], unplaced=False)]
 
     def lacking(records: list[Any], now: float) -> float | None:
-        rollout = view.look(DEPLOYMENT, SETS, records, seen(records), now)
+        rollout = view.look(DEPLOYMENT, SETS, records, seen(records), (), now)
         assert rollout is not None
         return rollout.lacking_seconds
 
@@ -70,7 +78,7 @@ def test_a_lack_of_room_lasts_until_none_was_seen_for_some_seconds() -> None:
 
 def test_pods_that_a_full_quota_refuses_are_counted_as_lacking() -> None:
     sets, full = {"rs-1": OLD, "rs-2": replace(NEW, replicas=3)}, replace(DEPLOYMENT, full_quota=True)
-    rollout = RolloutView().look(full, sets, RECORDS, seen(RECORDS), 100.0)
+    rollout = RolloutView().look(full, sets, RECORDS, seen(RECORDS), (), 100.0)
     assert rollout is not None
     assert rollout.refused == 2
 

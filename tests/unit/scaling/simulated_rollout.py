@@ -4,6 +4,7 @@ The Deployment controller is that of pkg/controller/deployment (rolling.go, sync
 controller that of removal_order, ties broken at random; the workers drain as the agent does. `plan` decides.
 """
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from celeriac.scaling.plan import plan
 from celeriac.scaling.policy import Policy
 from celeriac.scaling.removal_order import rank
 from celeriac.scaling.workload import MARKED_COST, RELEASED_COST, Demand, Pod, Workload
+from celeriac.workers.stuck import StuckWatch
 
 TICK = 0.5
 KEY = PoolKey("shop", "ml")
@@ -26,7 +28,7 @@ KEY = PoolKey("shop", "ml")
 
 @dataclass
 class Worker:
-    """One pod. `busy_until` is when its task ends; `ready_at` None: never."""
+    """One pod. `busy_until` is when its task ends; `ready_at` None: never; `lost`: it never ends."""
 
     uid: str
     replica_set: str
@@ -39,6 +41,7 @@ class Worker:
     marked: bool = False
     cost: int = 0
     drainable: bool = True
+    lost: bool = False
 
     def pod(self, now: float) -> Pod:
         ready = self.ready_at is not None and self.ready_at <= now
@@ -88,6 +91,7 @@ class RolloutSimulation:
     _known: dict[str, int] = field(default_factory=dict)
     _annotated: dict[str, tuple[int, int]] = field(default_factory=dict)
     _view: RolloutView = field(default_factory=RolloutView)
+    _stuck: StuckWatch = field(default_factory=StuckWatch)
     _uids: "count[int]" = field(default_factory=count)
     _chance: random.Random = field(default_factory=lambda: random.Random(1))
 
@@ -103,6 +107,12 @@ class RolloutSimulation:
         for worker, each in zip(self.workers, seconds, strict=False):
             worker.busy_until = each
         return self
+
+    def lose(self, number: int) -> None:
+        """The node of the first old workers is gone: they are deleted, and neither they nor their room come free."""
+        for worker in self.workers[:number]:
+            worker.ending = worker.lost = True
+            worker.busy_until = math.inf
 
     def run(self, seconds: float) -> "RolloutSimulation":
         until = self.now + seconds
@@ -158,7 +168,8 @@ class RolloutSimulation:
             revision="2",
         )
         records = [self._record(worker) for worker in self.workers]
-        rollout = self._view.look(deployment, sets, records, pods, self.now)
+        stuck = self._stuck.look(records, None, self.now)
+        rollout = self._view.look(deployment, sets, records, pods, stuck, self.now)
         running = sum(worker.busy_until > self.now for worker in self.workers)
         demand = Demand(self.waiting, running, self.replicas, agent=self.agent)
         wanted = self.replicas if self.wanted is None else self.wanted(self.now)
@@ -168,7 +179,13 @@ class RolloutSimulation:
         self._carry_out(planned)
 
     def _record(self, worker: Worker) -> PodRecord:
-        return PodRecord(KEY, worker.uid, worker.uid, worker.ending, None, replica_set=worker.replica_set)
+        grace = 0.0 if worker.lost else math.inf
+        return PodRecord(
+            *(KEY, worker.uid, worker.uid, worker.ending, None),
+            replica_set=worker.replica_set,
+            running=worker.ending,
+            grace_seconds=grace,
+        )
 
     def _carry_out(self, planned: Plan) -> None:
         for worker in self.workers:

@@ -83,6 +83,17 @@ def test_new_pods_that_need_the_room_of_several_old_ones_get_it_one_by_one() -> 
     assert sum(pod.ready for pod in story.pods()) == 2
 
 
+def test_pods_that_are_stuck_in_terminating_keep_no_rollout_from_its_end() -> None:
+    """Their node is gone in the middle of it, and with it the room of two."""
+    story = full(4).busy(20.0, 20.0, 20.0, 20.0)
+    story.run(5)
+    story.lose(2)
+    story.run(400)
+    assert story.count("old") == 0
+    assert sum(pod.ready for pod in story.pods()) == 2
+    assert story.stopped == []
+
+
 def test_workers_without_the_agent_make_room_when_all_is_quiet() -> None:
     story = full(agent=False).busy(15.0)
     story.until_done(45)
