@@ -1,4 +1,4 @@
-"""One look at a place: who reads what with whose credentials, what has to be asked, who is gone. No I/O and no clock.
+"""One look at a place: what is to be read, what has to be asked, who is gone. No I/O and no clock.
 
 look = Look(place, namespaces, now)
 for address, registries in look.listings(): look.listed(address, ...)      # or look.failed(address, doubt)
@@ -21,7 +21,8 @@ from celeriac.cluster.records import PodRecord
 from celeriac.connecting.credentials import BrokerSource
 from celeriac.recovery.gone import Answers, Question, Verdict, judge, question, seems_ended
 from celeriac.recovery.lost import MOST, with_lost
-from celeriac.recovery.place import Place, PoolHere, Way
+from celeriac.recovery.place import Place, PoolHere
+from celeriac.recovery.readers import Readers
 from celeriac.recovery.sightings import Name, Sighting, name_of
 from celeriac.watching.store import Store
 
@@ -51,29 +52,23 @@ class Look:
         self._place = place
         self._namespaces = namespaces
         self._now = now
+        self._readers = Readers(place, now)
         self._entries = set(place.pools)
-        self._logins = {source: way.address for source, way in place.ways.items() if now >= way.try_at}
-        self._failed: set[BrokerAddress] = set()
         self._listed: dict[RegistryEntry, PoolKey | None] = {}
         self._lists: dict[str, RegistryList] = {}
         self._found: dict[RegistryEntry, RegisteredPool] = {}
         self._reader: dict[RegistryEntry, BrokerAddress] = {}
-        self._tried: dict[RegistryEntry, set[BrokerAddress]] = {}
         self._left: set[Name] = set()
         self._sightings: Mapping[Name, Sighting] = {}
         self._pods: Mapping[Name, PodRecord | None] = {}
 
     def listings(self) -> dict[BrokerAddress, frozenset[str]]:
-        """Which registries to list with whose credentials; sources that gave the same address are one."""
-        registries: dict[BrokerAddress, frozenset[str]] = {}
-        for source, address in self._logins.items():
-            registries[address] = registries.get(address, frozenset()) | self._place.ways[source].registries
-        return registries
+        """Which registries to list with whose credentials."""
+        return self._readers.listings()
 
     def listed(self, address: BrokerAddress, lists: Mapping[str, RegistryList]) -> None:
         """Take over the lists. A registry is listed once somebody may read its list."""
-        for way in self._ways(address):
-            way.succeeded()
+        self._readers.answered(address)
         for registry, found in lists.items():
             before = self._lists.get(registry)
             if before is None or (before.doubts and not found.doubts):
@@ -82,19 +77,15 @@ class Look:
 
     def failed(self, address: BrokerAddress, doubt: BrokerDoubt) -> list[BrokerSource]:
         """The broker as a whole was in doubt with these credentials; returns where they came from."""
-        self._failed.add(address)
-        for way in self._ways(address):
-            way.failed(doubt, self._now)
-        return [source for source, each in self._logins.items() if each == address]
+        return self._readers.failed(address, doubt)
 
     def reads(self) -> dict[BrokerAddress, list[RegistryEntry]]:
         """Which pools to read next with whose credentials: their own, or those of others where these are refused."""
         self._note_unseen()
         reads: dict[BrokerAddress, list[RegistryEntry]] = {}
         for entry in self._entries & self._place.pools.keys():
-            address = self._next_reader(entry)
+            address = self._readers.next(entry, self._found.get(entry))
             if address is not None:
-                self._tried.setdefault(entry, set()).add(address)
                 reads.setdefault(address, []).append(entry)
         return reads
 
@@ -148,7 +139,7 @@ class Look:
             if found is not None:
                 found = self._found[entry] = with_lost(found, self._missing(entry, pool), self._place.name)
                 pool.known = found.processes
-            pool.learn(found, found.doubts if found is not None else (self._doubt_of(entry, pool),), self._now)
+            pool.learn(found, found.doubts if found is not None else (self._readers.doubt_of(entry),), self._now)
         self._pods = {name_of(each): _pod_of(each, store) for each in self._processes()}
         audible = list(self._processes(audible=True))
         self._sightings = self._place.sightings.look(audible, self._ends(store), self._now)
@@ -217,28 +208,6 @@ class Look:
     def _pools(self) -> list[tuple[RegistryEntry, PoolHere]]:
         """Those that this look is about: others may come while it waits for an answer."""
         return [(entry, pool) for entry, pool in self._place.pools.items() if entry in self._entries]
-
-    def _next_reader(self, entry: RegistryEntry) -> BrokerAddress | None:
-        found, refused = self._found.get(entry), self._failed | self._tried.get(entry, set())
-        if found is not None and Reason.BROKER_PERMISSION_DENIED not in {doubt.reason for doubt in found.doubts}:
-            return None
-        logins = (self._logins.get(source) for source in self._place.ways_of(entry))
-        return next((address for address in logins if address is not None and address not in refused), None)
-
-    def _ways(self, address: BrokerAddress) -> list[Way]:
-        """Those that still lead to an address: a Secret may have been read again meanwhile."""
-        return [way for way in self._place.ways.values() if way.address == address]
-
-    def _doubt_of(self, entry: RegistryEntry, pool: PoolHere) -> BrokerDoubt:
-        """Why a pool could not be read at all."""
-        for source in self._place.ways_of(entry):
-            way = self._place.ways[source]
-            if way.doubt is None:
-                continue
-            if way.lost is None:
-                return way.doubt
-            return BrokerDoubt(way.doubt.reason, f"{way.doubt}; what leads to it is not there any more: {way.lost}")
-        return BrokerDoubt(Reason.BROKER_ERROR, "nobody's credentials for this broker are known any more")
 
     def _processes(self, *, audible: bool = False) -> Iterable[Process]:
         """All processes that this operator serves; with `audible`, those only whose reports could be read."""
