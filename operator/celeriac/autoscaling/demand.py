@@ -103,7 +103,7 @@ def workload_of(
     replicas, rolling = deployment.spec_replicas, deployment.rollout_in_progress
     if workers is None and not agent:
         pods = list(pods)
-        hidden = any(pod.broker is not None and not pod.terminating for pod in pods)
+        hidden = any(pod.broker is not None and pod.is_counted for pod in pods)
         known = unreported(pods) if rollout is not None else ()
         unseen = max(0, deployment.replicas - len(known)) if rollout is not None else 0
         return Workload(replicas, rolling or hidden, known, unseen=unseen, hidden=hidden, rollout=rollout)

@@ -47,11 +47,17 @@ _CURES: Final[Mapping[Reason, tuple[cures.Cures, str]]] = {
     Reason.START_FAILED: (cures.START, "correct spec.launcher or the image"),
 }
 """By the words of Kubernetes, and for words that nobody foresaw."""
+FINAL_PHASES: Final = ("Succeeded", "Failed")
 _RESTARTS_OF_A_LOOP: Final = 2  # a single crash is mended by its restart
 
 
 def problem_of(status: Body) -> Problem | None:
-    """The first problem of a Pod, in the order in which its start goes: schedule, init containers, containers."""
+    """The first problem of a Pod, in the order in which its start goes: schedule, init containers, containers.
+
+    One that has come to its end (evicted, shut down with its node) has none: it stays for days, and others replace it.
+    """
+    if status.get("phase") in FINAL_PHASES:
+        return None
     for condition in status.get("conditions") or ():
         if _unschedulable(condition):
             return _problem(Reason.UNSCHEDULABLE, condition.get("message", ""))

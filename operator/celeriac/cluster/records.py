@@ -22,7 +22,7 @@ from celeriac.api.names import (
 )
 from celeriac.cluster.body import Body
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER
-from celeriac.cluster.problems import Problem, problem_of
+from celeriac.cluster.problems import FINAL_PHASES, Problem, problem_of
 from celeriac.cluster.room import is_full_quota, lacks_room
 from celeriac.cluster.text import bounded
 
@@ -34,7 +34,6 @@ LONGEST_TOKEN: Final = 512  # characters: a mark may hold the name of a process
 MOST_FINALIZERS: Final = 16
 """Whoever may make Pods may write annotations of 256 KiB into each: what is longer than any of ours is cut, and is then
 nobody's broker, and no mark of ours."""
-_FINAL_PHASES: Final = ("Succeeded", "Failed")
 _INT32: Final = 2**31
 
 
@@ -192,7 +191,7 @@ class PodRecord:
     @property
     def is_counted(self) -> bool:
         """Whether a ReplicaSet counts it (controller.IsPodActive); somebody else's Pod may bear the label, too."""
-        return self.replica_set is not None and not self.terminating and self.phase not in _FINAL_PHASES
+        return self.replica_set is not None and not self.terminating and self.phase not in FINAL_PHASES
 
     @classmethod
     def from_body(cls, body: Body) -> Self:
@@ -275,7 +274,7 @@ def _all_terminated(status: Body) -> bool:
     """
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     ended = bool(containers) and all("terminated" in (each.get("state") or {}) for each in containers)
-    return ended and status.get("phase") in _FINAL_PHASES
+    return ended and status.get("phase") in FINAL_PHASES
 
 
 def _unix_time(text: str | None) -> float | None:

@@ -105,7 +105,8 @@ def test_nothing_is_removed_while_workers_with_the_agent_leave_a_pool_that_is_to
     left, gone = pod("a", broker="{}"), pod("b", broker="{}", terminating=True)
     held = plan(policy, decision, idle, workload_of(deployment(4), None, pods=[left, pod("c")]))
     assert (held.replicas, held.reason) == (None, Reason.ROLLOUT_IN_PROGRESS)
-    assert plan(policy, decision, idle, workload_of(deployment(4), None, pods=[gone, pod("c")])).replicas == 1
+    evicted = pod("d", broker="{}", phase="Failed", evicted=True)
+    assert plan(policy, decision, idle, workload_of(deployment(4), None, pods=[gone, evicted, pod("c")])).replicas == 1
 
 
 @pytest.mark.parametrize(("counted", "unseen"), [(0, 0), (1, 0), (4, 2)])

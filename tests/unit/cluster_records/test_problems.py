@@ -41,6 +41,19 @@ def test_a_pod_that_the_scheduler_has_not_seen_yet_is_no_problem() -> None:
     assert pod({"phase": "Pending"}).problem is None
 
 
+@pytest.mark.parametrize(
+    "status",
+    [
+        worker(state=ended(137, "OOMKilled"), restartCount=5),
+        worker(**waiting("ImagePullBackOff")),
+        {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]},
+    ],
+)
+def test_a_pod_that_was_evicted_is_nobodys_problem_any_more(status: dict[str, Any]) -> None:
+    assert pod({"phase": "Running", **status}).problem is not None
+    assert pod({"phase": "Failed", "reason": "Evicted", **status}).problem is None
+
+
 @pytest.mark.parametrize("seen", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"])
 def test_an_image_that_cannot_be_pulled_points_at_spec_image(seen: str) -> None:
     problem = pod(worker(**waiting(seen, 'Back-off pulling image "registry.example/app:nope"'))).problem
