@@ -47,7 +47,8 @@ _REASONS: Final = (
     (
         r"HANDSHAKE_FAILURE",
         f"it agrees on nothing with the operator: if it asks for a client certificate, give one in"
-        f" {_CLIENT_CERTIFICATE}, else let it exchange keys by ECDHE on the curve P-256 (tls-ciphers)",
+        f" {_CLIENT_CERTIFICATE}, else let it speak TLS 1.3 (tls-protocols), or exchange keys by ECDHE on the curve"
+        " P-256 (tls-ciphers), with a certificate on that curve or RSA",
     ),
     (
         r"ALERT_UNKNOWN_CA",
