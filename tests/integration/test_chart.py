@@ -187,6 +187,10 @@ def test_a_list_of_namespaces_leaves_no_cluster_role_for_the_operator(helm: Helm
         ({"serviceAccount": {"name": "robot' || 'a' == 'a"}}, "serviceAccount/name"),
         ({"log": {"level": "info"}}, "'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
         ({"metrics": {"port": 80}}, "metrics/port"),
+        (
+            {"metrics": {"serviceMonitor": {"authorization": {"credentials": {"name": "x"}}}}},
+            "authorization/credentials",
+        ),
         ({"metrics": {"serviceMonitor": {"interval": 15}}}, "metrics/serviceMonitor/interval"),
         ({"image": {"repository": "celeriac@sha256:0"}}, "image/repository"),
         ({"image": {"digest": "latest"}}, "image/digest"),
@@ -233,6 +237,22 @@ def test_what_the_operator_understands_the_chart_takes(helm: Helm, values: dict[
     flags = [each for each in args if each.startswith(("--pool-selector", "--allow"))]
     done = CliRunner().invoke(main, [*flags, "--metrics-port=70000"])
     assert "'--metrics-port'" in done.output, done.output
+
+
+def test_prometheus_shows_its_own_token_or_the_one_of_a_secret(helm: Helm) -> None:
+    """By the fields that a ServiceMonitor has (prometheus-operator 0.87)."""
+    asked = {"authentication": True, "tls": {"secretName": "metrics-tls"}}
+
+    def endpoint(**values: Any) -> dict[str, Any]:
+        monitor = {"enabled": True, **values}
+        (found,) = kinds(helm.template({"metrics": {**asked, "serviceMonitor": monitor}}), "ServiceMonitor")
+        (only,) = found["spec"]["endpoints"]
+        return {name: only.get(name) for name in ("scheme", "bearerTokenFile", "authorization")}
+
+    own = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    assert endpoint() == {"scheme": "https", "bearerTokenFile": own, "authorization": None}
+    secret = {"credentials": {"name": "prometheus", "key": "token"}}
+    assert endpoint(authorization=secret) == {"scheme": "https", "bearerTokenFile": None, "authorization": secret}
 
 
 def test_uninstalling_keeps_the_pools_and_installing_again_finds_them(
