@@ -73,17 +73,15 @@ def _folder_for_a_socket() -> Path:
     return Path(tempfile.mkdtemp(prefix="redis ", dir="/tmp"))
 
 
-def make_tls_files(directory: Path, *names: str) -> TlsFiles:
+def make_tls_files(directory: Path, *names: str, curve: str = "prime256v1") -> TlsFiles:
     """A self-signed authority and a certificate for 127.0.0.1, localhost and `names`, valid for two days."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl(
-        "req", "-x509", *curve, "-days", "2", "-subj", "/CN=celeriac-test-ca", "-keyout", "ca.key", "-out", "ca.crt"
-    )
-    openssl("req", *curve, "-subj", "/CN=localhost", "-keyout", "redis.key", "-out", "redis.csr")
+    key = ("-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-nodes")
+    openssl("req", "-x509", *key, "-days", "2", "-subj", "/CN=celeriac-test-ca", "-keyout", "ca.key", "-out", "ca.crt")
+    openssl("req", *key, "-subj", "/CN=localhost", "-keyout", "redis.key", "-out", "redis.csr")
     subjects = ",".join([f"IP:{HOST}", *(f"DNS:{name}" for name in ("localhost", *names))])
     (directory / "san.cnf").write_text(f"subjectAltName={subjects}\n")
     signing = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san.cnf")
@@ -101,18 +99,22 @@ class RedisServer:
         password: str | None = None,
         acl: str = "~* &* +@all",
         tls: bool = False,
+        curve: str = "prime256v1",
         client_certificates: bool = False,
         unix_socket: bool = False,
         replicaof: RedisServer | None = None,
         config: Sequence[str] = (),
     ) -> None:
-        """Describe the server; `config` is further lines of redis.conf, `client_certificates` asks for mutual TLS."""
+        """Describe the server; `config` is further lines of redis.conf, `client_certificates` asks for mutual TLS.
+
+        `curve`: of its certificate's key.
+        """
         self.user, self.password, self.acl = user, password, acl
         self.client_certificates = client_certificates
         self.replicaof = replicaof
         self.config = tuple(config)
         self.directory = _folder_for_a_socket() if unix_socket else Path(tempfile.mkdtemp(prefix="redis "))
-        self.tls = make_tls_files(self.directory) if tls else None
+        self.tls = make_tls_files(self.directory, curve=curve) if tls else None
         self.socket_path = self.directory / SOCKET if unix_socket else None
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None

@@ -162,6 +162,29 @@ async def test_a_client_certificate_is_shown_where_the_server_asks_for_one() -> 
     assert "certificateFrom" in str(doubt)
 
 
+@pytest.mark.parametrize(
+    ("groups", "curve", "protocol"),
+    [
+        ("X25519", "prime256v1", "TLSv1.3"),
+        ("P-521", "prime256v1", "TLSv1.3"),
+        ("P-384", "secp384r1", "TLSv1.2"),
+        ("P-521", "secp521r1", "TLSv1.2"),
+    ],
+)
+async def test_a_server_takes_another_curve_than_the_one_that_is_offered_first(
+    groups: str, curve: str, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "openssl.cnf"
+    settings.write_text(
+        "openssl_conf = top\n[top]\nssl_conf = ssl\n[ssl]\nsystem_default = groups\n[groups]\n" + f"Groups = {groups}\n"
+    )
+    monkeypatch.setenv("OPENSSL_CONF", str(settings))
+    with RedisServer(tls=True, curve=curve, config=[f"tls-protocols {protocol}"]) as server:
+        push(server, "mail")
+        async with broker_of(address_of(server, material(server, client=False))) as broker:
+            assert (await read_one(broker, "mail")).waiting == 1
+
+
 async def test_a_frozen_redis_that_does_not_end_its_side_of_tls_is_left_without_an_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

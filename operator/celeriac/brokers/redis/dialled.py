@@ -10,6 +10,8 @@ from redis.asyncio.sentinel import SentinelManagedConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from celeriac.brokers.dialing.dial import Dialer
+from celeriac.brokers.redis.tls_contexts import CURVES, TlsContext
+from celeriac.brokers.redis.tls_failures import agrees_on_nothing
 
 CONNECT_SECONDS: Final = 2.0
 """For the connection and its TLS handshake, once the name is known."""
@@ -46,13 +48,23 @@ class DialledConnection(Connection):
     The context is made beforehand: redis-py itself takes a client certificate from files only.
     """
 
-    def __init__(self, *, dialer: Dialer, context: ssl.SSLContext | None = None, **options: Any) -> None:
+    def __init__(self, *, dialer: Dialer, context: TlsContext | None = None, **options: Any) -> None:
         super().__init__(**options)
         self._dialer = dialer
         self._context = context
 
     async def _connect(self) -> None:
         """In place of redis-py's, which would hand the name to asyncio. Raises what `Dialer.dial` does."""
+        for _ in CURVES[1:]:
+            try:
+                return await self._dial()
+            except ssl.SSLError as error:
+                if self._context is None or not agrees_on_nothing(error):
+                    raise
+                self._context.offer_another()
+        return await self._dial()
+
+    async def _dial(self) -> None:
         self._reader, self._writer = await self._dialer.dial(
             self.host, self.port, context=self._context, seconds=self.socket_connect_timeout or CONNECT_SECONDS
         )

@@ -17,22 +17,41 @@ from celeriac.brokers.address import TlsMaterial
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.url import RedisTarget
 
-CURVE: Final = "prime256v1"
-"""P-256, which every implementation of TLS 1.3 has (RFC 8446, 9.1). One that is named leaves out all groups but it."""
+CURVES: Final = ("prime256v1", "X25519", "secp384r1", "secp521r1")
+"""One is offered at a time: to name one leaves out all other groups. Every TLS 1.3 has the first (RFC 8446, 9.1)."""
 CHEAP: Final = ("kx-ecdhe", "kx-any")
 """How ciphers exchange keys; those of TLS 1.3 leave it to the groups."""
 _OF_AN_AUTHORITY: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
-def tls_context(target: RedisTarget, tls: TlsMaterial, field: str = "tls") -> ssl.SSLContext:
+class TlsContext(ssl.SSLContext):
+    """Offers one curve, and another where a server has none of it."""
+
+    _curves: tuple[str, ...] = CURVES
+
+    def offer(self) -> None:
+        """Offer the first curve that is not known to fail."""
+        self.set_ecdh_curve(self._curves[0])
+
+    def offer_another(self) -> None:
+        """Offer the next; after the last comes the first."""
+        self._curves = (*self._curves[1:], self._curves[0])
+        self.offer()
+
+
+def tls_context(target: RedisTarget, tls: TlsMaterial, field: str = "tls") -> TlsContext:
     """Build what TLS needs: the system's authorities and the given one, and the client certificate.
 
     Raises BrokerDoubt (TlsFailed) naming the text that is no PEM, or a certificate and key that do not match; `field`
     is where they are in spec.broker.
     """
-    context = ssl.create_default_context(capath=_folder_of_authorities())
+    context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_ecdh_curve(CURVE)
+    if (folder := _folder_of_authorities()) is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(capath=folder)
+    context.offer()
     offered: Any = context.get_ciphers()
     context.set_ciphers(":".join(each["name"] for each in offered if each["kea"] in CHEAP))
     context.check_hostname = target.check_hostname and target.verify is not ssl.CERT_NONE

@@ -47,8 +47,8 @@ _REASONS: Final = (
     (
         r"HANDSHAKE_FAILURE",
         f"it agrees on nothing with the operator: if it asks for a client certificate, give one in"
-        f" {_CLIENT_CERTIFICATE}, else let it speak TLS 1.3 (tls-protocols), or exchange keys by ECDHE on the curve"
-        " P-256 (tls-ciphers), with a certificate on that curve or RSA",
+        f" {_CLIENT_CERTIFICATE}, else let it exchange keys by ECDHE (tls-ciphers) on the curve P-256, X25519,"
+        " P-384 or P-521",
     ),
     (
         r"ALERT_UNKNOWN_CA",
@@ -84,6 +84,11 @@ _REASONS: Final = (
         " the port is its TLS port, and that it can read its own certificate (its log says so)",
     ),
 )
+
+
+def agrees_on_nothing(error: ssl.SSLError) -> bool:
+    """Whether the server found nothing that it takes among what was offered."""
+    return "HANDSHAKE_FAILURE" in str(error.reason or "")
 
 
 def tls_doubt(error: ssl.SSLError, where: str) -> BrokerDoubt:
