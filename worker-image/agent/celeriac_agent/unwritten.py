@@ -100,7 +100,8 @@ class Unwritten:
         """Keep a message that is written down for another try, where what Celery did with it was refused."""
         tag = written.message["properties"]["delivery_tag"]
         holding = [raw.qos for raw in channel.siblings() if tag in raw.qos._delivered and tag not in raw.qos._dirty]
-        if not passes(error) or not holding or tag in self._slots.tags() | self._slots.waiting():
+        begun = self._slots.tags() | self._slots.waiting() | self._slots.unanswered.keys()
+        if not passes(error) or not holding or tag in begun:
             return False
         for qos in holding:
             del qos._delivered[tag]
