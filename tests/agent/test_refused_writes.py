@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celeriac_agent.refusals import ELSEWHERE
 
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.refusals import CODES, Refusal
@@ -60,9 +61,17 @@ def test_redis_refuses_to_write_while_tasks_end_and_others_wait(rig: Rig, spec: 
     assert rig.account().problems == {}
 
 
-@pytest.mark.parametrize("code", _refusals("OOM"))
-@pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", False)))
+@pytest.mark.parametrize("code", [each for each in _refusals("OOM") if each.id not in ELSEWHERE])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        param(Spec(version, pool), quick=(version, pool) == (NEWEST, "prefork"))
+        for version in (OLDEST, "5.6", NEWEST)
+        for pool in ("prefork", "threads")
+    ],
+)
 def test_so_it_is_at_the_level_inflight(rig: Rig, spec: Spec, code: str) -> None:
+    """A replica is left by a lost connection, after which tasks run again at that level, as in plain Celery."""
     test_redis_refuses_to_write_while_tasks_end_and_others_wait(
         rig, replace(spec, variables={"CELERIAC_AGENT_LEVEL": "inflight"}), code
     )
@@ -165,6 +174,25 @@ def test_tasks_that_expire_take_no_place_where_redis_refuses_their_results(
         problems = rig.account().problems
         problems.pop("unsent", None)
         assert problems == {}
+
+
+@pytest.mark.parametrize("code", _refusals("NOREPLICAS"))
+@pytest.mark.parametrize("spec", _workers((NEWEST, "threads", False)))
+@pytest.mark.parametrize("marked", [False, True], ids=["works", "drained"])
+def test_a_worker_that_has_nothing_to_do_says_when_it_is_over(rig: Rig, spec: Spec, code: str, marked: bool) -> None:
+    """An operator that believes it refused holds the pool."""
+    [worker] = rig.start(spec)
+    refusal = Refusal(code, rig.server)
+    with refusal.lasts():
+        told = refusal.told
+        worker.eventually(lambda: refusal.told >= told + ANSWERS, "it is refused", 20)
+        os.killpg(worker.pid, signal.SIGSTOP)
+    if marked:
+        rig.mark(worker)
+    os.killpg(worker.pid, signal.SIGCONT)
+    state = "drained" if marked else "consuming"
+    worker.fresh(20)
+    worker.wait_for(lambda report: report["state"] == state and not report["refusal"], "it works on", 20)
 
 
 def _stop_with_a_message_on_its_way(rig: Rig, worker: Worker) -> None:

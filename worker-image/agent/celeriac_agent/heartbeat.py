@@ -13,7 +13,7 @@ from .channel import TaskChannel
 from .counters import Counters
 from .drain import Drain
 from .hooks import Hooks
-from .refusals import CONNECT, ELSEWHERE, REPORT, Refusals, code_of
+from .refusals import CONNECT, ELSEWHERE, FETCH, REPORT, Refusals, code_of
 from .registry import STOP, STOP_ONE, Registry
 from .report import Report
 from .sampler import Sampler
@@ -73,6 +73,8 @@ class Heartbeat:
             self._refusals.over(REPORT)
             self._refusals.over(CONNECT)
             self._unwritten.settled()
+            if drain.token:
+                self._refusals.over(FETCH)  # it does not fetch, and would not hear
         else:
             self._refused(beat.refusal)
         if not beat.found and self._registry.registered and not self._stop.is_set():

@@ -113,6 +113,9 @@ def fetch_unless_refused(raw: Any, refusals: Refusals, waits: Callable[[], bool]
             refusals.note(FETCH, error)
             refusals.wait()
             raise lost_to(error) or Empty() from None
+        except Empty:
+            refusals.over(FETCH)
+            raise
         refusals.over(FETCH)
         return result
 
