@@ -14,7 +14,8 @@ import pytest
 from tests.agent.rig import Rig
 from tests.agent.shapes import once
 from tests.agent.worker import Spec, eventually
-from tests.integration.redis_server import HOST, RedisServer, free_port
+from tests.cluster.ports import HOST, free_port
+from tests.integration.redis_server import RedisServer
 from tests.integration.sentinel_server import sentinel_server
 
 pytestmark = pytest.mark.agent

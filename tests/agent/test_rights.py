@@ -12,8 +12,9 @@ from celeriac.pool.model import QueueLayout
 from tests.agent.rig import PREFIX, Rig
 from tests.agent.shapes import once
 from tests.agent.worker import Spec
+from tests.cluster.ports import HOST
 from tests.dialers import dialer
-from tests.integration.redis_server import HOST, RedisServer
+from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.agent
 

@@ -15,8 +15,9 @@ from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.readings import QueueSet
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.url import parse
+from tests.cluster.ports import HOST
 from tests.dialers import dialer
-from tests.integration.redis_server import HOST, RedisServer
+from tests.integration.redis_server import RedisServer
 
 POOLS = (1, 100, 1000)
 USERS = ["user scripts on nopass ~* +@all", "user plain on nopass ~* +@read +@connection +info +time"]

@@ -4,11 +4,8 @@
 ...     control_plane.kubectl("get", "namespaces")
 """
 
-import contextlib
 import json
-import random
 import shutil
-import socket
 import ssl
 import tempfile
 import urllib.request
@@ -22,12 +19,12 @@ from typing import Any, Self
 from tests.cluster import tools
 from tests.cluster.errors import ClusterError
 from tests.cluster.pki import Pki
+from tests.cluster.ports import free_port
 from tests.cluster.process import GuardedLauncher, Launcher, Process, run, wait_until
 from tests.cluster.progress import step
 
 READY_SECONDS = 90.0  # measured: 3 to 12 s on two cores
 START_ATTEMPTS = 3  # another program may take a port between our look and our start
-BELOW_EPHEMERAL = range(20000, 32000)  # Linux hands out 32768 and up to outgoing connections
 PODS = IPv4Network("10.88.0.0/16")
 SERVICES = IPv4Network("10.96.0.0/16")
 AUDIT_POLICY = """\
@@ -288,17 +285,4 @@ class ControlPlane:
 
 
 def _free_addresses() -> Addresses:
-    api, etcd, peer = _free_ports(3)
-    return Addresses(api_port=api, etcd_port=etcd, etcd_peer_port=peer)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Distinct ports on loopback that nobody listens on right now."""
-    ports: list[int] = []
-    for port in random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            ports.append(port)
-        if len(ports) == count:
-            return ports
-    raise ClusterError("no free port on loopback between 20000 and 32000")
+    return Addresses(api_port=free_port(), etcd_port=free_port(), etcd_peer_port=free_port())

@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.cluster.control_plane import ControlPlane
-from tests.integration.redis_server import free_port
+from tests.cluster.ports import free_port
 
 HOST: Final = "127.0.0.1"
 NOT_FORWARDED: Final = frozenset({"connection", "content-length", "host", "transfer-encoding"})

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from tests.integration.redis_server import HOST, RedisServer
+from tests.cluster.ports import HOST
+from tests.integration.redis_server import RedisServer
 
 CAUGHT_UP = "everything up to here"
 MONITORED = re.compile(rb'\+(?P<at>[\d.]+) \[\d+ (?:lua|[^\]]*?:(?P<port>\d+))\] "(?P<command>[^"]+)"')

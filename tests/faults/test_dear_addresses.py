@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.ports import free_port
 from tests.cluster.process import wait_until
 from tests.faults.conftest import Figure
 from tests.faults.hostile import CANARY, HOST, Hostile, array, bulk, commands
 from tests.faults.test_hostile_broker import REACTION_SECONDS, is_doubted, reactions
 from tests.integration.kube import EVENTS, LEASES, POOLS, Kube
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.redis_server import RedisServer, free_port
+from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.faults
 

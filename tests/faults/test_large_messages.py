@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.ports import HOST
 from tests.cluster.process import wait_until
 from tests.faults.conftest import SECONDS, Figure
 from tests.integration.crds import install_crds
 from tests.integration.gone_worker import STARTED
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.redis_server import HOST, RedisServer
+from tests.integration.redis_server import RedisServer
 from tests.integration.shop import Shop, Worker
 
 pytestmark = pytest.mark.faults

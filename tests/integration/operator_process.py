@@ -16,9 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.cluster.ports import free_port
 from tests.cluster.process import wait_until
 from tests.dialers import ALLOWED
-from tests.integration.redis_server import free_port
 
 STOP_SECONDS = 20.0
 

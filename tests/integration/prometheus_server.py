@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from tests.integration.redis_server import free_port
+from tests.cluster.ports import free_port
 
 SCRAPE_SECONDS = 0.5
 START_SECONDS = 30.0

@@ -12,12 +12,9 @@ The port stays the same for the whole life of the object, so a client finds the 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -31,12 +28,11 @@ from urllib.parse import quote
 import redis
 from redis.exceptions import NoPermissionError
 
-HOST = "127.0.0.1"
+from tests.cluster.ports import HOST, free_port
+
 START_SECONDS = 15.0
 STOP_SECONDS = 15.0
 PORT_ATTEMPTS = 5
-BELOW_EPHEMERAL = range(10000, 20000)
-"""Linux gives outgoing connections ports from 32768 on, and control planes of tests take theirs from 20000 on."""
 SOCKET = "redis.sock"
 LONGEST_SOCKET = 107
 """Bytes of a unix socket's path (unix(7)); folders for temporary files are longer on some machines."""
@@ -53,15 +49,6 @@ class TlsFiles:
     ca: Path
     certificate: Path
     key: Path
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on at this moment, and no outgoing connection takes."""
-    for port in random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, port))
-            return port
-    raise RedisServerError("no free port on loopback between 10000 and 20000")
 
 
 def _folder_for_a_socket() -> Path:

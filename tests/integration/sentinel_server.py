@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.integration.redis_server import HOST, RedisServer, TlsFiles, free_port, make_tls_files
+from tests.cluster.ports import HOST, free_port
+from tests.integration.redis_server import RedisServer, TlsFiles, make_tls_files
 
 WATCH_SECONDS = 15.0
 

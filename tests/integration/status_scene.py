@@ -13,13 +13,14 @@ from celeriac.api.names import POOL_LABEL
 from tests.cluster import tools
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
+from tests.cluster.ports import free_port
 from tests.cluster.process import wait_until
 from tests.integration import impatient_operator
 from tests.integration.kstatus import verdict
 from tests.integration.kube import DEPLOYMENTS, POOLS, Body, Kube
 from tests.integration.kubelet import FakePod
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.redis_server import RedisServer, free_port
+from tests.integration.redis_server import RedisServer
 from tests.integration.scale_policy import scale_policy
 from tests.integration.status_rows import ABSENT, ROWS, Row, When
 from tests.integration.tasks import push

@@ -24,8 +24,9 @@ from celeriac.brokers.redis.queries import Count, Query, Tags
 from celeriac.brokers.redis.resting import LOOK_THROUGH
 from celeriac.brokers.redis.unacked import EXACT_UP_TO, SAMPLE
 from celeriac.pool.model import QueueLayout
+from tests.cluster.ports import HOST
 from tests.integration.brokers import WAIT_SECONDS, broker_of, eventually, producer, read_one, readings, worker
-from tests.integration.redis_server import HOST, RedisServer
+from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 

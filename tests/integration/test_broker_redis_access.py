@@ -16,8 +16,9 @@ from celeriac.brokers.address import BrokerAddress, TlsMaterial
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
 from celeriac.brokers.readings import QueueReading, QueueSet
+from tests.cluster.ports import HOST, free_port
 from tests.integration.brokers import Clock, broker_of, eventually, read_one, readings
-from tests.integration.redis_server import HOST, RedisServer, free_port
+from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 

@@ -26,10 +26,11 @@ from celeriac.brokers.redis.restore import restore
 from celeriac.brokers.redis.takeover import LOOK_THROUGH, TakeOver
 from celeriac.brokers.redis.url import parse
 from celeriac.pool.model import QueueLayout
+from tests.cluster.ports import HOST
 from tests.dialers import dialer
 from tests.integration.brokers import all_processes, eventually, producer, readings, worker
 from tests.integration.gone_worker import POOL_UID, STARTED, GoneWorker, report
-from tests.integration.redis_server import HOST, RedisServer
+from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 

@@ -17,8 +17,9 @@ from celeriac.brokers.readings import QueueSet
 from celeriac.brokers.redis.patience import LONGEST_RETRY_SECONDS
 from celeriac.brokers.redis.queue_reader import READING_SECONDS
 from celeriac.brokers.redis.server_identity import RESTART_HOLD_SECONDS
+from tests.cluster.ports import HOST, free_port
 from tests.integration.brokers import Clock, broker_of, eventually, read_one
-from tests.integration.redis_server import HOST, RedisServer, free_port
+from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 

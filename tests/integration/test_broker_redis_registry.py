@@ -18,9 +18,10 @@ from celeriac.brokers.redis import registry
 from celeriac.brokers.redis.hashes import MOST_ENTRIES
 from celeriac.brokers.redis.registration import process_of as registration_of
 from celeriac.pool.model import QueueLayout
+from tests.cluster.ports import HOST
 from tests.integration.brokers import broker_of, producer
 from tests.integration.gone_worker import GoneWorker, report
-from tests.integration.redis_server import HOST, RedisServer
+from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 

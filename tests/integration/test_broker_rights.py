@@ -12,10 +12,11 @@ from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.rights import Part, Rights, operator_rights, worker_rights
 from celeriac.brokers.redis.url import parse
 from celeriac.pool.model import QueueLayout
+from tests.cluster.ports import HOST
 from tests.dialers import dialer
 from tests.integration.brokers import all_processes, producer
 from tests.integration.gone_worker import GoneWorker
-from tests.integration.redis_server import HOST, RedisServer
+from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 

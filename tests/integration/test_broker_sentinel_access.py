@@ -9,8 +9,9 @@ from celeriac.api.reasons import Reason
 from celeriac.brokers.address import BrokerAddress, SentinelAccess, TlsMaterial
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueSet
+from tests.cluster.ports import HOST, free_port
 from tests.integration.brokers import broker_of
-from tests.integration.redis_server import HOST, RedisServer, free_port
+from tests.integration.redis_server import RedisServer
 from tests.integration.sentinel_server import SentinelServer, sentinel_server
 
 pytestmark = pytest.mark.integration

@@ -13,8 +13,9 @@ import pytest
 from celeriac.brokers.address import BrokerAddress, TlsMaterial
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import QueueSet
+from tests.cluster.ports import HOST, free_port
 from tests.integration.brokers import broker_of
-from tests.integration.redis_server import HOST, RedisServer, free_port, make_tls_files
+from tests.integration.redis_server import RedisServer, make_tls_files
 from tests.situations import GREETINGS, WHERE, broker_situations
 
 pytestmark = pytest.mark.integration

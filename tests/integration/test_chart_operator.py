@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.ports import free_port
 from tests.cluster.process import wait_until
 from tests.integration.crds import POOLS, wait_established
 from tests.integration.helm import RELEASE, SYSTEM, Helm, Install
-from tests.integration.redis_server import RedisServer, free_port
+from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 

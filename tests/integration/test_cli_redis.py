@@ -12,9 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from celeriac.cli.main import main
+from tests.cluster.ports import HOST
 from tests.integration.brokers import producer
 from tests.integration.gone_worker import GoneWorker
-from tests.integration.redis_server import HOST, RedisServer
+from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 

@@ -18,10 +18,11 @@ from celeriac.brokers.redis.cutting import LONG
 from celeriac.brokers.redis.envelopes import LONGEST, in_hash
 from celeriac.brokers.redis.url import parse
 from celeriac.pool.model import QueueLayout
+from tests.cluster.ports import HOST
 from tests.dialers import dialer
 from tests.integration.brokers import all_processes
 from tests.integration.gone_worker import STARTED, GoneWorker
-from tests.integration.redis_server import HOST, RedisServer
+from tests.integration.redis_server import RedisServer
 from tests.integration.whole_messages import Lists, after_a_crash, after_requeue
 
 pytestmark = pytest.mark.integration

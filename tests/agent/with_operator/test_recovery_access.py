@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.ports import HOST
 from tests.cluster.process import wait_until
 from tests.integration.crds import install_crds
 from tests.integration.gone_worker import GoneWorker
 from tests.integration.operator_process import OperatorProcess, faultless
-from tests.integration.redis_server import HOST, RedisServer
+from tests.integration.redis_server import RedisServer
 from tests.integration.shop import SECONDS, Shop
 
 pytestmark = pytest.mark.agent

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.ports import HOST
 from tests.integration.brokers import producer
 from tests.integration.kube import EVENTS, Body, Kube
 from tests.integration.live_node import LiveNode
 from tests.integration.live_shop import LiveShop
 from tests.integration.operator_process import OperatorProcess
-from tests.integration.redis_server import HOST, RedisServer
+from tests.integration.redis_server import RedisServer
 from tests.integration.silent_proxy import SilentProxy
 
 pytestmark = [pytest.mark.agent, pytest.mark.full, pytest.mark.timeout(600)]
