@@ -7,6 +7,7 @@ import yaml
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.process import wait_until
+from tests.faults.conftest import Figure
 from tests.integration.crds import CRDS, install_crds
 from tests.integration.kube import POOLS, Kube
 from tests.integration.live_node import LiveNode
@@ -30,16 +31,22 @@ def drains_one_of_two(kube: Kube, redis: RedisServer, node: LiveNode, operator: 
     return shop
 
 
-def assert_ended_once(shop: LiveShop) -> None:
+def assert_ended_once(shop: LiveShop, figure: Figure) -> None:
     """Both tasks have, and one worker is left that works."""
     shop.wait(lambda: len(shop.ended()) >= 2, "both tasks have ended")
     shop.wait_for_replicas(1)
+    figure("of 2 tasks each ended once:", len(shop.ended()), "")
     assert shop.ended() == ["1", "2"]
     assert shop.node.problems == []
 
 
 def test_operator_api_and_workers_are_upgraded_in_the_middle_of_a_drain(
-    kube: Kube, redis: RedisServer, operator: OperatorProcess, control_plane: ControlPlane, tmp_path: Path
+    kube: Kube,
+    redis: RedisServer,
+    operator: OperatorProcess,
+    control_plane: ControlPlane,
+    tmp_path: Path,
+    figure: Figure,
 ) -> None:
     """Another image is what another agent is to a pool: its Pods are replaced."""
     with LiveNode(kube, tmp_path, redis, drains=False) as node:
@@ -54,7 +61,7 @@ def test_operator_api_and_workers_are_upgraded_in_the_middle_of_a_drain(
         shop.wait(lambda: len(images(node)) == 2, "a new worker comes while old ones run their tasks")
         assert len(shop.busy()) == 2
         shop.release()
-        assert_ended_once(shop)
+        assert_ended_once(shop, figure)
         shop.wait(lambda: images(node) == ["app:2"], "the old workers are gone")
 
 
@@ -76,7 +83,7 @@ def images(node: LiveNode) -> list[str]:
 
 @pytest.mark.full
 def test_the_kubelet_falls_silent_in_the_middle_of_a_drain_and_the_workers_live_on(
-    kube: Kube, redis: RedisServer, operator: OperatorProcess, tmp_path: Path
+    kube: Kube, redis: RedisServer, operator: OperatorProcess, tmp_path: Path, figure: Figure
 ) -> None:
     with LiveNode(kube, tmp_path, redis) as node:
         shop = drains_one_of_two(kube, redis, node, operator)
@@ -84,13 +91,13 @@ def test_the_kubelet_falls_silent_in_the_middle_of_a_drain_and_the_workers_live_
         wait_until(lambda: is_lost(node), "the node is not ready", seconds=LOST_SECONDS)
         assert len(shop.busy()) == 2
         shop.release()
-        assert_ended_once(shop)
+        assert_ended_once(shop, figure)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("fate", ["deleted", "out of service"])
 def test_the_node_is_gone_in_the_middle_of_a_drain(
-    fate: str, kube: Kube, redis: RedisServer, operator: OperatorProcess, tmp_path: Path
+    fate: str, kube: Kube, redis: RedisServer, operator: OperatorProcess, tmp_path: Path, figure: Figure
 ) -> None:
     """What its workers ran runs again elsewhere."""
     first, second = tmp_path / "first", tmp_path / "second"
@@ -114,7 +121,7 @@ def test_the_node_is_gone_in_the_middle_of_a_drain(
                 shop.wait(lambda: shop.busy() != {} or len(shop.ended()) == 2, "the other runs, or has run")
                 with redis.client() as client:
                     client.rpush("release", "one of them")
-            assert_ended_once(shop)
+            assert_ended_once(shop, figure)
 
 
 def is_lost(node: LiveNode) -> bool:

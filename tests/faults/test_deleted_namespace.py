@@ -9,7 +9,7 @@ from kubernetes.client import ApiException
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.process import wait_until
-from tests.faults.conftest import SECONDS
+from tests.faults.conftest import SECONDS, Figure
 from tests.integration.brokers import producer
 from tests.integration.kube import Kube
 from tests.integration.live_node import LiveNode
@@ -47,7 +47,13 @@ def consuming(shop: LiveShop) -> int:
 
 
 def test_a_namespace_is_deleted_while_tasks_run_in_it(
-    core_api: Any, kube: Kube, doomed: Kube, control_plane: ControlPlane, redis: RedisServer, tmp_path: Path
+    core_api: Any,
+    kube: Kube,
+    doomed: Kube,
+    control_plane: ControlPlane,
+    redis: RedisServer,
+    tmp_path: Path,
+    figure: Figure,
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
@@ -70,5 +76,6 @@ def test_a_namespace_is_deleted_while_tasks_run_in_it(
             shop.open(redis.celery_url)
             shop.wait(lambda: set(shop.busy()) == {"3", "4"}, "what waited runs elsewhere")
             shop.release()
+            figure("of 4 tasks each ended once:", len(set(shop.ended())), "")
             assert shop.ended() == ["1", "2", "3", "4"]
         assert "Traceback" not in operator.log()

@@ -53,7 +53,7 @@ def test_a_redis_that_refuses_to_write_is_told_with_its_cure_and_nothing_is_remo
 
 
 def test_a_pool_at_zero_wakes_over_the_backlog_of_a_full_redis(
-    kube: Kube, operator: OperatorProcess, redis: RedisServer
+    kube: Kube, operator: OperatorProcess, redis: RedisServer, figure: Figure
 ) -> None:
     kube.create_pool("ml", redis.celery_url, scaling=AT_ONCE, agent="disabled")
     kube.wait_for_condition("ml", "BrokerReachable", "True", "Readable")
@@ -61,7 +61,9 @@ def test_a_pool_at_zero_wakes_over_the_backlog_of_a_full_redis(
     with redis.client() as client, Refusal("OOM", redis).lasts():
         kube.wait_for_condition("ml", "BrokerReachable", "False", "BrokerFull")
         client.rename("other", "ml")
+        begun = time.monotonic()
         kube.wait_for_replicas("ml", 1)
+        figure("wakes after", time.monotonic() - begun, "s")
         told = f'{{namespace="{kube.namespace}",pool="ml",status="False",type="BrokerReachable"}} 1.0'
         assert f"celeriac_pool_condition{told}" in operator.metrics()
 

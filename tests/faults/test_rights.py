@@ -13,7 +13,7 @@ from celeriac.api.names import AGENT_LABEL
 from celeriac.cli.rights import RIGHTS
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.process import wait_until
-from tests.faults.conftest import SECONDS
+from tests.faults.conftest import SECONDS, Figure
 from tests.integration.chart_rights import ChartRights
 from tests.integration.clusterwide.test_rollouts import FULL, release, two_that_run
 from tests.integration.crds import install_crds
@@ -70,6 +70,7 @@ def test_each_right_is_used_and_none_is_missing(
     control_plane: ControlPlane,
     redis: RedisServer,
     tmp_path: Path,
+    figure: Figure,
 ) -> None:
     drains, deaths, rollouts = kubes
     workers_drain(drains, redis, operator, tmp_path)
@@ -78,6 +79,8 @@ def test_each_right_is_used_and_none_is_missing(
     an_old_worker_makes_room(rollouts, redis)
     wait_until(lambda: agents(drains) == [], "the agent goes with its last pool", seconds=SWEEPS_SECONDS)
     assert operator.stop() == 0
+    figure("rights used", len(rights.used()), "")
+    figure("requests refused", len(rights.refusals()), "")
     assert rights.refusals() == []
     assert rights.used() - granted() == set()
     assert granted() - rights.used() == ASKED_OF_THE_AUTHORIZER

@@ -1,6 +1,7 @@
 """Pods that are deleted and do not go away: they are work, perhaps, and no replicas."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from kubernetes.client import AppsV1Api
 
 from celeriac.api.names import POOL_LABEL, WORKER_CONTAINER
 from tests.cluster.process import wait_until
+from tests.faults.conftest import Figure
 from tests.integration.kube import DEPLOYMENTS, POOLS, Body, Kube
 from tests.integration.kubelet import FakeNode, api_time, terminated
 from tests.integration.operator_process import OperatorProcess
@@ -39,7 +41,7 @@ REPORT = {
 
 
 def test_pods_stuck_in_terminating_keep_no_replicas_and_are_named_with_the_cure(
-    kube: Kube, operator: OperatorProcess, redis: RedisServer
+    kube: Kube, operator: OperatorProcess, redis: RedisServer, figure: Figure
 ) -> None:
     """The node of two is gone amid a task, their last reports are old; a third has ended and a finalizer keeps it."""
     kube.create_pool("ml", redis.celery_url, scaling=AT_ONCE)
@@ -51,7 +53,9 @@ def test_pods_stuck_in_terminating_keep_no_replicas_and_are_named_with_the_cure(
             client.hset(f"celeriac:{uid}:reports", pod.uid, report)
             pod.delete()
         pods[2].has_ended(0)
+        begun = time.monotonic()
         found = kube.wait_for_pool("ml", lambda pool: "3 pods are Terminating" in _pods_end(pool)["message"], 120)
+        figure("told after", time.monotonic() - begun, "s")
         message = _pods_end(found)["message"]
         assert _pods_end(found)["reason"] == "StuckTerminating"
         assert f"kept has ended and is kept by finalizer {FINALIZER}" in message
