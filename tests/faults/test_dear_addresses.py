@@ -20,8 +20,6 @@ from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.faults
 
-MANY = 8
-"""Pools of each kind."""
 LONG_NAME = "\N{LATIN SMALL LETTER E WITH ACUTE}." * 150_000
 """As a host: IDNA takes a second for it."""
 DEAR_GROUP = "ffdhe8192"
@@ -50,8 +48,9 @@ def dear_handshakes(directory: Path) -> Iterator[int]:
             server.kill()
 
 
+@pytest.mark.parametrize("pools", [2, pytest.param(8, marks=pytest.mark.full)])
 def test_hosts_sentinels_and_handshakes_that_cost_much_cost_a_healthy_pool_nothing(
-    operator: OperatorProcess, kube: Kube, redis: RedisServer, tmp_path: Path, figure: Figure
+    pools: int, operator: OperatorProcess, kube: Kube, redis: RedisServer, tmp_path: Path, figure: Figure
 ) -> None:
     kube.create_pool("ml", redis.celery_url)
     kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
@@ -65,11 +64,11 @@ def test_hosts_sentinels_and_handshakes_that_cost_much_cost_a_healthy_pool_nothi
             "tls": (f"rediss://{HOST}:{port}/0?ssl_cert_reqs=none", {}),
         }
         for name, (url, fields) in brokers.items():
-            for number in range(MANY):
+            for number in range(pools):
                 kube.create_secret(f"{name}-{number}", url=url.replace("/0", f"/{number}"))
                 reference = {"secretKeyRef": {"name": f"{name}-{number}", "key": "url"}}
                 kube.create_pool(f"{name}-{number}", broker={"urlFrom": reference, **fields})
-        many = MANY * len(brokers)
+        many = pools * len(brokers)
         wait_until(lambda: sum(map(is_doubted, kube.list(POOLS))) == many, "each is in doubt", seconds=kube.patience)
         dear = reactions(kube, redis)
         figure("slowest reaction", max(dear), "s")
