@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -183,6 +184,7 @@ def main(
     if options["metrics_auth"] and not options["metrics_certificate"]:
         raise click.UsageError("--metrics-auth needs --metrics-certificate: tokens go over TLS only")
     configure_logging(log_level, log_format)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the passwords of all brokers
     allow_deep_objects()
     if identity:
         options["identity"] = identity

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -63,6 +64,8 @@ def test_a_password_and_arguments_are_seen_nowhere_whatever_fails(
         assert [name for name, text in seen.items() if not text] == []
         found = [(name, each) for name, text in seen.items() for each in canaries() if each in text]
         assert found == []
+        limits = Path(f"/proc/{operator.pid}/limits").read_text()
+        assert re.search(r"Max core file size +0 +0 ", limits), "where it crashes it leaves no core file"
 
 
 def work_fails(shop: LiveShop, redis: RedisServer) -> None:
