@@ -167,10 +167,10 @@ class PoolScaler:
         self._history, self._idle_since = decision.history, decision.history.idle_since
         if is_first:
             self._idle_since_before = self._idle_since
-        stuck = self._stuck.look(sight.pods, self._workers if isinstance(reading, PoolReading) else None, now)
+        readable = isinstance(reading, PoolReading)
+        stuck = self._stuck.look(sight.pods, self._workers if readable else None, now)
         rollout = self._look_at_rollout(sight, deployment, stuck, now)
         workload = workload_of(deployment, self._workers, agent=bool(pool.agent), pods=sight.pods, rollout=rollout)
-        readable = isinstance(reading, PoolReading)
         return Outcome(
             demand,
             decision,

@@ -49,7 +49,12 @@ def _wrong(name: str, policies: Sequence[Body], bindings: Sequence[Body]) -> str
     bound = [each["spec"] for each in bindings if each["spec"].get("policyName") in refusing]
     if not bound:
         return "not bound"
-    if not any("Deny" in each.get("validationActions", ()) for each in bound):
+    denying = [each for each in bound if "Deny" in each.get("validationActions", ())]
+    if not denying:
         return "does not deny"
-    everywhere = [each for each in bound if not any((each.get("matchResources") or {}).get(key) for key in _NARROW)]
-    return None if any("Deny" in each["validationActions"] for each in everywhere) else "bound to a part only"
+    return "bound to a part only" if all(_is_narrow(each) for each in denying) else None
+
+
+def _is_narrow(binding: Body) -> bool:
+    matched = binding.get("matchResources") or {}
+    return any(matched.get(key) for key in _NARROW)

@@ -51,7 +51,8 @@ class PoolFamilies:
             registry,
             "celeriac_pool_condition",
             "The conditions of the CeleryWorkerPool: 1 for the status that each type has, 0 for the others.",
-            *("type", "status"),
+            "type",
+            "status",
         )
         self.decisions = PoolCounters(
             registry,

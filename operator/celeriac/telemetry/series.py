@@ -23,7 +23,6 @@ class PoolFamily(Collector, ABC, Generic[V]):
     """One family. A scrape reads it in a thread of its own, from copies that the interpreter makes in one step."""
 
     type: ClassVar = "gauge"
-    suffix: ClassVar = ""
 
     def __init__(self, registry: CollectorRegistry, name: str, text: str, *labels: str) -> None:
         """`labels`: those beside the pool's."""
@@ -53,7 +52,7 @@ class PoolFamily(Collector, ABC, Generic[V]):
         return [metric]
 
     def _samples(self) -> Iterator[Sample]:
-        name = self._name + self.suffix
+        name = f"{self._name}_total" if self.type == "counter" else self._name
         for key, value in list(self._of.items()):
             for more, number in self._series(value):
                 yield Sample(name, dict(zip(self._labels, (*key, *more), strict=True)), number)
@@ -81,7 +80,6 @@ class PoolCounter(PoolGauge):
     """A counter of each pool."""
 
     type = "counter"
-    suffix = "_total"
 
     def add(self, key: PoolKey, number: float) -> None:
         """Count so many more."""
@@ -106,7 +104,6 @@ class PoolCounters(PoolFamily[dict[str, float]]):
     """Counters of each pool, by one label."""
 
     type = "counter"
-    suffix = "_total"
 
     def add(self, key: PoolKey, label: str, number: float) -> None:
         """Count so many more; 0: let the series begin."""

@@ -47,23 +47,29 @@ return {{passed, found}}
 
 
 @dataclass(frozen=True, slots=True)
-class HashPart:
+class _Part:
+    """What is read of one key, at most."""
+
+    key: str
+    most: int
+    longest: int
+    bytes: int
+
+    def arguments(self) -> Command:
+        """Key and bounds."""
+        return (1, self.key, self.most, self.longest, self.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class HashPart(_Part):
     """Fields of a hash: `most` of them, none longer than `longest` bytes with its name, and `bytes` in all.
 
     Gives [0 where these are all, else how many were passed by so far as it looked; [name, value, name...]]. `is_all`:
     it has no more of them, as far as anybody knows, so that a user who may run no scripts asks for all.
     """
 
-    key: str
-    most: int
-    longest: int
-    bytes: int
     is_all: bool = False
     script: Script = HASH_PART
-
-    def arguments(self) -> Command:
-        """Key and bounds."""
-        return (1, self.key, self.most, self.longest, self.bytes)
 
     def plain(self) -> Sequence[Command]:
         """All of it, or one page."""
@@ -88,18 +94,10 @@ def fields_of(reply: Any) -> dict[bytes, bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class SetPart:
+class SetPart(_Part):
     """Members of a set, within the same bounds: [how many were passed by, members]."""
 
-    key: str
-    most: int
-    longest: int
-    bytes: int
     script: Script = SET_PART
-
-    def arguments(self) -> Command:
-        """Key and bounds."""
-        return (1, self.key, self.most, self.longest, self.bytes)
 
     def plain(self) -> Sequence[Command]:
         """All of it."""
