@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.rig import Rig
 from tests.agent.shapes import TODAY, beside_plain, full, param, plain
 from tests.agent.worker import Spec, Worker
-from tests.cluster.process import children_of
 
 pytestmark = pytest.mark.agent
 
@@ -119,16 +117,12 @@ def test_a_solo_worker_that_ends_does_so_when_its_task_has_ended(rig: Rig, spec:
 def test_what_a_child_was_handed_and_has_not_begun_when_the_worker_ends_runs_once(rig: Rig, spec: Spec) -> None:
     """From Celery 5.6 on a worker that ends forgets such a task and puts it back, and the child runs it too."""
     [worker] = rig.start(spec)
-    children = children_of(worker.pid)
-    for child in children:
-        os.kill(child, signal.SIGSTOP)
-    rig.send("slow-0", "slow-1", args=[0.1])
-    worker.wait_for(lambda report: report["reserved"] == 2, "they are handed over")
-    worker.signal(signal.SIGTERM)
-    # Celery forgets what it has reserved right before the pool forgets what no child has accepted.
-    worker.wait_for(lambda report: report["state"] == "stopping" and report["reserved"] == 0, "it waits for them")
-    for child in children:
-        os.kill(child, signal.SIGCONT)
+    with worker.frozen_children():
+        rig.send("slow-0", "slow-1", args=[0.1])
+        worker.wait_for(lambda report: report["reserved"] == 2, "they are handed over")
+        worker.signal(signal.SIGTERM)
+        # Celery forgets what it has reserved right before the pool forgets what no child has accepted.
+        worker.wait_for(lambda report: report["state"] == "stopping" and report["reserved"] == 0, "it waits for them")
     assert worker.gone() == 0
     assert rig.queue() == []
     assert sorted(rig.ledger.ended()) == ["slow-0", "slow-1"]

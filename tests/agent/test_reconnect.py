@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import time
 from dataclasses import replace
 from functools import partial
@@ -20,7 +19,6 @@ from tests.agent.flow import Flow
 from tests.agent.rig import Rig
 from tests.agent.shapes import once, param, workers
 from tests.agent.worker import POOLS, Spec
-from tests.cluster.process import children_of
 from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.agent
@@ -66,15 +64,11 @@ def test_a_connection_lost_just_after_a_task_was_handed_over(rig: Rig, spec: Spe
 )
 def test_a_connection_lost_while_a_child_has_no_time_to_begin_what_it_was_handed(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
-    children = children_of(worker.pid)
-    for child in children:
-        os.kill(child, signal.SIGSTOP)
-    rig.send("handed-0", "handed-1", args=[0.1])
-    worker.wait_for(lambda report: report["reserved"] == 2, "they are handed over")
-    rig.cut()
-    time.sleep(2 * HANDED_SECONDS)
-    for child in children:
-        os.kill(child, signal.SIGCONT)
+    with worker.frozen_children():
+        rig.send("handed-0", "handed-1", args=[0.1])
+        worker.wait_for(lambda report: report["reserved"] == 2, "they are handed over")
+        rig.cut()
+        time.sleep(2 * HANDED_SECONDS)
     rig.send("after")
     worker.eventually(partial(_has_ended, rig, "after"), "it works on", 30)
     rig.settle()

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import redis
 
 from celeriac.resources.bootstrap import BOOTSTRAP
 from tests.agent import environments
+from tests.cluster.process import children_of
 
 ROOT = Path(__file__).parents[2]
 AGENT = ROOT / "worker-image" / "agent"
@@ -151,6 +152,18 @@ class Worker:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
+
+    @contextlib.contextmanager
+    def frozen_children(self) -> Iterator[None]:
+        """Its children get no time meanwhile (SIGSTOP)."""
+        children = children_of(self.pid)
+        for child in children:
+            os.kill(child, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for child in children:
+                os.kill(child, signal.SIGCONT)
 
     def gone(self, seconds: float = STOP_SECONDS) -> int:
         """Wait for the container's end; its exit code. AssertionError with the log when it does not end."""
