@@ -1,19 +1,24 @@
 """From a body of the API server to a record, one object at a time: one that cannot be read touches no other."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from celeriac.cluster.body import Body
+from celeriac.watching.cache import Cache
 
+I = TypeVar("I", bound=Hashable)  # noqa: E741 - an identity
 R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 
 class Edge(Generic[R]):
-    """Reduces the bodies of one kind. `reduce` may raise anything: that is a fault of the operator's."""
+    """Reduces the bodies of one kind.
 
-    def __init__(self, kind: str, reduce: Callable[[Body], R]) -> None:
+    `reduce` gets what was known of the object before, too. It may raise anything: that is a fault of the operator's.
+    """
+
+    def __init__(self, kind: str, reduce: Callable[[Body, R | None], R]) -> None:
         self._kind = kind
         self._reduce = reduce
         self._unreadable: dict[str, str] = {}
@@ -23,11 +28,11 @@ class Edge(Generic[R]):
         """How many objects of the kind cannot be read now."""
         return len(self._unreadable)
 
-    def record(self, body: Body) -> R | None:
+    def record(self, body: Body, before: R | None = None) -> R | None:
         """The record, or None where it cannot be made: what was known of the object before is the best there is."""
-        uid, version = _uid(body), _text(body, "resourceVersion")
+        uid, version = _uid(body), version_of(body)
         try:
-            record = self._reduce(body)
+            record = self._reduce(body, before)
         except Exception:
             if self._unreadable.get(uid) != version:
                 log.exception(
@@ -51,6 +56,11 @@ class Edge(Generic[R]):
         self._unreadable = {uid: version for uid, version in self._unreadable.items() if uid in listed}
 
 
+def version_of(body: Body) -> str:
+    """The resourceVersion of an object; empty where it has none."""
+    return _text(body, "resourceVersion")
+
+
 def _uid(body: Body) -> str:
     return _text(body, "uid")
 
@@ -59,3 +69,18 @@ def _text(body: Body, name: str) -> str:
     metadata = body.get("metadata")
     value = metadata.get(name) if isinstance(metadata, Mapping) else None
     return value if isinstance(value, str) else ""
+
+
+def take_list(edge: Edge[R], cache: Cache[I, R], bodies: Mapping[I, Body], since: int) -> set[I]:
+    """Take over a full list of one kind; returns the identities that it changed. Bodies that are known are not read."""
+    edge.keep(bodies.values())
+    listed: dict[I, R] = {}
+    versions: dict[I, str] = {}
+    for identity, body in bodies.items():
+        version = version_of(body)
+        record = cache.made_from(identity, version) or edge.record(body, cache.get(identity))
+        if record is not None:
+            listed[identity], versions[identity] = record, version
+        elif (known := cache.get(identity)) is not None:
+            listed[identity] = known
+    return cache.replace(listed, since, versions)

@@ -1,10 +1,11 @@
 """What the operator knows of the cluster now: filled by watch events, put right by periodic lists."""
 
-import itertools
+import hashlib
+import json
 import logging
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.names import API_VERSION, KIND
@@ -13,11 +14,11 @@ from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.pool.parse import parse_pool
 from celeriac.pool.told_status import told_status
-from celeriac.watching.edge import Edge
+from celeriac.watching.cache import Cache
+from celeriac.watching.edge import Edge, take_list, version_of
+from celeriac.watching.revisions import Revisions
 from celeriac.watching.rivals import Rivals
 
-I = TypeVar("I", bound=Hashable)  # noqa: E741 - an identity
-R = TypeVar("R")
 K = TypeVar("K", "KnownPool", DeploymentRecord)
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ ENDED_PODS = 1000
 class KnownPool:
     """One CeleryWorkerPool as last seen; `spec` is the error where it could not be parsed.
 
-    status  what of its status can be believed; `status_whole`: that is all of it
+    status       what of its status can be believed; `status_whole`: that is all of it
+    spec_digest  of the spec's text; empty where it has none
     """
 
     key: PoolKey
@@ -39,6 +41,12 @@ class KnownPool:
     spec: WorkerPool | InvalidPool
     status: Body
     status_whole: bool = True
+    spec_digest: bytes = b""
+
+    @property
+    def asks(self) -> tuple[str, int, bool, WorkerPool | InvalidPool]:
+        """All of it but the status, which is the operator's own."""
+        return self.uid, self.generation, self.deleting, self.spec
 
     @property
     def reference(self) -> dict[str, str]:
@@ -52,76 +60,47 @@ class KnownPool:
         }
 
     @classmethod
-    def from_body(cls, body: Body) -> "KnownPool":
-        """Parse a body as the API server gives it."""
+    def from_body(cls, body: Body, before: "KnownPool | None" = None) -> "KnownPool":
+        """Parse a body as the API server gives it.
+
+        The spec is taken from `before` where its text is the same: most events bring a status alone, and to compare
+        texts takes a tenth of the time of parsing.
+        """
         metadata = body["metadata"]
-        spec: WorkerPool | InvalidPool
-        try:
-            spec = parse_pool(body)
-        except InvalidPool as error:
-            spec = error
-        except Exception as error:
-            log.exception("pool %s/%s: its spec cannot be read", metadata["namespace"], metadata["name"])
-            what = f"cannot be read, by a fault of the operator ({type(error).__name__}, see its log)"
-            spec = InvalidPool("spec", f"{what}: undo the last change of it")
+        uid, generation, digest = metadata["uid"], metadata.get("generation", 0), _digest(body.get("spec"))
+        same = before is not None and (before.uid, before.generation, before.spec_digest) == (uid, generation, digest)
         status, status_whole = told_status(body.get("status"))
         return cls(
             key=PoolKey(metadata["namespace"], metadata["name"]),
-            uid=metadata["uid"],
-            generation=metadata.get("generation", 0),
+            uid=uid,
+            generation=generation,
             deleting="deletionTimestamp" in metadata,
-            spec=spec,
+            spec=before.spec if before is not None and same and digest else _spec(body),
             status=status,
             status_whole=status_whole,
+            spec_digest=digest,
         )
 
 
-class Cache(Generic[I, R]):
-    """Records of one kind by identity, each with the moment of its last event, so that a list cannot undo it."""
+def _digest(spec: Any) -> bytes:
+    """Of a spec's text; empty for one that is no JSON."""
+    try:
+        return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).digest()
+    except (TypeError, ValueError, RecursionError):
+        return b""
 
-    def __init__(self) -> None:
-        self._records: dict[I, R] = {}
-        self._touched: dict[I, int] = {}
-        self._clock = itertools.count(1)
 
-    def now(self) -> int:
-        """A moment in this cache's own order of events."""
-        return next(self._clock)
-
-    def get(self, identity: I) -> R | None:
-        """The record, or None."""
-        return self._records.get(identity)
-
-    def values(self) -> list[R]:
-        """All records."""
-        return list(self._records.values())
-
-    def put(self, identity: I, record: R) -> None:
-        """Take over a record."""
-        self._records[identity] = record
-        self._touched[identity] = self.now()
-
-    def drop(self, identity: I) -> None:
-        """Forget a record; a list that began earlier does not bring it back."""
-        self._records.pop(identity, None)
-        self._touched[identity] = self.now()
-
-    def replace(self, listed: Mapping[I, R], since: int) -> set[I]:
-        """Take over a list that was requested at `since`; returns the identities that it changed.
-
-        What an event has touched meanwhile is newer than the list and stays as it is.
-        """
-        changed = set()
-        for identity in self._records.keys() | listed.keys():
-            if self._touched.get(identity, 0) > since or self._records.get(identity) == listed.get(identity):
-                continue
-            changed.add(identity)
-            if identity in listed:
-                self._records[identity] = listed[identity]
-            else:
-                del self._records[identity]
-        self._touched = {i: at for i, at in self._touched.items() if i in self._records or at > since}
-        return changed
+def _spec(body: Body) -> WorkerPool | InvalidPool:
+    """The spec of a pool, or what is wrong with it."""
+    try:
+        return parse_pool(body)
+    except InvalidPool as error:
+        return error
+    except Exception as error:
+        metadata = body["metadata"]
+        log.exception("pool %s/%s: its spec cannot be read", metadata["namespace"], metadata["name"])
+        what = f"cannot be read, by a fault of the operator ({type(error).__name__}, see its log)"
+        return InvalidPool("spec", f"{what}: undo the last change of it")
 
 
 class Store:
@@ -129,13 +108,16 @@ class Store:
 
     def __init__(self, changed: Callable[[PoolKey], None]) -> None:
         self._changed = changed
-        self.pools: Cache[PoolKey, KnownPool] = Cache()
-        self.deployments: Cache[PoolKey, DeploymentRecord] = Cache()
+        self._revisions = Revisions()
+        self.pools: Cache[PoolKey, KnownPool] = Cache(self._pool_changed)
+        self.deployments: Cache[PoolKey, DeploymentRecord] = Cache(self._child_changed)
         self.rivals = Rivals()
-        self._pods: Cache[str, PodRecord] = Cache()
-        self._pool_edge = Edge("CeleryWorkerPool", KnownPool.from_body)
-        self._deployment_edge = Edge("Deployment", DeploymentRecord.from_body)
-        self._pod_edge = Edge("Pod", PodRecord.from_body)
+        self._pods: Cache[str, PodRecord] = Cache(self._child_changed)
+        self._pool_edge: Edge[KnownPool] = Edge("CeleryWorkerPool", KnownPool.from_body)
+        self._deployment_edge: Edge[DeploymentRecord] = Edge(
+            "Deployment", lambda body, _: DeploymentRecord.from_body(body)
+        )
+        self._pod_edge: Edge[PodRecord] = Edge("Pod", lambda body, _: PodRecord.from_body(body))
         self._pods_of: dict[PoolKey, dict[str, PodRecord]] = {}
         self._pool_of: dict[str, PoolKey] = {}
         self._ended_of: dict[PoolKey, dict[str, None]] = {}
@@ -147,6 +129,26 @@ class Store:
     def all_pods(self) -> list[PodRecord]:
         """The pods of all pools, of deleted ones too."""
         return self._pods.values()
+
+    @property
+    def pools_version(self) -> int:
+        """Grows when the set of pools changes, or what one of them asks for; not with a status."""
+        return self._revisions.pools
+
+    def revision(self, key: PoolKey) -> int:
+        """Grows when anything known of a pool changes: what it asks for, its Deployment, its Pods; not with its status.
+
+        0 while nothing is known of it. A pool that comes back has none of the numbers that it had before.
+        """
+        return self._revisions.of(key)
+
+    def _pool_changed(self, before: KnownPool | None, after: KnownPool | None) -> None:
+        if before is None or after is None or before.asks != after.asks:
+            self._revisions.note_pools()
+            self._child_changed(before, after)
+
+    def _child_changed(self, *records: KnownPool | DeploymentRecord | PodRecord | None) -> None:
+        self._revisions.note(*{record.key for record in records if record is not None})
 
     @property
     def unreadable(self) -> Mapping[str, int]:
@@ -173,16 +175,17 @@ class Store:
 
     def _take(self, edge: Edge[K], cache: Cache[PoolKey, K], body: Body, *, deleted: bool) -> None:
         """Take over an event of something that has a pool's namespace and name."""
+        key, version = PoolKey(body["metadata"]["namespace"], body["metadata"]["name"]), version_of(body)
         if deleted:
             edge.forget(body)
-            key = PoolKey(body["metadata"]["namespace"], body["metadata"]["name"])
             cache.drop(key)
+        elif cache.made_from(key, version) is not None:
+            return
         else:
-            record = edge.record(body)
+            record = edge.record(body, cache.get(key))
             if record is None:
                 return
-            key = record.key
-            cache.put(key, record)
+            cache.put(key, record, version)
         self._changed(key)
 
     def pod(self, uid: str) -> PodRecord | None:
@@ -199,11 +202,14 @@ class Store:
 
     def pod_event(self, body: Body, *, deleted: bool) -> None:
         """Take over an event of a Pod; one without a pool's label is none of ours."""
+        version = version_of(body)
+        if not deleted and self._pods.made_from(body["metadata"]["uid"], version) is not None:
+            return
         record = self._pod_edge.record(body)
         if deleted:
             self._pod_gone(self._pod_edge.forget(body), record)
         elif record is not None:
-            self._pods.put(record.uid, record)
+            self._pods.put(record.uid, record, version)
             self._tell(self._place(record), record.key)
 
     def _pod_gone(self, uid: str, last: PodRecord | None) -> None:
@@ -256,33 +262,26 @@ class Store:
 
     def replace_pools(self, bodies: Sequence[Body], since: int) -> None:
         """Take over a full list of CeleryWorkerPools."""
-        self._replace(self._pool_edge, self.pools, bodies, since)
+        self._take_list(self._pool_edge, self.pools, bodies, since)
 
     def replace_deployments(self, bodies: Sequence[Body], since: int) -> None:
         """Take over a full list of Deployments."""
-        self._replace(self._deployment_edge, self.deployments, bodies, since)
+        self._take_list(self._deployment_edge, self.deployments, bodies, since)
         self._note_writers(*(record.key for record in self.deployments.values()))
 
-    def _replace(self, edge: Edge[K], cache: Cache[PoolKey, K], bodies: Sequence[Body], since: int) -> None:
-        edge.keep(bodies)
-        listed: dict[PoolKey, K] = {}
-        for body in bodies:
-            key = PoolKey(body["metadata"]["namespace"], body["metadata"]["name"])
-            record = edge.record(body) or cache.get(key)
-            if record is not None:
-                listed[key] = record
-        for key in cache.replace(listed, since):
+    def _take_list(self, edge: Edge[K], cache: Cache[PoolKey, K], bodies: Sequence[Body], since: int) -> None:
+        keyed = {PoolKey(body["metadata"]["namespace"], body["metadata"]["name"]): body for body in bodies}
+        for key in take_list(edge, cache, keyed, since):
             self._changed(key)
 
     def replace_pods(self, bodies: Sequence[Body], since: int) -> None:
         """Take over a full list of Pods."""
-        self._pod_edge.keep(bodies)
-        records = [self._pod_edge.record(body) or self._pods.get(body["metadata"]["uid"]) for body in bodies]
-        listed = {record.uid: record for record in records if record is not None}
         changed: set[PoolKey | None] = set()
-        for uid in self._pods.replace(listed, since):
+        of_uid = {body["metadata"]["uid"]: body for body in bodies}
+        for uid in take_list(self._pod_edge, self._pods, of_uid, since):
             record = self._pods.get(uid)
             changed |= {self._displace(uid)} if record is None else {self._place(record), record.key}
+        self._revisions.keep({*self.pools.identities(), *self.deployments.identities(), *self._pods_of})
         self._tell(*changed)
 
     def _remember_end(self, pod: PodRecord) -> None:

@@ -7,7 +7,8 @@ import pytest
 from celeriac.api.keys import PoolKey
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.pool.parse import parse_pool
-from celeriac.watching.store import Cache, Store
+from celeriac.watching.cache import Cache
+from celeriac.watching.store import Store
 
 pytestmark = pytest.mark.unit
 

@@ -1,0 +1,88 @@
+"""Records of one kind, filled by watch events and put right by lists."""
+
+import itertools
+from collections.abc import Callable, Hashable, KeysView, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+I = TypeVar("I", bound=Hashable)  # noqa: E741 - an identity
+R = TypeVar("R")
+
+NO_VERSIONS: Final[Mapping[Any, str]] = {}
+
+
+def _nobody(before: Any, after: Any) -> None:
+    """Nobody asks what has changed."""
+
+
+class Cache(Generic[I, R]):
+    """Records of one kind by identity, each with the moment of its last event, so that a list cannot undo it.
+
+    With each goes the resourceVersion of the body that it was made from; none where it was amended since.
+    """
+
+    def __init__(self, changed: Callable[[R | None, R | None], None] = _nobody) -> None:
+        """`changed` is called with a record before and after whatever changed it; None: there is none."""
+        self._changed = changed
+        self._records: dict[I, R] = {}
+        self._versions: dict[I, str] = {}
+        self._touched: dict[I, int] = {}
+        self._clock = itertools.count(1)
+
+    def now(self) -> int:
+        """A moment in this cache's own order of events."""
+        return next(self._clock)
+
+    def get(self, identity: I) -> R | None:
+        """The record, or None."""
+        return self._records.get(identity)
+
+    def made_from(self, identity: I, version: str) -> R | None:
+        """The record, if it was made from the body of this resourceVersion: that body brings nothing new."""
+        return self._records.get(identity) if version and self._versions.get(identity) == version else None
+
+    def values(self) -> list[R]:
+        """All records."""
+        return list(self._records.values())
+
+    def identities(self) -> KeysView[I]:
+        """Of all records."""
+        return self._records.keys()
+
+    def put(self, identity: I, record: R, version: str = "") -> None:
+        """Take over a record; `version` is empty where no body of the API server says all of it."""
+        self._touched[identity] = self.now()
+        self._versions[identity] = version
+        before = self._records.get(identity)
+        if before != record:
+            self._records[identity] = record
+            self._changed(before, record)
+
+    def drop(self, identity: I) -> None:
+        """Forget a record; a list that began earlier does not bring it back."""
+        self._touched[identity] = self.now()
+        self._versions.pop(identity, None)
+        before = self._records.pop(identity, None)
+        if before is not None:
+            self._changed(before, None)
+
+    def replace(self, listed: Mapping[I, R], since: int, versions: Mapping[I, str] = NO_VERSIONS) -> set[I]:
+        """Take over a list that was requested at `since`; returns the identities that it changed.
+
+        What an event has touched meanwhile is newer than the list and stays as it is.
+        """
+        changed = set()
+        for identity in self._records.keys() | listed.keys():
+            if self._touched.get(identity, 0) > since:
+                continue
+            self._versions[identity] = versions.get(identity, "")
+            before, after = self._records.get(identity), listed.get(identity)
+            if before == after:
+                continue
+            changed.add(identity)
+            if after is not None:
+                self._records[identity] = after
+            else:
+                del self._records[identity], self._versions[identity]
+            self._changed(before, after)
+        self._touched = {i: at for i, at in self._touched.items() if i in self._records or at > since}
+        return changed
