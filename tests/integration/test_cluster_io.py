@@ -248,6 +248,7 @@ async def test_a_lease_that_is_lost_while_a_request_looks_for_its_way_stops_it_a
 ) -> None:
     """As when the process is stopped while it connects: the Lease is asked again when there is a connection."""
     await ensure_deployment(api, pool.uid, pool.manifest())
+    await pool.settled(api)
     scale = await api.read_scale(pool.key)
     answers = [True] * lasts
     api.connection.fence = lambda: bool(answers and answers.pop())

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from celeriac.cluster.client import Api
-from celeriac.cluster.connection import REQUESTS_AT_ONCE
 from celeriac.cluster.lease import Lease
 from celeriac.cluster.paths import LEASES, SECRETS
+from celeriac.cluster.slots import REQUESTS_AT_ONCE
 from tests.cluster.control_plane import ControlPlane
 
 pytestmark = pytest.mark.integration
