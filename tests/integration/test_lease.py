@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from celeriac.cluster.client import Api
+from celeriac.api.keys import PoolKey
+from celeriac.cluster.client import MANAGER, Api, Scale
+from celeriac.cluster.errors import Conflict
 from celeriac.cluster.lease import Lease
-from celeriac.cluster.paths import LEASES, SECRETS
+from celeriac.cluster.paths import DEPLOYMENTS, LEASES, SECRETS
 from celeriac.cluster.slots import REQUESTS_AT_ONCE
 from tests.cluster.control_plane import ControlPlane
 
@@ -307,6 +309,37 @@ async def test_a_herd_of_requests_does_not_delay_a_renewal(enter: Enter, namespa
     for task in (*herd, losing):
         task.cancel()
     await asyncio.wait([*herd, losing])
+
+
+def at_zero(key: PoolKey) -> dict[str, Any]:
+    labels = {"app": key.name}
+    containers = [{"name": "worker", "image": "app:1"}]
+    template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {**key._asdict()}, "spec": spec}
+
+
+async def test_a_thousand_scale_ups_at_once_do_not_delay_a_renewal(enter: Enter, namespace: str) -> None:
+    """Their answers keep the event loop busy, too. Most are a Conflict, which costs as much."""
+    first = await enter()
+    await first.acquires()
+    keys = [PoolKey(namespace, f"pool-{number}") for number in range(10)]
+    made = [await first.api.apply(DEPLOYMENTS, at_zero(key), manager=MANAGER) for key in keys]
+    versions = [body["metadata"]["resourceVersion"] for body in made]
+    scalings = [
+        asyncio.create_task(first.api.patch_scale(keys[number % 10], 3, resource_version=versions[number % 10]))
+        for number in range(1000)
+    ]
+    while not first.requests.empty():
+        first.requests.get_nowait()
+    renewals, last, longest = 0, time.monotonic(), 0.0
+    while renewals < 4 or not all(task.done() for task in scalings):
+        if await asyncio.wait_for(first.requests.get(), PATIENCE) == ("update", "leases", 200):
+            longest = max(longest, time.monotonic() - last)
+            renewals, last = renewals + 1, time.monotonic()
+    answers = await asyncio.gather(*scalings, return_exceptions=True)
+    assert {type(answer) for answer in answers} <= {Scale, Conflict}
+    assert longest < RENEW_DEADLINE
 
 
 async def test_periods_that_would_let_two_operators_act_are_refused(control_plane: ControlPlane) -> None:

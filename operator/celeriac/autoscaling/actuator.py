@@ -1,9 +1,13 @@
-"""Carries out what a tick wants of a pool, in the background: one write of the replicas and one marking at a time."""
+"""Carries out what a tick wants of a pool, in the background: one write of the replicas and one marking at a time.
+
+Of all pools so many are scaled at once; the others wait, the neediest first.
+"""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
@@ -12,6 +16,7 @@ from celeriac.api.reasons import Reason
 from celeriac.autoscaling.drain_marker import DrainMarker, Marking
 from celeriac.autoscaling.pool_scaler import PoolScaler, Step
 from celeriac.autoscaling.rollouts import retire
+from celeriac.autoscaling.scale_lane import SCALES_AT_ONCE, ScaleLane
 from celeriac.autoscaling.scale_writer import Change, Refusals, ScaleWriter
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import AgentLink
@@ -27,10 +32,16 @@ log = logging.getLogger(__name__)
 
 MARK_AGAIN_SECONDS = 5.0
 """After a failed marking: each attempt changes Pods, and what is refused once is seldom allowed half a second later."""
-
-
 RETIRE_AGAIN_SECONDS = 2.0
 """Between two changes of a rollout's ReplicaSets: what became of the first is known by then."""
+
+
+class _Wanted(NamedTuple):
+    """A change, the pool that wants it, and who is told that it was made."""
+
+    known: KnownPool
+    change: Change
+    scaler: PoolScaler
 
 
 class Actuator:
@@ -49,7 +60,7 @@ class Actuator:
     ) -> None:
         self._api = api
         self._authority = authority
-        self._writer = ScaleWriter(api, authority)
+        self._writer = ScaleWriter(api, authority, store.deployments.get)
         self._marker = DrainMarker(api, authority)
         self._store = store
         self._metrics = metrics
@@ -57,6 +68,7 @@ class Actuator:
         self._teller = teller
         self._clock = clock
         self.refusals = Refusals()
+        self._lane: ScaleLane[_Wanted] = ScaleLane()
         self._scaling: dict[PoolKey, asyncio.Task[None]] = {}
         self._removing: set[PoolKey] = set()
         self._marking: dict[PoolKey, asyncio.Task[None]] = {}
@@ -66,16 +78,19 @@ class Actuator:
     def carry_out(
         self, known: KnownPool, pool: WorkerPool, step: Step, scaler: PoolScaler, link: AgentLink | None
     ) -> None:
-        """Begin what the step wants. Where that kind is under way, or pauses, a later tick wants it again."""
+        """Begin what the step wants, or let it wait. What is under way, or pauses, a later tick wants again."""
         key, change = known.key, step.change
         removes = step.retire is not None or (change is not None and change.pods < 0)
-        if removes and key in self._marking:
+        waits_for_marks = removes and key in self._marking
+        if change is None or waits_for_marks or not self._may_scale(key):
+            self._drop(key)
+        else:
+            self._want(_Wanted(known, change, scaler))
+        if waits_for_marks:
             return
-        if change is not None:
-            self._scale(known, change, scaler)
-        elif step.outcome is not None and step.retire is None and self.refusals.forget(key):
+        if change is None and step.outcome is not None and step.retire is None and self.refusals.forget(key):
             self._queue.add(key)
-        if step.retire is not None:
+        if step.retire is not None and change is None:
             self._retire(key, *step.retire)
         if link is None or not step.marking:
             self._marks_are_well(key)
@@ -84,21 +99,34 @@ class Actuator:
 
     def forget(self, key: PoolKey) -> None:
         """Forget a pool that is scaled no more."""
+        self._drop(key)
         self.refusals.forget(key)
         self.refusals.forget_mark(key)
         self._mark_again_at.pop(key, None)
         self._retire_again_at.pop(key, None)
 
     async def settle(self) -> None:
-        """Wait for what is under way."""
+        """Begin nothing more, and wait for what is under way."""
+        self._lane.clear()
         await asyncio.gather(*self._scaling.values(), *self._marking.values(), return_exceptions=True)
 
-    def _scale(self, known: KnownPool, change: Change, scaler: PoolScaler) -> None:
-        if known.key in self._scaling or self.refusals.pauses(known.key, self._clock()):
-            return
-        if change.pods < 0:
-            self._removing.add(known.key)
-        self._scaling[known.key] = asyncio.get_running_loop().create_task(self._write(known, change, scaler))
+    def _may_scale(self, key: PoolKey) -> bool:
+        return key not in self._scaling and not self.refusals.pauses(key, self._clock())
+
+    def _want(self, wanted: _Wanted) -> None:
+        key, change = wanted.known.key, wanted.change
+        self._lane.want(key, change, wanted)
+        (self._removing.add if change.pods < 0 else self._removing.discard)(key)
+        asyncio.get_running_loop().call_soon(self._take_turns)  # once all pools of a reading have said what they need
+
+    def _drop(self, key: PoolKey) -> None:
+        self._lane.drop(key)
+        if key not in self._scaling:
+            self._removing.discard(key)
+
+    def _take_turns(self) -> None:
+        while len(self._scaling) < SCALES_AT_ONCE and (wanted := self._lane.take()) is not None:
+            self._scaling[wanted.known.key] = asyncio.get_running_loop().create_task(self._write(*wanted))
 
     async def _write(self, known: KnownPool, change: Change, scaler: PoolScaler) -> None:
         key = known.key
@@ -113,13 +141,10 @@ class Actuator:
         except Exception:
             log.exception("pool %s: scaling failed by a fault of the operator", key)
         finally:
-            del self._scaling[key]
-            self._removing.discard(key)
+            self._over(key)
 
     def _retire(self, key: PoolKey, name: str, planned: Retirement) -> None:
-        if key in self._scaling or self.refusals.pauses(key, self._clock()):
-            return
-        if self._clock() < self._retire_again_at.get(key, 0.0):
+        if not self._may_scale(key) or self._clock() < self._retire_again_at.get(key, 0.0):
             return
         self._retire_again_at[key] = self._clock() + RETIRE_AGAIN_SECONDS
         self._removing.add(key)
@@ -139,8 +164,12 @@ class Actuator:
         except Exception:
             log.exception("pool %s: a rollout could not be helped on, by a fault of the operator", key)
         finally:
-            del self._scaling[key]
-            self._removing.discard(key)
+            self._over(key)
+
+    def _over(self, key: PoolKey) -> None:
+        del self._scaling[key]
+        self._removing.discard(key)
+        self._take_turns()
 
     def _performed(self, known: KnownPool, change: Change, scaler: PoolScaler) -> None:
         key, up = known.key, change.pods > 0

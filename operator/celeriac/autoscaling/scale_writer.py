@@ -1,6 +1,11 @@
-"""Who writes replicas: each change that the tick has planned goes through /scale, and only if nothing has changed."""
+"""Who writes replicas: each change that the tick has planned goes through /scale, and only if nothing has changed.
 
-from collections.abc import Mapping
+That is one request: a patch on condition of the resourceVersion that the watch has brought. The watch may be behind;
+the API server says so by a Conflict, and only then is it asked what there is.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,26 +66,44 @@ class Written:
     refusal: ApiError | None = None
 
 
+Watched = Callable[[PoolKey], DeploymentRecord | None]
+"""A pool's Deployment as the watch last told; None where there is none."""
+
+
 class ScaleWriter:
     """Makes changes through /scale while it has the authority."""
 
-    def __init__(self, scaler: Scaler, authority: Authority) -> None:
+    def __init__(self, scaler: Scaler, authority: Authority, watched: Watched) -> None:
         self._scaler = scaler
         self._authority = authority
+        self._watched = watched
 
     async def write(self, key: PoolKey, change: Change) -> Written:
         """Make the change; where the replicas are not what the plan assumed, nothing."""
         try:
-            return await self._write(key, change)
+            with suppress(Conflict):
+                watched = self._watched(key)
+                if watched is not None and watched.resource_version:
+                    return await self._write_at(key, change, watched)
+            return await self._read_and_write(key, change)
         except (Conflict, NotHolder):
             return Written()
         except ApiError as error:
             return Written(refusal=error)
 
-    async def _write(self, key: PoolKey, change: Change) -> Written:
-        scale = await (self._read_settled(key, change) if change.pods < 0 else self._scaler.read_scale(key))
-        if scale is None:
+    async def _write_at(self, key: PoolKey, change: Change, deployment: DeploymentRecord) -> Written:
+        """Write to this very version: a Conflict where anything has changed since, such as a rollout that has begun."""
+        if not _is_settled(deployment, change):
             return Written()
+        return await self._patch(key, change, Scale(deployment.spec_replicas, deployment.resource_version))
+
+    async def _read_and_write(self, key: PoolKey, change: Change) -> Written:
+        if change.pods > 0:
+            return await self._patch(key, change, await self._scaler.read_scale(key))
+        found = DeploymentRecord.from_body(await self._scaler.read_deployment(key))
+        return await self._write_at(key, change, found)
+
+    async def _patch(self, key: PoolKey, change: Change, scale: Scale) -> Written:
         if scale.replicas != change.before:
             return Written(replicas=scale.replicas)
         if not self._authority.may_act:
@@ -88,14 +111,11 @@ class ScaleWriter:
         await self._scaler.patch_scale(key, change.after, resource_version=scale.resource_version)
         return Written(performed=True, replicas=change.after)
 
-    async def _read_settled(self, key: PoolKey, change: Change) -> Scale | None:
-        """The scale, with the assurance that no rollout has begun since the plan; None where one has."""
-        body = await self._scaler.read_deployment(key)
-        deployment = DeploymentRecord.from_body(body)
-        unseen = deployment.observed_generation < deployment.generation
-        if unseen or (deployment.rollout_in_progress and not change.in_rollout):
-            return None
-        return Scale(deployment.spec_replicas, body["metadata"]["resourceVersion"])
+
+def _is_settled(deployment: DeploymentRecord, change: Change) -> bool:
+    """Whether nothing speaks against the change: up always; down, where no rollout has begun since the plan."""
+    unseen = deployment.observed_generation < deployment.generation
+    return change.pods > 0 or not (unseen or (deployment.rollout_in_progress and not change.in_rollout))
 
 
 @dataclass(slots=True)

@@ -50,6 +50,7 @@ class DeploymentRecord:
     paused           whether somebody has stopped its rollouts (kubectl rollout pause)
     scaled_by        who else than the operator wrote the replicas last, and when (Unix seconds); None if nobody did
     fingerprint      changes with whatever an apply of the manifest could put right; not with the replicas
+    resource_version of the body that says all of this; empty where there is none
     """
 
     key: PoolKey
@@ -69,6 +70,7 @@ class DeploymentRecord:
     paused: bool = False
     scaled_by: tuple[str, float] | None = None
     fingerprint: str = ""
+    resource_version: str = ""
 
     @classmethod
     def from_body(cls, body: Body) -> Self:
@@ -96,6 +98,7 @@ class DeploymentRecord:
             paused=bool(body["spec"].get("paused")),
             scaled_by=_scaled_by(metadata),
             fingerprint=_fingerprint(body),
+            resource_version=metadata.get("resourceVersion", ""),
         )
 
     @property

@@ -257,8 +257,8 @@ class Store:
     def note_replicas(self, key: PoolKey, replicas: int) -> None:
         """Remember a count that was just read from or written to /scale, before the watch tells of it."""
         record = self.deployments.get(key)
-        if record is not None:
-            self.deployments.put(key, replace(record, spec_replicas=replicas))
+        if record is not None and record.spec_replicas != replicas:
+            self.deployments.put(key, replace(record, spec_replicas=replicas, resource_version=""))
 
     def replace_pools(self, bodies: Sequence[Body], since: int) -> None:
         """Take over a full list of CeleryWorkerPools."""
