@@ -33,8 +33,10 @@ class OperatorProcess:
         *arguments: str,
         clusterwide: bool = False,
         allowed: Sequence[str] = ALLOWED,
+        python: Path | None = None,
     ) -> None:
-        """`allowed`: flags for brokers on this machine."""
+        """`allowed`: flags for brokers on this machine; `python`: that of another checkout, with another operator."""
+        self._python = str(python or sys.executable)
         self._kubeconfig = kubeconfig
         watched = () if clusterwide else ("--watch-namespace", namespace)
         self._arguments = (*watched, "--lease-namespace", namespace, *allowed, *arguments)
@@ -49,7 +51,7 @@ class OperatorProcess:
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    sys.executable,
+                    self._python,
                     *(program or ("-m", "celeriac")),
                     "--metrics-port",
                     str(self.port),

@@ -1,0 +1,224 @@
+"""The parts of the bench, each on a world whose pools are there: what each measures goes into its figures."""
+
+import random
+import re
+import time
+from collections.abc import Sequence
+
+from tests.bench.scale.api import APPS, Body, at_once
+from tests.bench.scale.figures import Figures, since
+from tests.bench.scale.usage import Cost, Requests, rss_mib, scrape, summed, timed_scrape
+from tests.bench.scale.world import (
+    FLOOR,
+    NAMESPACE,
+    POOLS_PATH,
+    REPLICAS,
+    TICK_SECONDS,
+    World,
+    pool,
+    push,
+    queues,
+)
+from tests.cluster.progress import step
+
+START_SECONDS = 2.0
+"""In which the operator lists what is there, and begins its watches."""
+QUIET_SECONDS, QUIET_AT_MOST = 5.0, 60.0
+FRESH_SECONDS = 5.0
+"""The operator answers a scrape that follows closely on another one from what it has."""
+REACTION_LIMIT, RESTART_LIMIT, EMPTY_LIMIT = 30.0, 120.0, 180.0
+WARNING = re.compile(r"^\S+ \S+ (?:WARNING|ERROR|CRITICAL) ", re.MULTILINE)
+FLOORS = 100
+AT_ONCE = 100
+
+
+def names(count: int) -> list[str]:
+    """Of the pools."""
+    return [f"pool-{number:05}" for number in range(count)]
+
+
+def create(world: World, figures: Figures, limit: float) -> bool:
+    """Make the pools by several clients; whether all were reconciled within the limit, in seconds."""
+    wanted = names(figures.pools)
+    time.sleep(START_SECONDS)
+    world.audit.read()
+    with figures.under_load("creation"), step(f"create {len(wanted)} pools") as progress:
+        began = time.perf_counter()
+        at_once(lambda name: world.client.post(POOLS_PATH, pool(name)), wanted)
+        figures.values["objects s"] = time.perf_counter() - began
+        progress.say("objects are there")
+        made = world.deployments.first(0, wanted, lambda _: True, limit - (time.perf_counter() - began))
+        progress.say("Deployments are there")
+        left = max(1.0, limit - (time.perf_counter() - began))
+        told = world.pools.first(0, wanted, bool, left)
+    for name, seen in (("deployments s", made), ("statuses s", told)):
+        complete = len(seen) == len(wanted)
+        late = f"> {limit:.0f} ({len(seen)} of {len(wanted)})"
+        figures.values[name] = max(since(began, seen)) if complete else late
+    if len(made) == len(wanted):
+        world.acknowledge(wanted)
+    asked = settle(world)
+    figures.values["requests a pool"] = sum(asked.counts.values()) / len(wanted)
+    figures.values["requests"] = asked.told(len(wanted), but="leases")
+    return len(told) == len(wanted)
+
+
+def settle(world: World) -> Requests:
+    """Wait until the operator writes nothing but its Lease; all that it asked of the API server, Lease left out."""
+    everything, deadline = Requests(), time.monotonic() + QUIET_AT_MOST
+    with step("wait until nothing is written any more"):
+        while time.monotonic() < deadline:
+            fresh = world.audit.read()
+            everything.counts.update(fresh.counts)
+            if everything.counts and not fresh.writes(but="leases"):
+                break
+            time.sleep(QUIET_SECONDS)
+    for verb, resource in [key for key in everything.counts if key[1] == "leases"]:
+        del everything.counts[verb, resource]
+    return everything
+
+
+def floor(world: World, figures: Figures) -> None:
+    """What the API server and the watch take by themselves, with Deployments that are no pool's.
+
+    Of creation: pools, Deployments and statuses by as many clients, nobody thinking in between.
+    """
+    copy = strip(world.client.get(f"{APPS}/namespaces/{NAMESPACE}/deployments/{names(1)[0]}"))
+    copies = [f"floor-{number:05}" for number in range(FLOORS)]
+
+    def three_requests(name: str) -> None:
+        path = POOLS_PATH.replace(f"/{NAMESPACE}/", f"/{FLOOR}/")
+        world.client.post(path, pool(name))
+        world.client.post(f"{APPS}/namespaces/{FLOOR}/deployments", copy | {"metadata": {"name": name}})
+        world.client.patch(f"{path}/{name}/status", {"status": {"replicas": 0}})
+
+    with figures.under_load("floor"), step("the floor: what no operator can be faster than"):
+        began = time.perf_counter()
+        at_once(three_requests, copies)
+        figures.values["floor creation s"] = (time.perf_counter() - began) / FLOORS * figures.pools
+        world.deployments.settled(copies, lambda it: it.replicas == 0, REACTION_LIMIT)
+        single: list[float] = []
+        for name in copies[:30]:
+            mark, began = world.deployments.mark(), time.perf_counter()
+            world.client.scale(name, REPLICAS, FLOOR)
+            single += since(began, world.deployments.first(mark, [name], lambda it: it.replicas > 0, REACTION_LIMIT))
+        figures.sample("floor one", single, 30, REACTION_LIMIT)
+        mark, began = world.deployments.mark(), time.perf_counter()
+        at_once(lambda name: world.client.scale(name, 2 * REPLICAS, FLOOR), copies)
+        seen = world.deployments.first(mark, copies, lambda it: it.replicas == 2 * REPLICAS, REACTION_LIMIT)
+        figures.sample("floor all", since(began, seen), FLOORS, REACTION_LIMIT)
+
+
+def strip(deployment: Body) -> Body:
+    """The same again for another name, without what makes it a pool's."""
+    return {key: deployment[key] for key in ("apiVersion", "kind", "spec")}
+
+
+def idle(world: World, figures: Figures, seconds: float) -> None:
+    """What so many pools without work cost for a while."""
+    with figures.under_load("idle"), step(f"idle for {seconds:.0f} s"):
+        earlier = scrape(world.operator)
+        time.sleep(2)
+        world.audit.read()
+        before = Cost.now(world.operator, world.server)
+        time.sleep(seconds)
+        after = Cost.now(world.operator, world.server)
+        asked = world.audit.read()
+        figures.values["rss MiB"] = rss_mib(world.operator.pid)
+        span = after.moment - before.moment
+        later = scrape(world.operator)
+        time.sleep(FRESH_SECONDS)
+        one = timed_scrape(world.operator, 4.0)
+    figures.values |= {
+        "idle %": 100 * (after.cpu - before.cpu) / span,
+        "cpu a tick ms": 1000 * (after.cpu - before.cpu) / span * TICK_SECONDS,
+        "writes/s": asked.writes(but="leases") / span,
+        "reads/s": asked.reads() / span,
+        "idle requests": asked.told(span),
+        "commands/s": (after.commands - before.commands) / span,
+        "redis %": 100 * (after.redis_cpu - before.redis_cpu) / span,
+        **{name: per_run(earlier, later, metric) for name, metric in DURATIONS.items()},
+        "scrape s": one.seconds,
+        "scrape lines": one.lines,
+        "scrape stall s": one.stall,
+    }
+
+
+DURATIONS = {"reading ms": "celeriac_broker_read_duration_seconds", "tick ms": "celeriac_tick_duration_seconds"}
+
+
+def per_run(earlier: str, later: str, metric: str) -> float:
+    """Milliseconds that one run of what a histogram times took, between two scrapes."""
+    total, runs = (summed(later, f"{metric}_{part}") - summed(earlier, f"{metric}_{part}") for part in ("sum", "count"))
+    return 1000 * total / runs if runs else 0.0
+
+
+def burst(world: World, chosen: Sequence[str]) -> list[float]:
+    """Seconds from the LPUSH until the watch shows the final count; the pools go back to zero."""
+    mark, pushed = world.deployments.mark(), time.perf_counter()
+    push(world.broker, chosen)
+    seen = world.deployments.first(mark, chosen, lambda it: it.replicas == REPLICAS, REACTION_LIMIT)
+    empty(world, chosen)
+    return since(pushed, seen)
+
+
+def empty(world: World, chosen: Sequence[str]) -> float:
+    """Take the work away, as if it were done; seconds until all are at zero again."""
+    world.acknowledge(chosen)
+    began = time.perf_counter()
+    for first in range(0, len(chosen), 500):
+        world.broker.delete(*(queues(name)[0] for name in chosen[first : first + 500]))
+    world.deployments.settled(chosen, lambda it: it.replicas == 0, EMPTY_LIMIT)
+    return time.perf_counter() - began
+
+
+def one_among(world: World, figures: Figures, runs: int) -> None:
+    """A burst for one pool of all, at a random phase of the tick, while the others rest."""
+    seconds: list[float] = []
+    with figures.under_load("one"), step(f"bursts for one pool among {figures.pools}") as progress:
+        for run in range(runs):
+            time.sleep(random.uniform(0.5, 0.5 + 2 * TICK_SECONDS))
+            seconds += burst(world, [random.choice(names(figures.pools))])
+            progress.say(f"{run + 1} of {runs}")
+    figures.sample("one", seconds, runs, REACTION_LIMIT)
+
+
+def many_at_once(world: World, figures: Figures, rounds: int) -> None:
+    """A burst for 100 pools at the same moment."""
+    seconds: list[float] = []
+    with figures.under_load("all"), step(f"bursts for {AT_ONCE} of {figures.pools} pools at once") as progress:
+        for number in range(rounds):
+            time.sleep(random.uniform(2, 2 + 2 * TICK_SECONDS))
+            seconds += burst(world, random.sample(names(figures.pools), AT_ONCE))
+            progress.say(f"{number + 1} of {rounds}")
+    figures.sample("all", seconds, rounds * AT_ONCE, REACTION_LIMIT)
+
+
+def restart(world: World, figures: Figures) -> None:
+    """Work comes to all pools while there is no operator; then it is started anew."""
+    wanted = names(figures.pools)
+    with figures.under_load("restart"), step(f"restart with work waiting in {len(wanted)} pools") as progress:
+        world.operator.stop()
+        world.audit.begin_anew()
+        for first in range(0, len(wanted), 500):
+            push(world.broker, wanted[first : first + 500])
+        mark, began = world.deployments.mark(), time.perf_counter()
+        world.operator.start()
+        acted = world.deployments.first(mark, wanted, lambda it: it.replicas > 0, RESTART_LIMIT)
+        progress.say("all are acted on")
+        final = world.deployments.first(mark, wanted, lambda it: it.replicas == REPLICAS, RESTART_LIMIT)
+        figures.sample("restart", since(began, acted), len(wanted), RESTART_LIMIT)
+        figures.sample("restart final", since(began, final), len(wanted), RESTART_LIMIT)
+        progress.say("all are at their final count")
+        figures.values["back to zero s"] = empty(world, wanted)
+
+
+def end(world: World, figures: Figures) -> None:
+    """What is to be said of the whole run."""
+    world.audit.read()
+    figures.values |= {
+        "lease gap s": world.audit.longest_gap,
+        "warnings": float(len(WARNING.findall(world.operator.log()))),
+        "rss after MiB": rss_mib(world.operator.pid),
+        "peak MiB": world.operator.peak_mib(),
+    }

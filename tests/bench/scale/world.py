@@ -1,0 +1,127 @@
+"""A control plane without nodes, a Redis and the operator as a process, and so many pools."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from tests.bench.scale.api import APPS, CELERIAC, Body, Client, Watch, at_once
+from tests.bench.scale.usage import Audit
+from tests.cluster.control_plane import ControlPlane
+from tests.integration.crds import wait_established
+from tests.integration.operator_process import OperatorProcess
+from tests.integration.redis_server import RedisServer
+
+NAMESPACE, FLOOR = "bench", "floor"
+USER = "operator-of-the-bench"
+"""The operator has a user of its own: the audit log tells its requests from those of the bench."""
+QUEUES = 4
+BURST, TASKS_PER_SLOT = 50, 5
+REPLICAS = BURST // TASKS_PER_SLOT
+TICK_SECONDS = 0.5
+AT_ONCE = {"policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}]}
+SCALING = {
+    "target": {"tasksPerSlot": TASKS_PER_SLOT},
+    "scaleToZeroAfterSeconds": 0,
+    "behavior": {"scaleUp": AT_ONCE, "scaleDown": AT_ONCE | {"stabilizationWindowSeconds": 0}},
+}
+POOLS_PATH = f"{CELERIAC}/namespaces/{NAMESPACE}/celeryworkerpools"
+HERE = Path(__file__).parents[3]
+
+
+def queues(name: str) -> list[str]:
+    """Of a pool."""
+    return [f"{name}-{number}" for number in range(QUEUES)]
+
+
+def pool(name: str, secret: str = "broker") -> Body:
+    """A solo pool whose broker's URL is in a Secret, as the documentation advises."""
+    broker = {"urlFrom": {"secretKeyRef": {"name": secret, "key": "url"}}}
+    spec = {"image": "app:1", "app": "app", "pool": "solo", "queues": queues(name), "broker": broker}
+    kind = {"apiVersion": "celeriac.dev/v1alpha1", "kind": "CeleryWorkerPool"}
+    return {**kind, "metadata": {"name": name}, "spec": spec | {"scaling": SCALING}}
+
+
+def secret(name: str, url: str) -> Body:
+    """With the URL of a broker."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"url": url}}
+
+
+def push(client: redis.Redis, names: Sequence[str]) -> None:
+    """A burst for each of the pools, all in one go."""
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.lpush(queues(name)[0], *["{}"] * BURST)
+    pipeline.execute()
+
+
+def reachable(body: Body) -> bool:
+    """Whether the status says that the pool's broker can be read."""
+    conditions = body.get("status", {}).get("conditions", [])
+    return any(each["type"] == "BrokerReachable" and each["status"] == "True" for each in conditions)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A Deployment: how many pods it wants, and whether a controller has seen that."""
+
+    replicas: int
+    generation: int
+    observed: int
+
+    @classmethod
+    def of(cls, body: Body) -> "Wanted":
+        """From its manifest."""
+        observed = body.get("status", {}).get("observedGeneration", 0)
+        return cls(body["spec"]["replicas"], body["metadata"]["generation"], observed)
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that a part of the bench needs. `pools` knows whether the broker is reachable by the status."""
+
+    control_plane: ControlPlane
+    client: Client
+    server: RedisServer
+    broker: redis.Redis
+    operator: OperatorProcess
+    deployments: Watch[Wanted]
+    pools: Watch[bool]
+    audit: Audit
+
+    def acknowledge(self, names: Iterable[str]) -> None:
+        """Do what the controller of Deployments would do at once, and without which no pool scales down: see them."""
+
+        def see(name: str) -> None:
+            generation = self.deployments.now(name).generation
+            path = f"{APPS}/namespaces/{NAMESPACE}/deployments/{name}/status"
+            self.client.patch(path, {"status": {"observedGeneration": generation}})
+
+        at_once(see, names)
+
+
+@contextmanager
+def world(checkout: Path) -> Iterator[World]:
+    """The operator of a checkout, with that one's CRDs; it has no pools yet."""
+    with ExitStack() as stack:
+        control_plane = stack.enter_context(ControlPlane())
+        server = stack.enter_context(RedisServer())
+        control_plane.kubectl("apply", "--server-side", "-f", str(checkout / "crds"))
+        wait_established(control_plane, "celeryworkerpools.celeriac.dev")
+        for namespace in (NAMESPACE, FLOOR):
+            control_plane.kubectl("create", "namespace", namespace)
+        client = Client(control_plane)
+        client.post(f"/api/v1/namespaces/{NAMESPACE}/secrets", secret("broker", server.celery_url))
+        kubeconfig = control_plane.kubeconfig_for(USER, ("system:masters",))
+        arguments = ("--tick-seconds", str(TICK_SECONDS))
+        python = checkout / ".venv" / "bin" / "python" if checkout != HERE else None
+        operator = OperatorProcess(kubeconfig, NAMESPACE, *arguments, python=python)
+        deployments = Watch(client, f"{APPS}/deployments", Wanted.of)
+        pools = Watch(client, POOLS_PATH, reachable)
+        broker = stack.enter_context(server.client())
+        audit = Audit(control_plane.audit_log, USER)
+        stack.enter_context(operator)
+        operator.wait_for_log("this replica leads")
+        yield World(control_plane, client, server, broker, operator, deployments, pools, audit)
