@@ -1,6 +1,6 @@
 """`make bench-scale`: what pools by the hundred and the thousand cost, and how fast they react.
 
-    python -m tests.bench.scale [--pools "1 100 1000"] [--operator CHECKOUT] [--out FILE.md] [--json FILE] [--before FILE]
+    python -m tests.bench.scale [--pools "1 100 1000"] [--operator CHECKOUT] [--out FILE.md]
 
 A real API server (no nodes, no controllers), a real Redis and the operator as a process of its own, begun anew for each
 number of pools. It asserts nothing: machines are noisy. The floor and the load of the machine stand beside the figures.
