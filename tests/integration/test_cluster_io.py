@@ -23,7 +23,7 @@ from celeriac.cluster.errors import (
     Unavailable,
 )
 from celeriac.cluster.events import BURST, EventRecorder
-from celeriac.cluster.paths import CONFIG_MAPS, EVENTS
+from celeriac.cluster.paths import CONFIG_MAPS, DEPLOYMENTS, EVENTS
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.brokers import eventually
 from tests.integration.live_pool import LivePool
@@ -272,7 +272,7 @@ async def test_every_request_is_counted_by_verb_and_resource(control_plane: Cont
         with suppress(Conflict):
             await api.patch_scale(pool.key, 1, resource_version="1")
         await api.apply_pool_status(pool.key, pool.uid, {"replicas": 1})
-        await api.list_deployments(pool.key.namespace, "celeriac.dev/pool")
+        await api.list_all(DEPLOYMENTS, pool.key.namespace, "celeriac.dev/pool")
     assert counted == [
         ("get", "deployments", 404),
         ("apply", "deployments", 201),

@@ -11,7 +11,7 @@ from celeriac.autoscaling.rollouts import retire
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
 from celeriac.cluster.deployments import create_deployment_at_zero, ensure_deployment
 from celeriac.cluster.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound, StillGoing
-from celeriac.cluster.paths import DEPLOYMENTS
+from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS
 from celeriac.cluster.replica_sets import list_replica_sets
 from celeriac.scaling.decision import Retirement
 from tests.cluster.control_plane import ControlPlane
@@ -209,11 +209,11 @@ async def test_the_status_of_a_deleted_pool_is_not_resurrected(api: Api, pool: L
     pool.kubectl("delete", "cwp", "ml")
     with pytest.raises((NotFound, Conflict)):
         await api.apply_pool_status(pool.key, pool.uid, {"replicas": 13})
-    assert await api.list_pools(pool.key.namespace) == []
+    assert await api.list_all(CELERY_WORKER_POOLS, pool.key.namespace) == []
     pool.create()
     with pytest.raises(Conflict):
         await api.apply_pool_status(pool.key, pool.uid, {"replicas": 14})
-    (made_anew,) = await api.list_pools(pool.key.namespace)
+    (made_anew,) = await api.list_all(CELERY_WORKER_POOLS, pool.key.namespace)
     assert "replicas" not in made_anew.get("status", {})
 
 

@@ -130,18 +130,6 @@ class Api(Verbs):
             raise Invalid(HTTPStatus.UNPROCESSABLE_ENTITY, "SecretNotText", message) from None
         return SecretText(text, secret["metadata"]["uid"])
 
-    async def list_pools(self, namespace: str | None, label_selector: str = "") -> list[dict[str, Any]]:
-        """The CeleryWorkerPools of a namespace that carry the labels; None: of the cluster."""
-        return await self.list_all(CELERY_WORKER_POOLS, namespace, label_selector)
-
-    async def list_deployments(self, namespace: str | None, label_selector: str) -> list[dict[str, Any]]:
-        """The Deployments that carry the labels."""
-        return await self.list_all(DEPLOYMENTS, namespace, label_selector)
-
-    async def list_pods(self, namespace: str | None, label_selector: str) -> list[dict[str, Any]]:
-        """The Pods that carry the labels."""
-        return await self.list_all(PODS, namespace, label_selector)
-
 
 def _scale(body: Mapping[str, Any]) -> Scale:
     """Reduce an autoscaling/v1 Scale; an absent spec.replicas is 0 (omitempty)."""

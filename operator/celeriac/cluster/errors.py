@@ -41,6 +41,10 @@ class Invalid(ApiError):
     """422: the object fails the validation of the API server."""
 
 
+class Expired(ApiError):
+    """410: what was to be gone on from (a page of a list, the moment of a watch) is no longer known."""
+
+
 class Unavailable(ApiError):
     """No usable answer now: connection refused or lost, timeout, 429 or 5xx. Worth another try later."""
 
@@ -83,6 +87,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     HTTPStatus.FORBIDDEN: Forbidden,
     HTTPStatus.NOT_FOUND: NotFound,
     HTTPStatus.CONFLICT: Conflict,
+    HTTPStatus.GONE: Expired,
     HTTPStatus.UNPROCESSABLE_ENTITY: Invalid,
     HTTPStatus.TOO_MANY_REQUESTS: Unavailable,
 }

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from celeriac.cluster.connection import APPLY_PATCH, MERGE_PATCH, METADATA, METADATA_LIST, Connection, OnRequest
-from celeriac.cluster.errors import ApiError, Conflict, Invalid, Unavailable
+from celeriac.cluster.errors import ApiError, Conflict, Expired, Invalid, Unavailable
 from celeriac.cluster.paths import Resource
 
 REQUEST_TIMEOUT_SECONDS: Final = 4.0
@@ -16,6 +16,13 @@ has ended before the next one holds it."""
 _WRONG_TYPE: Final = "failed to create typed patch object"
 _LIST_TIMEOUT_SECONDS: Final = 30.0
 _PAGE_SIZE: Final = 500  # objects; client-go's own default for paged lists
+
+
+class Listing(NamedTuple):
+    """All objects of a kind, and the resourceVersion of which they are."""
+
+    items: list[dict[str, Any]]
+    version: str
 
 
 class Verbs:
@@ -152,7 +159,13 @@ class Verbs:
     async def list_all(
         self, resource: Resource, namespace: str | None, label_selector: str = "", *, page_size: int = _PAGE_SIZE
     ) -> list[dict[str, Any]]:
-        """All objects of a kind, read in pages.
+        """All objects of a kind, read in pages."""
+        return (await self.list_at(resource, namespace, label_selector, page_size=page_size)).items
+
+    async def list_at(
+        self, resource: Resource, namespace: str | None, label_selector: str = "", *, page_size: int = _PAGE_SIZE
+    ) -> Listing:
+        """All objects of a kind, read in pages, and the version from which a watch goes on.
 
         A page token expires with etcd's compaction (410 Gone, after minutes); the list is then read whole, as
         client-go does.
@@ -170,8 +183,8 @@ class Verbs:
                     query=query,
                     timeout_seconds=_LIST_TIMEOUT_SECONDS,
                 )
-            except ApiError as error:
-                if error.status != HTTPStatus.GONE or "continue" not in query:
+            except Expired:
+                if "continue" not in query:
                     raise
                 items.clear()
                 del query["continue"], query["limit"]
@@ -179,7 +192,7 @@ class Verbs:
             items += page["items"]
             token = page["metadata"].get("continue")
             if not token:
-                return items
+                return Listing(items, page["metadata"].get("resourceVersion", ""))
             query["continue"] = token
 
 

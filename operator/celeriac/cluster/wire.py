@@ -58,22 +58,36 @@ class Wire(RESTClientObject):
         may_be_sent: MayBeSent,
     ) -> tuple[int, bytes]:
         """Status and raw body of the answer. Raises what aiohttp raises, and NotHolder."""
+        limits = aiohttp.ClientTimeout(total=timeout_seconds)
+        async with await self.open(method, path, query, headers, body, limits, may_be_sent) as answer:
+            return answer.status, await answer.read()
+
+    async def open(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        body: Payload | None,
+        limits: aiohttp.ClientTimeout,
+        may_be_sent: MayBeSent,
+    ) -> aiohttp.ClientResponse:
+        """The answer, of which the head has come. Raises what aiohttp raises, and NotHolder."""
         _may_be_sent.set(may_be_sent)
         url = f"{self.configuration.host}{path}"
         if query:
             url = f"{url}?{urlencode(query, quote_via=quote)}"
         authorization = await self.configuration.auth_settings()
         tokens = {each["key"]: each["value"] for each in authorization.values() if each["value"]}
-        async with self._opened().request(
+        return await self._opened().request(
             method,
             URL(url, encoded=True),
             headers={**headers, **tokens},
             data=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
-            timeout=aiohttp.ClientTimeout(total=timeout_seconds),
+            timeout=limits,
             proxy=self._proxy,
             server_hostname=self.configuration.tls_server_name or None,
-        ) as answer:
-            return answer.status, await answer.read()
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -83,7 +97,8 @@ class Wire(RESTClientObject):
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=self._socket),
+                # No limit: requests have their slots, and a watch keeps its connection for minutes.
+                connector=aiohttp.TCPConnector(limit=0, ssl=self.ssl_context, socket_factory=self._socket),
                 request_class=_Request,
                 headers={"User-Agent": f"celeriac/{__version__}"},
                 cookie_jar=aiohttp.DummyCookieJar(),

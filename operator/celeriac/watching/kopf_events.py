@@ -6,31 +6,26 @@ patches can be lost, and exception texts would land in annotations of the object
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import kopf
 
-from celeriac.api.names import GROUP, PLURAL, POOL_LABEL, VERSION
+from celeriac.api.names import GROUP, PLURAL, VERSION
 from celeriac.cluster.body import Body
 from celeriac.settings import Settings
 from celeriac.watching.store import Store
 
 
 def watch_registry(store: Store) -> kopf.OperatorRegistry:
-    """The handlers of the three kinds that the operator watches."""
+    """The handlers of what kopf watches: the CeleryWorkerPools."""
     registry = kopf.OperatorRegistry()
 
-    def pass_to(take: Callable[..., None]) -> Callable[..., Awaitable[None]]:
-        # Not `def`: kopf would call it in a thread, and nothing behind it expects more than one.
-        async def handle(type: str | None, body: Body, **_: Any) -> None:
-            take(body, deleted=type == "DELETED")
+    # Not `def`: kopf would call it in a thread, and nothing behind it expects more than one.
+    async def pool_event(type: str | None, body: Body, **_: Any) -> None:
+        store.pool_event(body, deleted=type == "DELETED")
 
-        return handle
-
-    kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="pools")(pass_to(store.pool_event))
-    kopf.on.event("apps", "v1", "deployments", registry=registry, id="deployments")(pass_to(store.deployment_event))
-    kopf.on.event("", "v1", "pods", registry=registry, id="pods")(pass_to(store.pod_event))
+    kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="pools")(pool_event)
     kopf.on.login(registry=registry, id="login")(_login)
     return registry
 
@@ -46,14 +41,13 @@ def watch_settings(pool_selector: str) -> kopf.OperatorSettings:
     watching.connect_timeout, watching.inactivity_timeout = 5, 70
     if pool_selector:
         watching.label_selectors[GROUP, VERSION, PLURAL] = pool_selector
-    watching.label_selectors["apps", "v1", "deployments"] = POOL_LABEL
-    watching.label_selectors["", "v1", "pods"] = POOL_LABEL
     kopf_settings.networking.request_timeout = 20
     kopf_settings.networking.error_backoffs = _Endless(0.5, 1, 2, 5)
     kopf_settings.queueing.error_delays = _Endless(0.5, 1, 2, 5)
     kopf_settings.scanning.disabled = True
     kopf_settings.posting.enabled = False
     kopf_settings.peering.standalone = True
+    kopf_settings.persistence.diffbase_storage = _NoDiffs()
     return kopf_settings
 
 
@@ -71,6 +65,19 @@ async def deliver_events(
         stop_flag=over,
         ready_flag=ready,
     )
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Keeps no essence of an object: no handler asks what has changed, and kopf would copy each body for it."""
+
+    def build(self, *, body: Body, extra_fields: Any = None) -> Any:
+        return {}
+
+    def fetch(self, *, body: Body) -> Any:
+        return None
+
+    def store(self, *, body: Body, patch: Any, essence: Any) -> None:
+        pass
 
 
 class _Endless:

@@ -1,19 +1,26 @@
-"""Fills the store: a list of everything now and then, and kopf's watches in between, begun anew whenever they end."""
+"""Fills the store: a list of everything now and then, and watches in between, begun anew whenever they end.
+
+kopf watches the CeleryWorkerPools; their Deployments and Pods come by streams of the operator's own.
+"""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from celeriac.api.names import POOL_LABEL
 from celeriac.cluster.body import Body
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import Forbidden, NotFound
+from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, PODS, Resource
 from celeriac.settings import Settings
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.kopf_events import deliver_events
 from celeriac.watching.setbacks import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Setbacks
 from celeriac.watching.store import Store
+from celeriac.watching.streams import Stream
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +41,8 @@ class Watch:
         self._stopping = stopping
         self._wanted: tuple[Namespace, ...] = settings.watch_namespaces or (None,)
         self._readable: tuple[Namespace, ...] = ()
+        self._versions: dict[tuple[Resource, Namespace], str] = {}
+        self._selectors = {CELERY_WORKER_POOLS: settings.pool_selector, DEPLOYMENTS: POOL_LABEL, PODS: POOL_LABEL}
         self._refused: set[Namespace] = set()
         self._watching = Setbacks("the watches ended")
         self._listing = Setbacks("the objects could not be listed")
@@ -48,6 +57,7 @@ class Watch:
                 asyncio.create_task(self._kopf(over, after_start)),
                 asyncio.create_task(self._list_now_and_then()),
                 asyncio.create_task(self._stopping.wait()),
+                *(asyncio.create_task(stream) for stream in self._streams()),
             ]
             try:
                 done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -80,6 +90,16 @@ class Watch:
             started.cancel()
             watching.cancel()
 
+    def _streams(self) -> list[Coroutine[Any, Any, None]]:
+        """The streams of Deployments and Pods, from the last list on."""
+        takes = {DEPLOYMENTS: self._store.deployment_event, PODS: self._store.pod_event}
+        failed = partial(self._metrics.watch_failure, "watch")
+        return [
+            Stream(self._api.connection, resource, namespace, take).follow(self._versions[resource, namespace], failed)
+            for resource, take in takes.items()
+            for namespace in self._readable
+        ]
+
     async def _list_now_and_then(self) -> None:
         """A watch can miss a deletion: list again. Returns when other namespaces can be read than are watched."""
         watched = self._readable
@@ -108,29 +128,24 @@ class Watch:
 
     async def _list(self) -> None:
         """Take over one list of all that can be read. A namespace that must not be read is as good as empty."""
-        since_pools, since_deployments, since_pods = self._store.moments()
-        pools: list[Body] = []
-        deployments: list[Body] = []
-        pods: list[Body] = []
-        readable = []
+        moments = self._store.moments()
+        bodies: dict[Resource, list[Body]] = {resource: [] for resource in self._selectors}
+        readable, versions = [], {}
         for namespace in self._wanted:
             try:
-                found = (
-                    await self._api.list_pools(namespace, self._settings.pool_selector),
-                    await self._api.list_deployments(namespace, POOL_LABEL),
-                    await self._api.list_pods(namespace, POOL_LABEL),
-                )
+                found = {each: await self._api.list_at(each, namespace, of) for each, of in self._selectors.items()}
             except Forbidden as error:
                 self._refuse(namespace, error)
                 continue
-            for whole, part in zip((pools, deployments, pods), found, strict=True):
-                whole.extend(part)
+            for resource, listing in found.items():
+                bodies[resource] += listing.items
+                versions[resource, namespace] = listing.version
             readable.append(namespace)
         self._refused.difference_update(readable)
-        self._readable = tuple(readable)
-        self._store.replace_pools(pools, since_pools)
-        self._store.replace_deployments(deployments, since_deployments)
-        self._store.replace_pods(pods, since_pods)
+        self._readable, self._versions = tuple(readable), versions
+        self._store.replace_pools(bodies[CELERY_WORKER_POOLS], moments[0])
+        self._store.replace_deployments(bodies[DEPLOYMENTS], moments[1])
+        self._store.replace_pods(bodies[PODS], moments[2])
 
     def _refuse(self, namespace: Namespace, error: Forbidden) -> None:
         if namespace not in self._refused:

@@ -13,5 +13,5 @@ pytestmark = pytest.mark.unit
 def test_events_reach_the_store_on_the_event_loop_and_never_in_a_thread() -> None:
     registry = watch_registry(Store(lambda _: None))
     handlers = [handler.fn for handler in registry._watching.get_all_handlers()]
-    assert len(handlers) == 3
+    assert len(handlers) == 1
     assert all(inspect.iscoroutinefunction(handle) for handle in handlers)

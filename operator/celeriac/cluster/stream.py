@@ -1,0 +1,76 @@
+"""One watch of the API server: what befalls the objects of a kind, as it happens."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+
+from celeriac.cluster.body import Body
+from celeriac.cluster.connection import Connection
+from celeriac.cluster.errors import ApiError, error_from_response
+from celeriac.cluster.paths import Resource
+
+SERVER_SECONDS: Final = 300
+"""After which the API server ends a watch; the next goes on where it ended."""
+WHOLE_SECONDS: Final = 330.0
+SILENT_SECONDS: Final = 70.0
+"""An API server sends a bookmark about once a minute: one that sends nothing for longer is out of reach."""
+CONNECT_SECONDS: Final = 5.0
+HEAD_SECONDS: Final = 20.0
+
+DELETED: Final = "DELETED"
+BOOKMARK: Final = "BOOKMARK"
+
+
+class Happening(NamedTuple):
+    """`kind` is ADDED, MODIFIED, DELETED or BOOKMARK, which has no more to say than from which `version` to go on."""
+
+    kind: str
+    body: Body
+    version: str
+
+
+async def watch_objects(
+    connection: Connection, resource: Resource, namespace: str | None, label_selector: str, since: str
+) -> AsyncIterator[Happening]:
+    """What happens after the resourceVersion `since` to the objects that carry the labels.
+
+    An object that loses them is deleted, to a watch. It ends without an error when the API server ends it. Raises
+    ApiError; Expired where `since` is too long ago.
+    """
+    query = {
+        "watch": "true",
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": str(SERVER_SECONDS),
+        "resourceVersion": since,
+        "labelSelector": label_selector,
+    }
+    limits = aiohttp.ClientTimeout(total=WHOLE_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
+    path = resource.collection(namespace)
+    async with connection.stream(path, query, head_seconds=HEAD_SECONDS, limits=limits) as content:
+        async for line in _lines(content):
+            yield _happening(line)
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream, however long. What is behind the last newline was cut off: it is part of no event."""
+    rest = b""
+    async for piece in content.iter_any():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+        await asyncio.sleep(0)  # a flood of events must not keep the loop from the tick and the Lease
+
+
+def _happening(line: bytes) -> Happening:
+    try:
+        told: Any = json.loads(line)
+        kind, body = told["type"], told["object"]
+        if kind == "ERROR":
+            raise error_from_response(int(body["code"]), json.dumps(body).encode())
+        return Happening(kind, body, body["metadata"]["resourceVersion"])
+    except (ValueError, TypeError, LookupError) as error:
+        raise ApiError(0, "InvalidAnswer", f"the API server sent no event: {error!r}") from error
