@@ -1,6 +1,6 @@
 """Streams of the operator's own: what the cluster writes at a high rate goes from the API server into the store.
 
-kopf takes a task, a queue and copies for each event, more than a millisecond in all; this takes a twentieth of that.
+kopf takes a task, a queue and copies for each event, more than a millisecond in all; this takes a quarter of that.
 """
 
 import asyncio
