@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -9,13 +11,14 @@ import pytest
 from celeriac.api.authority import Authority
 from celeriac.autoscaling.rollouts import retire
 from celeriac.cluster.client import MANAGER, SCALE_MANAGER, Api
-from celeriac.cluster.deployments import create_deployment_at_zero, ensure_deployment
+from celeriac.cluster.deployments import create_deployment, ensure_deployment, update_deployment
 from celeriac.cluster.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound, StillGoing
 from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS
+from celeriac.cluster.records import DeploymentRecord
 from celeriac.cluster.replica_sets import list_replica_sets
 from celeriac.scaling.decision import Retirement
 from tests.cluster.control_plane import ControlPlane
-from tests.integration.live_pool import LivePool
+from tests.integration.live_pool import LABELS, LivePool
 
 pytestmark = pytest.mark.integration
 
@@ -28,22 +31,81 @@ def owners_of_replicas(deployment: dict[str, Any]) -> set[str]:
 # Deployments
 
 
-async def test_a_pool_created_at_zero_never_has_a_pod(api: Api, pool: LivePool) -> None:
-    created = await ensure_deployment(api, pool.uid, pool.manifest())
+@asynccontextmanager
+async def counting(pool: LivePool) -> AsyncIterator[tuple[Api, list[str]]]:
+    """A client, and its requests."""
+    requests: list[str] = []
+
+    def count(verb: str, resource: str, status: int, seconds: float) -> None:
+        requests.append(f"{verb} {resource} {status}")
+
+    async with await Api.connect(str(pool.control_plane.kubeconfig), on_request=count) as api:
+        yield api, requests
+
+
+async def test_a_pool_created_at_zero_takes_one_request_and_never_has_a_pod(api: Api, pool: LivePool) -> None:
+    async with counting(pool) as (creator, requests):
+        created = await create_deployment(creator, pool.uid, pool.manifest())
+    assert requests == ["apply deployments 201"]
     assert created["spec"]["replicas"] == 0
+    assert owners_of_replicas(created) == {MANAGER}
     record = await pool.settled(api)
     assert (record.spec_replicas, record.replicas, record.controller_uid) == (0, 0, pool.uid)
     assert not record.rollout_in_progress
-    assert owners_of_replicas(created) == {SCALE_MANAGER}
+    changed = await update_deployment(api, pool.uid, pool.manifest("app:2"), record)
+    assert (changed["spec"]["replicas"], owners_of_replicas(changed)) == (0, {SCALE_MANAGER})
+    await pool.settled(api)
     assert await pool.never_had_a_pod(api)
+
+
+async def test_the_first_scaling_takes_the_replicas_over_and_no_apply_after_it_does(api: Api, pool: LivePool) -> None:
+    created = await create_deployment(api, pool.uid, pool.manifest())
+    await pool.settled(api)
+    stale = DeploymentRecord.from_body(created)
+    scale = await api.read_scale(pool.key)
+    await api.patch_scale(pool.key, 3, resource_version=scale.resource_version)
+    scaled = await api.read_deployment(pool.key)
+    assert owners_of_replicas(scaled) == {SCALE_MANAGER}
+    async with counting(pool) as (applier, requests):
+        live = DeploymentRecord.from_body(scaled)
+        assert (await update_deployment(applier, pool.uid, pool.manifest("app:2"), live))["spec"]["replicas"] == 3
+        assert requests == ["apply deployments 200"]
+        requests.clear()
+        changed = await update_deployment(applier, pool.uid, pool.manifest("app:3"), stale)
+    assert (changed["spec"]["replicas"], owners_of_replicas(changed)) == (3, {SCALE_MANAGER})
+    assert requests[0] == "apply deployments 409", "the watch was behind: the scale manager is handed no old count"
+
+
+@pytest.mark.parametrize("replicas", [0, 2])
+async def test_what_somebody_scaled_before_the_operator_did_stays(api: Api, pool: LivePool, replicas: int) -> None:
+    stale = DeploymentRecord.from_body(await create_deployment(api, pool.uid, pool.manifest()))
+    pool.kubectl("scale", "deployment/ml", f"--replicas={replicas}")
+    live = DeploymentRecord.from_body(await api.read_deployment(pool.key))
+    for known, image in ((stale, "app:2"), (live, "app:3")):
+        assert (await update_deployment(api, pool.uid, pool.manifest(image), known))["spec"]["replicas"] == replicas
+
+
+async def test_an_autoscaler_of_somebody_else_goes_on_where_a_pool_was_created(api: Api, pool: LivePool) -> None:
+    await create_deployment(api, pool.uid, pool.manifest())
+    pool.kubectl("autoscale", "deployment", "ml", "--min=2", "--max=4")
+    pool.kubectl("scale", "deployment/ml", "--replicas=1")  # an autoscaler wakes nothing at zero
+    await pool.wait_for_replicas(2)
+    live = DeploymentRecord.from_body(await api.read_deployment(pool.key))
+    assert (await update_deployment(api, pool.uid, pool.manifest("app:2"), live))["spec"]["replicas"] == 2
 
 
 class Killed(BaseException):
     """The operator ends here, as by SIGKILL: its request has reached the API server, nothing follows."""
 
 
+async def make_and_change(api: Api, pool: LivePool) -> None:
+    """Create the Deployment and apply another image."""
+    live = DeploymentRecord.from_body(await create_deployment(api, pool.uid, pool.manifest()))
+    await update_deployment(api, pool.uid, pool.manifest("app:2"), live)
+
+
 async def die_after_write(pool: LivePool, number: int) -> None:
-    """Create the Deployment with an operator that is killed after the given write."""
+    """Make and change the Deployment with an operator that is killed after the given write."""
     writes = 0
 
     def count(verb: str, resource: str, status: int, seconds: float) -> None:
@@ -54,7 +116,7 @@ async def die_after_write(pool: LivePool, number: int) -> None:
 
     async with await Api.connect(str(pool.control_plane.kubeconfig), on_request=count) as doomed:
         with pytest.raises(Killed):
-            await ensure_deployment(doomed, pool.uid, pool.manifest())
+            await make_and_change(doomed, pool)
 
 
 @pytest.mark.parametrize("writes", [1, 2, 3])
@@ -80,16 +142,18 @@ async def test_a_half_made_deployment_that_somebody_scaled_keeps_its_scale(
     assert MANAGER not in owners_of_replicas(resumed)
 
 
-async def test_a_scale_in_the_middle_of_the_creation_wins(api: Api, pool: LivePool) -> None:
-    def scale_after_the_first_write(verb: str, resource: str, status: int, seconds: float) -> None:
-        if (verb, status) == ("apply", 201):
+async def test_a_scale_in_the_middle_of_an_apply_wins(api: Api, pool: LivePool) -> None:
+    await create_deployment(api, pool.uid, pool.manifest())
+
+    def scale_after_the_look(verb: str, resource: str, status: int, seconds: float) -> None:
+        if verb == "get":
             pool.kubectl("scale", "deployment/ml", "--replicas=3")
 
     kubeconfig = str(pool.control_plane.kubeconfig)
-    async with await Api.connect(kubeconfig, on_request=scale_after_the_first_write) as disturbed:
+    async with await Api.connect(kubeconfig, on_request=scale_after_the_look) as disturbed:
         with pytest.raises(Conflict):
-            await ensure_deployment(disturbed, pool.uid, pool.manifest())
-    assert (await ensure_deployment(api, pool.uid, pool.manifest()))["spec"]["replicas"] == 3
+            await ensure_deployment(disturbed, pool.uid, pool.manifest("app:2"))
+    assert (await ensure_deployment(api, pool.uid, pool.manifest("app:2")))["spec"]["replicas"] == 3
 
 
 async def test_a_pool_scaled_to_7_keeps_7_while_it_gets_a_new_image(api: Api, pool: LivePool) -> None:
@@ -139,17 +203,31 @@ async def test_old_pods_make_room_one_by_one_and_the_controller_starts_a_new_one
     assert (sets[new.uid].replicas, sets[old.uid].replicas) == (2, 1)
 
 
-async def test_a_deployment_of_somebody_else_is_not_adopted(api: Api, pool: LivePool) -> None:
-    pool.kubectl("create", "deployment", "ml", "--image=nginx", "--replicas=0")
-    await pool.settled(api)
-    with pytest.raises(NameTaken, match="give the pool another name") as taken:
-        await ensure_deployment(api, pool.uid, pool.manifest())
-    assert not isinstance(taken.value, StillGoing)
-    with pytest.raises((Conflict, Invalid)):  # it appeared after we had looked
-        await create_deployment_at_zero(api, pool.manifest())
-    foreign = await api.read_deployment(pool.key)
-    assert "ownerReferences" not in foreign["metadata"]
-    assert foreign["spec"]["template"]["spec"]["containers"][0]["image"] == "nginx"
+@pytest.mark.parametrize("labels", [{"app": "ml"}, LABELS])
+async def test_a_deployment_of_somebody_else_is_not_adopted(api: Api, pool: LivePool, labels: dict[str, str]) -> None:
+    """One with our selector and other containers contradicts no field of the manifest."""
+    metadata = {"name": "ml", "labels": {"app": "theirs"}}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "nginx"}]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+    pool.kubectl("create", "-f", "-", stdin=json.dumps(theirs))
+    before = (await pool.settled(api)).fingerprint
+    for ensure in (ensure_deployment, create_deployment):
+        with pytest.raises(NameTaken, match="give the pool another name") as taken:
+            await ensure(api, pool.uid, pool.manifest())
+        assert not isinstance(taken.value, StillGoing)
+    assert (await pool.settled(api)).fingerprint == before
+
+
+async def test_a_deployment_that_appears_after_the_look_is_not_adopted(api: Api, pool: LivePool) -> None:
+    def appear(verb: str, resource: str, status: int, seconds: float) -> None:
+        if (verb, status) == ("get", 404):
+            pool.kubectl("create", "deployment", "ml", "--image=nginx", "--replicas=0")
+
+    async with await Api.connect(str(pool.control_plane.kubeconfig), on_request=appear) as disturbed:
+        with pytest.raises(Conflict):
+            await ensure_deployment(disturbed, pool.uid, pool.manifest())
+    assert "ownerReferences" not in (await api.read_deployment(pool.key))["metadata"]
 
 
 async def test_a_pool_made_anew_waits_for_the_deployment_of_its_predecessor_to_go(api: Api, pool: LivePool) -> None:
@@ -157,12 +235,12 @@ async def test_a_pool_made_anew_waits_for_the_deployment_of_its_predecessor_to_g
     await ensure_deployment(api, pool.uid, pool.manifest())
     pool.kubectl("patch", "deployment", "ml", "--type=merge", "-p", '{"metadata": {"finalizers": ["test/wait"]}}')
     with pytest.raises(StillGoing, match="replaced as soon as it is gone"):
-        await ensure_deployment(api, "uid-of-the-next-pool", pool.manifest())
+        await create_deployment(api, "uid-of-the-next-pool", pool.manifest())
     pool.kubectl("delete", "deployment", "ml", "--wait=false")
     with pytest.raises(StillGoing, match="replaced as soon as it is gone"):
-        await ensure_deployment(api, "uid-of-the-next-pool", pool.manifest())
+        await create_deployment(api, "uid-of-the-next-pool", pool.manifest())
     pool.kubectl("patch", "deployment", "ml", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
-    assert (await ensure_deployment(api, pool.uid, pool.manifest()))["spec"]["replicas"] == 0
+    assert (await create_deployment(api, pool.uid, pool.manifest()))["spec"]["replicas"] == 0
 
 
 async def test_a_namespace_that_is_being_deleted_refuses_in_its_own_words(

@@ -50,6 +50,7 @@ class DeploymentRecord:
     paused           whether somebody has stopped its rollouts (kubectl rollout pause)
     scaled_by        who else than the operator wrote the replicas last, and when (Unix seconds); None if nobody did
     fingerprint      changes with whatever an apply of the manifest could put right; not with the replicas
+    replicas_as_created  whether the manager of the children still owns the replicas: nobody has scaled it yet
     resource_version of the body that says all of this; empty where there is none
     """
 
@@ -70,6 +71,7 @@ class DeploymentRecord:
     paused: bool = False
     scaled_by: tuple[str, float] | None = None
     fingerprint: str = ""
+    replicas_as_created: bool = False
     resource_version: str = ""
 
     @classmethod
@@ -98,6 +100,7 @@ class DeploymentRecord:
             paused=bool(body["spec"].get("paused")),
             scaled_by=_scaled_by(metadata),
             fingerprint=_fingerprint(body),
+            replicas_as_created=_replicas_as_created(metadata),
             resource_version=metadata.get("resourceVersion", ""),
         )
 
@@ -113,11 +116,21 @@ class DeploymentRecord:
 
 def _scaled_by(metadata: Body) -> tuple[str, float] | None:
     """The manager of spec.replicas that is not the operator, where there is one."""
-    for entry in metadata.get("managedFields") or ():
-        owned = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-        if "f:replicas" in owned and entry.get("manager") not in (MANAGER, SCALE_MANAGER):
+    for entry in _owners_of_replicas(metadata):
+        if entry.get("manager") not in (MANAGER, SCALE_MANAGER):
             return entry.get("manager", ""), _unix_time(entry.get("time")) or 0.0
     return None
+
+
+def _replicas_as_created(metadata: Body) -> bool:
+    owners = _owners_of_replicas(metadata)
+    return any((entry.get("manager"), entry.get("operation")) == (MANAGER, "Apply") for entry in owners)
+
+
+def _owners_of_replicas(metadata: Body) -> list[Body]:
+    """The entries of managedFields that claim spec.replicas."""
+    entries = metadata.get("managedFields") or ()
+    return [entry for entry in entries if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})]
 
 
 def _fingerprint(body: Body) -> str:

@@ -50,7 +50,8 @@ class Task(Enum):
     HOLD        what was refused is not offered again yet
     LOOK        a Pod waits: the ConfigMap that it mounts may be gone
     APPLY       the children are not what they should be
-    CREATE      there is no Deployment: the pool may be gone, too
+    CREATE      there is no Deployment yet
+    RECREATE    there is none any more: the pool may be gone, too
     """
 
     NOTHING = auto()
@@ -58,6 +59,7 @@ class Task(Enum):
     LOOK = auto()
     APPLY = auto()
     CREATE = auto()
+    RECREATE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,10 @@ class AppliedBook:
                 return self._agent_of(pool, pods, now)
             if applied.refusal is not None and now < applied.retry_at:
                 return Work(Task.HOLD, applied.refusal, applied.retry_at - now)
-        return Work(Task.APPLY if live is not None else Task.CREATE)
+        if live is not None:
+            return Work(Task.APPLY)
+        made_before = applied is not None and applied.result is not None and applied.source.uid == pool.uid
+        return Work(Task.RECREATE if made_before else Task.CREATE)
 
     def applied(self, key: PoolKey, source: Source, fingerprint: str) -> None:
         """Take over what the API server made of the manifest."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from celeriac.cluster.agent_config import AgentConfigs
 from celeriac.cluster.client import Api
-from celeriac.cluster.deployments import ensure_deployment
+from celeriac.cluster.deployments import create_deployment, update_deployment
 from celeriac.cluster.errors import ApiError
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.pool.model import WorkerPool
@@ -28,27 +28,33 @@ class Applier:
         self._store = store
         self._book = book
 
-    async def apply(self, pool: WorkerPool, source: Source) -> Work:
-        """Apply the children; what is left to be done then. Raises ApiError where another attempt may succeed."""
+    async def apply(self, pool: WorkerPool, source: Source, live: DeploymentRecord | None) -> Work:
+        """Apply the children; what is left to be done then. `live` is the pool's own Deployment, where it has one.
+
+        Raises ApiError where another attempt may succeed.
+        """
         manifest = build_deployment(
             pool, agent=self._agent, url_has_query=source.url_has_query, secret_digest=source.secret_digest
         )
         try:
             if pool.agent:
                 await self._ensure_agent(pool)
-            body = await ensure_deployment(self._api, pool.uid, manifest)
+            if live is None:
+                body = await create_deployment(self._api, pool.uid, manifest)
+            else:
+                body = await update_deployment(self._api, pool.uid, manifest, live)
         except ApiError as error:
             return self._book.failed(pool.key, source, error, time.monotonic())
         self._store.deployment_event(body, deleted=False)
         self._book.applied(pool.key, source, DeploymentRecord.from_body(body).fingerprint)
         return Work(Task.NOTHING)
 
-    async def look_for_agent(self, pool: WorkerPool, source: Source, work: Work) -> Work:
+    async def look_for_agent(self, pool: WorkerPool, source: Source, live: DeploymentRecord | None, work: Work) -> Work:
         """Make the agent's ConfigMap anew if it is gone."""
         try:
             await self._ensure_agent(pool, look=True)
         except ApiError:
-            return await self.apply(pool, source)  # which says what is in the way
+            return await self.apply(pool, source, live)  # which says what is in the way
         return work
 
     async def _ensure_agent(self, pool: WorkerPool, *, look: bool = False) -> None:

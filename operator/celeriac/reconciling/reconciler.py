@@ -132,9 +132,8 @@ class Reconciler:
         source = self._source(pool, live)
         if source is None:
             return None
-        work = await self._carry_out(
-            known, pool, source, self._applied.work(pool, source, live, pods, time.monotonic())
-        )
+        work = self._applied.work(pool, source, live, pods, time.monotonic())
+        work = await self._carry_out(known, pool, source, live, work)
         if work.again_seconds is not None:
             self._queue.add_after(known.key, work.again_seconds)
         return work.refusal
@@ -159,17 +158,20 @@ class Reconciler:
             return None
         return Source.of(pool, url_has_query="?" in address.url, secret_digest=digest)
 
-    async def _carry_out(self, known: KnownPool, pool: WorkerPool, source: Source, work: Work) -> Work:
+    async def _carry_out(
+        self, known: KnownPool, pool: WorkerPool, source: Source, live: DeploymentRecord | None, work: Work
+    ) -> Work:
         if work.task is Task.LOOK:
-            return await self._applier.look_for_agent(pool, source, work)
-        if work.task is Task.APPLY or (work.task is Task.CREATE and await self._still_exists(known)):
-            return await self._applier.apply(pool, source)
+            return await self._applier.look_for_agent(pool, source, live, work)
+        if work.task in (Task.APPLY, Task.CREATE) or (work.task is Task.RECREATE and await self._still_exists(known)):
+            return await self._applier.apply(pool, source, live)
         return work
 
     async def _still_exists(self, known: KnownPool) -> bool:
-        """Ask before a Deployment is created: with an owner that is gone the garbage collector would remove it again.
+        """Ask before a Deployment is created anew: with an owner that is gone it would be removed again, for ever.
 
-        A watch can miss the deletion of a pool; it is made up for here.
+        A watch can miss the deletion of a pool; it is made up for here. (The first Deployment of such a pool goes the
+        same way once, by the garbage collector.)
         """
         try:
             body = await self._api.read(CELERY_WORKER_POOLS, known.key.namespace, known.key.name)

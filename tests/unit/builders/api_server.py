@@ -8,7 +8,7 @@ from typing import Any
 
 from celeriac.api.keys import PoolKey
 from celeriac.cluster.client import SecretText
-from celeriac.cluster.errors import ApiError, NotFound, SecretKeyMissing
+from celeriac.cluster.errors import ApiError, Conflict, NotFound, SecretKeyMissing
 from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, Resource
 
 Body = dict[str, Any]
@@ -86,6 +86,8 @@ class ApiServer:
         metadata = manifest["metadata"]
         self._ask("apply", resource, metadata["namespace"], metadata["name"])
         current = self.objects.get((resource.plural, metadata["namespace"], metadata["name"]), {})
+        if current and "resourceVersion" in metadata:  # none of ours names one that is
+            raise Conflict(409, "Conflict", "the object has been modified")
         merged = {part: {**current.get(part, {}), **manifest[part]} for part in ("metadata", "spec")}
         return self.put(resource, {**current, **manifest, **merged})
 

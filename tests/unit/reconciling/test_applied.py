@@ -57,7 +57,13 @@ def test_a_deployment_that_is_as_it_was_applied_costs_no_request() -> None:
 def test_a_deployment_that_somebody_changed_or_deleted_is_put_right() -> None:
     book = an_applied_book()
     assert work(book, 0.0, deployment=live("edited")).task is Task.APPLY
-    assert work(book, 0.0, deployment=None).task is Task.CREATE
+    assert work(book, 0.0, deployment=None).task is Task.RECREATE, "its pool may be gone too"
+
+
+def test_nobody_asks_for_a_pool_whose_first_deployment_is_made() -> None:
+    assert work(AppliedBook(), 0.0, deployment=None).task is Task.CREATE
+    anew = replace(SOURCE, uid="made anew")
+    assert work(an_applied_book(), 0.0, source=anew, of=replace(POOL, uid="made anew")).task is Task.CREATE
 
 
 def test_another_spec_another_secret_and_another_pool_of_the_name_are_applied() -> None:

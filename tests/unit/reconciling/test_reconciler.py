@@ -177,13 +177,23 @@ async def test_who_does_not_lead_asks_and_writes_nothing() -> None:
     assert bench.server.asked == []
 
 
-async def test_a_pool_whose_deletion_the_watch_missed_is_found_gone_before_anything_is_made() -> None:
+async def test_a_new_pool_takes_one_request_until_its_broker_is_read() -> None:
+    bench = Bench()
+    await bench.reconciler.reconcile(bench.create("first"))
+    bench.server.asked.clear()
+    await bench.reconciler.reconcile(bench.create("second"))
+    assert bench.server.asked == [("apply", "deployments", "second")], "its status waits for the first reading"
+
+
+async def test_a_pool_whose_deletion_the_watch_missed_is_found_gone_before_anything_is_made_anew() -> None:
     bench = Bench()
     key = bench.create("ml")
+    await bench.reconciler.reconcile(key)
     del bench.server.objects[CELERY_WORKER_POOLS.plural, "shop", "ml"]
+    bench.store.deployment_event(bench.server.objects.pop((DEPLOYMENTS.plural, "shop", "ml")), deleted=True)
     await bench.reconciler.reconcile(key)
     assert bench.store.pools.get(key) is None
-    assert bench.server.objects == {}
+    assert bench.server.has(DEPLOYMENTS, "shop") == set()
 
 
 URL = ("shop", "broker", "url")
