@@ -7,8 +7,9 @@ from redis.asyncio import Redis
 from redis.exceptions import InvalidResponse, NoPermissionError, NoScriptError, ResponseError
 
 from celeriac.brokers.redis.parser import NO_REDIS
-from celeriac.brokers.redis.queries import Command, Large, Query
+from celeriac.brokers.redis.queries import Large, Query
 from celeriac.brokers.redis.round_trip import replies
+from celeriac.brokers.redis.wire import Command
 
 SCRIPTS_AGAIN_SECONDS: Final = 60.0
 PLAIN_BYTES: Final = 4 * 1024 * 1024
@@ -34,10 +35,10 @@ class Executor:
         """
         if self._clock() < self._plain_until:
             return await self._run_plain(queries)
-        answers = await replies(self._redis, [_as_script(query) for query in queries])
+        answers = await replies(self._redis, [query.packed for query in queries])
         unknown = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            sent = await replies(self._redis, [_as_script(queries[i], with_text=True) for i in unknown])
+            sent = await replies(self._redis, [_with_text(queries[i]) for i in unknown])
             for i, answer in zip(unknown, sent, strict=True):
                 answers[i] = answer
         if any(query.script and is_refused(answer) for query, answer in zip(queries, answers, strict=True)):
@@ -74,11 +75,9 @@ def _fitting(query: Query, answer: Any) -> Any:
     raise InvalidResponse(NO_REDIS)
 
 
-def _as_script(query: Query, *, with_text: bool = False) -> Command:
-    if query.script is None:
-        return query.plain()[0]
-    name, script = ("EVAL", query.script.text) if with_text else ("EVALSHA", query.script.sha)
-    return (name, script, *query.arguments())
+def _with_text(query: Query) -> Command:
+    """For a server that does not know the script yet."""
+    return query.plain()[0] if query.script is None else ("EVAL", query.script.text, *query.arguments())
 
 
 def is_refused(reply: Any) -> bool:

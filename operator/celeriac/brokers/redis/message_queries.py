@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from celeriac.brokers.redis.cutting import CUTTING, LONG
-from celeriac.brokers.redis.queries import Command, Script, sum_of
+from celeriac.brokers.redis.queries import Query, Script, sum_of
 from celeriac.brokers.redis.shapes import are, are_answers, is_count, is_pair, is_text, is_text_or_none
+from celeriac.brokers.redis.wire import Command
 
 # A mark that nobody takes for a name: half a character. What was cut is never wanted back.
 _CUT: Final = f"""{CUTTING}
@@ -41,8 +42,8 @@ return entries
 LONGEST_ENTRY: Final = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+@dataclass(frozen=True)
+class Entries(Query):
     """The entries of some delivery tags: JSON [message, exchange, routing_key], None for one that is gone.
 
     One of more than a MiB, or 64 KiB without what is long in it, comes as an empty text. Where all would be too much
@@ -120,8 +121,8 @@ return {{count, found, 1}}
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class Peek:
+@dataclass(frozen=True)
+class Peek(Query):
     """Messages with an ETA in the lists of one queue: [messages in all, what tells their ETAs, whole].
 
     The last is 0 where not all was looked at, else 1.

@@ -10,8 +10,9 @@ from redis.exceptions import InvalidResponse, ResponseError, WatchError
 
 from celeriac.brokers.redis.envelopes import Envelope
 from celeriac.brokers.redis.parser import NO_REDIS
-from celeriac.brokers.redis.queries import Command, Script
+from celeriac.brokers.redis.queries import Script
 from celeriac.brokers.redis.round_trip import run_script
+from celeriac.brokers.redis.wire import Command
 
 BATCH: Final = 500
 

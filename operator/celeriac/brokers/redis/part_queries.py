@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from celeriac.brokers.redis.queries import Command, Script
+from celeriac.brokers.redis.queries import Query, Script
 from celeriac.brokers.redis.shapes import are, are_answers, is_count, is_pair, is_text, is_text_or_none
+from celeriac.brokers.redis.wire import Command
 
 # Gives how many members were passed by, one more where others were not looked at, and the members; those of a hash as
 # name and value. It looks at four times as much as it may answer: a hash that somebody fills with long values is not
@@ -46,8 +47,8 @@ return {{passed, found}}
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+@dataclass(frozen=True)
+class _Part(Query):
     """What is read of one key, at most."""
 
     key: str
@@ -60,7 +61,7 @@ class _Part:
         return (1, self.key, self.most, self.longest, self.bytes)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HashPart(_Part):
     """Fields of a hash: `most` of them, none longer than `longest` bytes with its name, and `bytes` in all.
 
@@ -93,7 +94,7 @@ def fields_of(reply: Any) -> dict[bytes, bytes]:
     return dict(zip(reply[1][::2], reply[1][1::2], strict=True))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SetPart(_Part):
     """Members of a set, within the same bounds: [how many were passed by, members]."""
 
@@ -129,8 +130,8 @@ return values
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
+@dataclass(frozen=True)
+class Values(Query):
     """Values of some fields of a hash: None for one that is not there, empty where it, or all of them, are too long."""
 
     key: str

@@ -6,13 +6,14 @@ forms give the same value. All are read-only.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Protocol, runtime_checkable
 
-from celeriac.brokers.redis.shapes import are_answers, is_count, is_pair, is_text
-
-Command = tuple[str | bytes | int, ...]
+from celeriac.brokers.redis.shapes import are_answers, is_count, is_counts, is_pair, is_text
+from celeriac.brokers.redis.wire import Command, Packed, packed
 
 LONGEST_TAG: Final = 255
 """Bytes of a delivery tag; kombu's are uuids of 36."""
@@ -29,28 +30,35 @@ class Script:
         object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
 
 
-class Query(Protocol):
+class Query(ABC):
     """One question. `script` None: there is only the plain form."""
 
-    @property
-    def script(self) -> Script | None:
-        """The script form."""
+    script: Script | None
 
+    @cached_property
+    def packed(self) -> Packed:
+        """What is sent, made once: the same questions are asked twice a second."""
+        return packed(self.plain()[0] if self.script is None else ("EVALSHA", self.script.sha, *self.arguments()))
+
+    @abstractmethod
     def arguments(self) -> Command:
         """What follows the script: number of keys, keys, arguments."""
 
+    @abstractmethod
     def plain(self) -> Sequence[Command]:
         """The same as plain commands."""
 
+    @abstractmethod
     def join(self, replies: Sequence[Any]) -> Any:
         """From the replies to the plain commands, the script's reply. A reply may be an exception."""
 
+    @abstractmethod
     def fits(self, reply: Any) -> bool:
         """Whether a reply, which is no exception, is one to this question: another server may answer anything."""
 
 
 @runtime_checkable
-class Large(Query, Protocol):
+class Large(Protocol):
     """One whose answer may be large: its plain commands ask for sizes."""
 
     def then(self, replies: Sequence[Any], most: int) -> tuple[Sequence[Command], int]:
@@ -60,8 +68,8 @@ class Large(Query, Protocol):
         """See Query.join; `more` are the replies to those."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+@dataclass(frozen=True)
+class Ask(Query):
     """A single plain command."""
 
     command: Command
@@ -85,24 +93,28 @@ class Ask:
 
 
 COUNT: Final = Script("""
-local steps = tonumber(ARGV[1])
+local steps, whole = tonumber(ARGV[1]), true
 local counts = {}
 for first = 1, #KEYS, steps do
   local count = 0
   for i = first, first + steps - 1 do
     local length = redis.pcall('LLEN', KEYS[i])
-    if type(length) == 'table' then count = length break end
+    if type(length) == 'table' then count, whole = length, false break end
     count = count + length
   end
   counts[#counts + 1] = count
 end
-return counts
+return whole and table.concat(counts, ',') or counts
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Messages per queue; each queue has `steps` list keys in a row. Gives an int or an exception for each queue."""
+@dataclass(frozen=True)
+class Count(Query):
+    """Messages per queue; each queue has `steps` list keys in a row.
+
+    Gives all counts as one text, which is the same text as long as nothing has changed; where some queue cannot be
+    counted, a list with an int or an exception for each.
+    """
 
     keys: tuple[str, ...]
     steps: int
@@ -116,13 +128,20 @@ class Count:
         """LLEN of every list."""
         return [("LLEN", key) for key in self.keys]
 
-    def join(self, replies: Sequence[Any]) -> list[int | Exception]:
+    def join(self, replies: Sequence[Any]) -> bytes | list[int | Exception]:
         """Sum per queue; one bad key spoils its queue."""
-        return [sum_of(replies[first : first + self.steps]) for first in range(0, len(replies), self.steps)]
+        counts = [sum_of(replies[first : first + self.steps]) for first in range(0, len(replies), self.steps)]
+        return counts if any(isinstance(each, Exception) for each in counts) else ",".join(map(str, counts)).encode()
 
     def fits(self, reply: Any) -> bool:
         """A count for each queue."""
-        return are_answers(reply, len(self.keys) // self.steps, is_count)
+        number = len(self.keys) // self.steps
+        return is_counts(reply, number) if is_text(reply) else are_answers(reply, number, is_count)
+
+
+def counts_of(reply: Any) -> list[int | Exception]:
+    """The counts that a Count gave."""
+    return [int(count) for count in reply.split(b",")] if is_text(reply) else reply
 
 
 TAGS: Final = Script("""
@@ -152,8 +171,8 @@ return {size, text}
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class Tags:
+@dataclass(frozen=True)
+class Tags(Query):
     """Delivery tags in an unacked hash: all up to `bound`, above it a random `sample` (0: none).
 
     Gives [size of the hash, the tags as one text]: parsing one text is far cheaper than thousands of replies.

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import zip_longest
 from operator import or_
@@ -13,24 +12,20 @@ from redis.exceptions import RedisError
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.doubt import BrokerDoubt, without_trace
-from celeriac.brokers.readings import PoolReading, QueueReading, QueueSet
+from celeriac.brokers.readings import PoolReading, QueueSet
+from celeriac.brokers.redis.board import Board, Server
 from celeriac.brokers.redis.budget import one_answer
 from celeriac.brokers.redis.client import RedisClient
-from celeriac.brokers.redis.errors import doubt_of, queue_doubt
+from celeriac.brokers.redis.errors import doubt_of
 from celeriac.brokers.redis.eviction import Eviction
 from celeriac.brokers.redis.executor import Executor, is_refused
-from celeriac.brokers.redis.keys import dead_key
 from celeriac.brokers.redis.message_queries import Entries
-from celeriac.brokers.redis.part_queries import fields_of
 from celeriac.brokers.redis.patience import Patience
 from celeriac.brokers.redis.queries import Ask, Query
-from celeriac.brokers.redis.reading_plan import Agents, Queue, ReadingPlan, Share, agents_of, share_of
-from celeriac.brokers.redis.resting import RestingEtas
+from celeriac.brokers.redis.reading_plan import ReadingPlan
 from celeriac.brokers.redis.rights import Part, operator_rights
 from celeriac.brokers.redis.server_identity import ServerIdentity
 from celeriac.brokers.redis.shares import ShareReader
-from celeriac.brokers.redis.unacked import Holdings
-from celeriac.brokers.redis.worker_reports import Reports, marks_of
 from celeriac.brokers.redis.writing import Writing
 
 READING_SECONDS: Final = 4.0
@@ -46,22 +41,6 @@ MOST_PEEKS: Final = 200
 
 T = TypeVar("T")
 K = TypeVar("K")
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The replies of one reading, taken at Unix time `now`; each may be an exception instead.
-
-    counts    messages in each queue
-    dead      dead letters under each key
-    hashes    the marks and the reports of each pool with the agent
-    """
-
-    now: float
-    counts: Mapping[Queue, Any]
-    dead: Mapping[str, Any]
-    holdings: Mapping[Share, Holdings | BrokerDoubt]
-    hashes: Mapping[Agents, tuple[Any, Any]]
 
 
 class RedisQueues:
@@ -83,10 +62,7 @@ class RedisQueues:
         self._eviction = Eviction(self._where, clock)
         self._writing = Writing(self._where, clock)
         self._one_at_a_time = asyncio.Lock()
-        self._plan = ReadingPlan(())
-        self._shares: dict[Share, ShareReader] = {}
-        self._resting: dict[Queue, RestingEtas] = {}
-        self._reports: dict[Agents, Reports] = {}
+        self._board = Board(ReadingPlan(()), where, clock)
         self._patience = Patience(clock)
         self._follow_at = clock() + FOLLOW_MASTER_SECONDS
 
@@ -131,35 +107,24 @@ class RedisQueues:
 
     async def _read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
         await self._follow_master()
-        plan = self._plan_for(pools)
-        pods = {agents: pool.pods for pool in pools if (agents := agents_of(pool)) is not None}
-        shares = [self._shares[share] for share in plan.shares]
+        board = self._board_for(pools)
+        plan = board.plan
         groups: list[Sequence[Query]] = [
             _IDENTITY,
             self._eviction.queries(),
             self._writing.queries(plan.pools[0].layout.key_prefix) if plan.pools else (),
-            plan.counts,
-            [share.tags_query() for share in shares],
-            plan.dead_counts,
-            [query for agents in plan.agents for query in agents.queries(pods[agents])],
+            *board.questions(pools),
         ]
         replies = iter(await self._executor.run([query for group in groups for query in group]))
-        identity, memory, writing, queues, tags, dead, hashes = ([next(replies) for _ in group] for group in groups)
+        identity, memory, writing, counts, tags, dead, hashes = ([next(replies) for _ in group] for group in groups)
         server, replication, moment = identity
         self._identity.check(_unless_refused(server), _unless_refused(replication))
         self._eviction.note([_unless_refused(reply) for reply in memory])
         self._writing.note(writing)
-        now = _unix_time(_unless_refused(moment))
-        counts = _by_key(plan.queues, queues)
-        await self._follow_up(shares, tags, counts)
-        seen = _Seen(
-            now,
-            counts,
-            _by_key(plan.dead_keys, dead),
-            {share: self._shares[share].holdings(now) for share in plan.shares},
-            dict(zip(plan.agents, zip(hashes[::2], hashes[1::2], strict=True), strict=True)),
-        )
-        answers = [self._assemble(pool, seen) for pool in pools]
+        board.note(counts, tags, dead, hashes)
+        await self._follow_up(board)
+        of_server = Server(self._eviction.durability, self._writing.full)
+        answers = board.readings(of_server, _unix_time(_unless_refused(moment)))
         return await self._with_names(plan, answers) if any(map(_is_doubt, answers)) else answers
 
     async def _with_names(
@@ -184,101 +149,40 @@ class RedisQueues:
             self._follow_at = self._clock() + FOLLOW_MASTER_SECONDS
             await self._client.follow_master()
 
-    def _plan_for(self, pools: Sequence[QueueSet]) -> ReadingPlan:
-        """Return the plan of these pools; what is remembered of queues that nobody reads any more is dropped."""
-        if self._plan.pools != tuple(pools):
-            self._plan = plan = ReadingPlan(pools)
-            self._shares = {
-                share: self._shares.get(share) or ShareReader(share, self._where, self._clock) for share in plan.shares
-            }
-            self._resting = {
-                queue: self._resting.get(queue) or RestingEtas(queue.keys, self._clock) for queue in plan.queues
-            }
-            self._reports = {agents: self._reports.get(agents) or Reports() for agents in plan.agents}
-        return self._plan
+    def _board_for(self, pools: Sequence[QueueSet]) -> Board:
+        """The board of these pools; what is remembered of queues that nobody reads any more is dropped."""
+        if self._board.plan.pools != tuple(pools):
+            plan = ReadingPlan(pools, self._board.plan)
+            self._board = Board(plan, self._where, self._clock, self._board)
+        return self._board
 
-    async def _follow_up(self, shares: Sequence[ShareReader], tags: Sequence[Any], counts: dict[Queue, Any]) -> None:
+    async def _follow_up(self, board: Board) -> None:
         """Ask for what the first replies leave open; nothing in a steady state."""
-        of_shares = [share.note_tags(reply) for share, reply in zip(shares, tags, strict=True)]
-        entries = _in_turn(shares, of_shares)[:MOST_ENTRIES]
-        peeks = [(queue, query) for queue in counts if (query := self._peek(queue, counts[queue]))][:MOST_PEEKS]
+        shares = list(board.shares.values())
+        entries = _in_turn(shares, board.entries())[:MOST_ENTRIES]
+        peeks = board.peeks(MOST_PEEKS)
         queries: list[Query] = [*(query for _, query in entries), *(query for _, query in peeks)]
         replies = iter(await self._executor.run(queries))
         for share, query in entries:
             share.note_entries(query, next(replies))
-        for queue, _ in peeks:
-            reply = next(replies)
-            counts[queue] = reply if isinstance(reply, Exception) else self._resting[queue].note(reply)
+        for place, _ in peeks:
+            board.note_peek(place, next(replies))
         stale = [(share, exchange) for share in shares for exchange in share.stale_exchanges()]
         tables = await self._executor.run([share.bindings_query(exchange) for share, exchange in stale])
         for (share, exchange), table in zip(stale, tables, strict=True):
             share.note_bindings(exchange, table)
-
-    def _peek(self, queue: Queue, count: Any) -> Query | None:
-        return None if isinstance(count, Exception) else self._resting[queue].query(count)
-
-    def _assemble(self, pool: QueueSet, seen: _Seen) -> PoolReading | BrokerDoubt:
-        held = seen.holdings[share_of(pool.layout)]
-        if isinstance(held, BrokerDoubt):
-            return held
-        readings = {}
-        for name in pool.queues:
-            queue, dead_letters_key = Queue(pool.layout, name), dead_key(pool.layout.key_prefix, name)
-            count, dead = seen.counts[queue], seen.dead[dead_letters_key] if pool.agent is not None else 0
-            for key, reply in ((queue.keys[0], count), (dead_letters_key, dead)):
-                if isinstance(reply, Exception):
-                    return queue_doubt(reply, key, "list", self._where)
-            resting = self._resting[queue]
-            deferred = resting.deferred(count, seen.now)
-            readings[name] = QueueReading(
-                waiting=count - deferred,
-                held=held.held.get(name, 0),
-                scheduled=held.scheduled.get(name, 0),
-                deferred=deferred,
-                dead=dead,
-                next_eta=resting.next_eta(count, seen.now),
-            )
-        etas = [reading.next_eta for reading in readings.values() if reading.next_eta is not None]
-        reading = PoolReading(
-            readings,
-            held.exact,
-            next_eta_seconds=min(etas) - seen.now if etas else None,
-            durability=self._eviction.durability,
-            refusal=self._writing.full,
-        )
-        agents = agents_of(pool)
-        return reading if agents is None else self._with_agents(pool, reading, agents, seen.hashes[agents])
-
-    def _with_agents(
-        self, pool: QueueSet, reading: PoolReading, agents: Agents, hashes: tuple[Any, Any]
-    ) -> PoolReading | BrokerDoubt:
-        for key, reply in zip(agents, hashes, strict=True):
-            if isinstance(reply, Exception):
-                return queue_doubt(reply, key, "hash", self._where)
-        marks, reports = hashes
-        read = self._reports[agents].read(dict(zip(pool.pods, reports, strict=False)))
-        unreadable = self._reports[agents].unreadable
-        return replace(reading, reports=read, unreadable=unreadable, marks=marks_of(fields_of(marks)))
 
 
 def _is_doubt(answer: PoolReading | BrokerDoubt) -> bool:
     return isinstance(answer, BrokerDoubt)
 
 
-def _in_turn(shares: Sequence[ShareReader], of_shares: Sequence[list[Entries]]) -> list[tuple[ShareReader, Entries]]:
+def _in_turn(
+    shares: Sequence[ShareReader], of_shares: Sequence[Sequence[Entries]]
+) -> list[tuple[ShareReader, Entries]]:
     """The first question of each share, then the second of each, and so on."""
     rounds = zip_longest(*([(share, query) for query in some] for share, some in zip(shares, of_shares, strict=True)))
     return [each for one in rounds for each in one if each is not None]
-
-
-def _by_key(keys: Sequence[K], replies: Sequence[Any]) -> dict[K, Any]:
-    """Messages in each list or queue, or its exception. Raises what Redis answered to a whole query."""
-    counts: list[Any] = []
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-        counts += reply
-    return dict(zip(keys, counts, strict=True))
 
 
 def _unless_refused(reply: Any) -> Any:

@@ -25,9 +25,10 @@ from celeriac.brokers.redis.json_fields import WrongField
 from celeriac.brokers.redis.keys import drain_key, pools_key, processes_key, reports_key
 from celeriac.brokers.redis.moves import when
 from celeriac.brokers.redis.part_queries import Values
-from celeriac.brokers.redis.queries import Ask, Command
+from celeriac.brokers.redis.queries import Ask
 from celeriac.brokers.redis.registration import heard_of, pool_key_of, pool_uid_of, process_of
 from celeriac.brokers.redis.round_trip import ask
+from celeriac.brokers.redis.wire import Command
 from celeriac.brokers.redis.worker_reports import LONGEST_REPORT, report_of
 
 T = TypeVar("T")

@@ -39,6 +39,11 @@ class RestingEtas:
         self._clock = clock
         self._look = _Look(0, (), float("-inf"))
 
+    @property
+    def has_etas(self) -> bool:
+        """Whether messages with an ETA were found at the last look."""
+        return bool(self._look.etas)
+
     def query(self, count: int) -> Peek | None:
         """Ask for the messages with an ETA, if the last look is no longer good for a queue of `count` messages."""
         age = self._clock() - self._look.at

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from celeriac.brokers.redis.errors import is_refused
-from celeriac.brokers.redis.queries import Command
 from celeriac.brokers.redis.rights import Keys, Rights
+from celeriac.brokers.redis.wire import Command
 
 PROBE: Final = "celeriac"
 SHA: Final = "0" * 40

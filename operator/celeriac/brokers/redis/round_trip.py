@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -11,8 +11,9 @@ from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 from celeriac.brokers.doubt import without_trace
 from celeriac.brokers.redis.budget import one_answer
 from celeriac.brokers.redis.parser import NO_REDIS
-from celeriac.brokers.redis.queries import Command, Script
+from celeriac.brokers.redis.queries import Script
 from celeriac.brokers.redis.shapes import ODD, require_shape
+from celeriac.brokers.redis.wire import Command, Packed, packed
 
 SECONDS: Final = 2.0
 BYTES_PER_SECOND: Final = 4 * 1024 * 1024
@@ -34,29 +35,39 @@ async def ask(redis: Redis, commands: Collection[Command]) -> list[Any]:
     return answers
 
 
-async def replies(redis: Redis, commands: Collection[Command]) -> list[Any]:
+async def replies(redis: Redis, commands: Collection[Command | Packed]) -> list[Any]:
     """All replies; an error of Redis stands in its place.
 
     Raises RedisError for a lost connection, and for a reply that is none to its command: the connection is dropped.
     """
     if not commands:
         return []
+    asked = [each if isinstance(each, Packed) else packed(each) for each in commands]
+    pool: Any = redis.connection_pool  # untyped
+    read: Any = redis.response_callbacks
     with one_answer():
-        async with redis.pipeline(transaction=False) as pipe:
-            for command in commands:
-                pipe.execute_command(*command)
-            try:
-                answers: list[Any] = await pipe.execute(raise_on_error=False)
-                for command, answer in zip(commands, answers, strict=True):
-                    require_shape(str(command[0]), answer)
-                    if isinstance(answer, Exception):
-                        without_trace(answer)
-            except (InvalidResponse, *ODD):
-                if pipe.connection is not None:
-                    await pipe.connection.disconnect(nowait=True)
-            else:
-                return answers
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command([each.data for each in asked])
+            # Whatever ends this early, redis-py drops the connection, with what may still come.
+            return [await _next_reply(connection, each.name, read) for each in asked]
+        except (InvalidResponse, *ODD):
+            await connection.disconnect(nowait=True)
+        finally:
+            await pool.release(connection)
     raise InvalidResponse(NO_REDIS)
+
+
+async def _next_reply(connection: Any, name: str, read: Mapping[str, Callable[[Any], Any]]) -> Any:
+    """The reply to a command of this name, or Redis's error. Raises as `replies` does."""
+    try:
+        answer = await connection.read_response()
+    except ResponseError as error:
+        return without_trace(error)
+    if name in read:
+        answer = read[name](answer)
+    require_shape(name, answer)
+    return answer
 
 
 async def run_script(redis: Redis, script: Script, arguments: Command, size: int) -> Any:

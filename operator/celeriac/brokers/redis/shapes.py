@@ -1,5 +1,6 @@
 """What replies of Redis may look like, as redis-py gives them: another server may answer anything."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,11 +13,17 @@ ODD: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticErro
 MOST_COUNTED: Final = 1 << 40
 """Members of any key: more than a server has room for."""
 LONGEST_INFO: Final = 64 * 1024
+_COUNTS: Final = re.compile(rb"[0-9]{1,12}(?:,[0-9]{1,12})*")
 
 
 def is_count(value: object) -> bool:
     """Whether it can be the number of members of a key."""
     return type(value) is int and 0 <= value < MOST_COUNTED
+
+
+def is_counts(value: bytes, number: int) -> bool:
+    """Whether a text is so many counts with commas between them."""
+    return value.count(b",") == number - 1 and _COUNTS.fullmatch(value) is not None
 
 
 def is_text(value: object) -> bool:
