@@ -22,7 +22,8 @@ from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Notice
 from celeriac.autoscaling.demand import queues_of
 from celeriac.autoscaling.outcome import figures
-from celeriac.autoscaling.pool_scaler import PoolScaler, Seed, Sight
+from celeriac.autoscaling.pool_scaler import PoolScaler, Seed
+from celeriac.autoscaling.sight import Sight
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.agents import Process, RegistryEntry, Restored
 from celeriac.brokers.doubt import BrokerDoubt

@@ -14,10 +14,11 @@ from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Notice, Teller
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.drain_marker import DrainMarker, Marking
-from celeriac.autoscaling.pool_scaler import PoolScaler, Step
+from celeriac.autoscaling.pool_scaler import PoolScaler
 from celeriac.autoscaling.rollouts import retire
 from celeriac.autoscaling.scale_lane import SCALES_AT_ONCE, ScaleLane
 from celeriac.autoscaling.scale_writer import Change, Refusals, ScaleWriter
+from celeriac.autoscaling.sight import Step
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import AgentLink
 from celeriac.cluster.client import Api

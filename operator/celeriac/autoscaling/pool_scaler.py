@@ -5,21 +5,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celeriac.api.keys import PoolKey
-from celeriac.api.notices import Notice
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.demand import demand_of, demand_without_agent, sample_of, unreported, workload_of
 from celeriac.autoscaling.drain_marker import NO_MARKING, Marking, corrected, told_to_stop
 from celeriac.autoscaling.healer import Healer, Healing
 from celeriac.autoscaling.news import deaf_pods, of_dead_letters, of_deaf, of_healing, of_layout
 from celeriac.autoscaling.outcome import Outcome, urgent_outcome
+from celeriac.autoscaling.rest import Rest
 from celeriac.autoscaling.rollout_view import RolloutView
-from celeriac.autoscaling.rollouts import ReplicaSets
 from celeriac.autoscaling.scale_writer import Change
+from celeriac.autoscaling.sight import Sight, Step
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.layouts import layout_of
-from celeriac.pool.model import QueueLayout, WorkerPool
+from celeriac.pool.model import QueueLayout
 from celeriac.scaling.decide import decide
 from celeriac.scaling.decision import History, Plan, Retirement
 from celeriac.scaling.history import fresh_history, record_change
@@ -35,44 +35,6 @@ from celeriac.workers.responses import Responses, ResponseWatch
 from celeriac.workers.stuck import Stuck, StuckWatch
 from celeriac.workers.trouble import trouble_of
 from celeriac.workers.worker import Workers, restarting
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """All that is known of one pool at one tick.
-
-    reading     of its queues, or why there is none
-    deployment  None while there is none that belongs to it
-    unresolved  a worker may be gone with messages that are not back yet
-    replica_sets  of the Deployment, during a rollout; None while they are not known
-    """
-
-    pool: WorkerPool
-    reading: PoolReading | BrokerDoubt
-    deployment: DeploymentRecord | None = None
-    pods: Sequence[PodRecord] = ()
-    unresolved: bool = False
-    replica_sets: ReplicaSets | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one tick wants of one pool.
-
-    outcome  what was found and decided; None without a Deployment
-    change   of the replicas, None where they stay
-    marking  of Pods that are to go, or to stay after all
-    retire   old Pods that make room in a rollout, with the name of their ReplicaSet
-    notices  to be told
-    is_news  whether the status shall say it at once
-    """
-
-    outcome: Outcome | None = None
-    change: Change | None = None
-    marking: Marking = NO_MARKING
-    retire: tuple[str, Retirement] | None = None
-    notices: tuple[Notice, ...] = ()
-    is_news: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +89,29 @@ class PoolScaler:
         self._responses: Responses | None = None
         self._healer = Healer(now, *seed.restarts)
         self._healing: Healing | None = None
+        self._rest = Rest()
+
+    def rests(self, reading: PoolReading | BrokerDoubt, revision: int, now: float, *, unresolved: bool) -> bool:
+        """Whether a step would find what the last one found, and come to the same: then none is taken."""
+        return self._rest.holds(reading, revision, now, unresolved=unresolved)
+
+    def outcome_at(self, now: float) -> Outcome | None:
+        """What the last step found, as it stands now: it may have been a while ago."""
+        if self.outcome is None or self._idle_since is None or self.outcome.idle_seconds is None:
+            return self.outcome
+        return replace(self.outcome, idle_seconds=now - self._idle_since)
 
     def step(self, sight: Sight, now: float) -> Step:
-        """Decide once. Every tick is one call, also where nothing can be read."""
+        """Decide once. Every tick is one call, also where nothing can be read, but for those in which it `rests`."""
+        if (left := self._rest.end()) is not None and left.sight.deployment is not None:
+            # As if all steps had been taken: windows and rates count from the last moment at which nothing had changed.
+            self.outcome = self._decide(left.sight, left.sight.deployment, left.until)
+        step = self._step(sight, now)
+        if step.outcome is not None and step.wants_nothing:
+            self._rest = Rest.after(sight, step.outcome, now)
+        return step
+
+    def _step(self, sight: Sight, now: float) -> Step:
         self.generation = sight.pool.generation
         outcome_before, doubt_before, layout_before = self.outcome, self.doubt, self.layout
         self._note_doubt(sight.reading, now)

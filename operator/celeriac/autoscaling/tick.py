@@ -15,9 +15,12 @@ from celeriac.api.notices import Teller
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.demand import queues_of
+from celeriac.autoscaling.groups import USER, Groups
 from celeriac.autoscaling.outcome import Outcome, Outlook, figures
-from celeriac.autoscaling.pool_scaler import PoolScaler, Seed, Sight
+from celeriac.autoscaling.pool_scaler import PoolScaler, Seed
 from celeriac.autoscaling.rollouts import RolloutReader
+from celeriac.autoscaling.sight import Sight
+from celeriac.autoscaling.stopwatch import Stopwatch
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
@@ -25,7 +28,7 @@ from celeriac.brokers.readings import PoolReading, QueueSet
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.connecting.connections import Connections
 from celeriac.connecting.credentials import BrokerSource, Credentials
-from celeriac.pool.model import WorkerPool
+from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.scaling.workload import Demand
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import KnownPool, Store
@@ -33,9 +36,6 @@ from celeriac.watching.workqueue import WorkQueue
 from celeriac.workers.custody import Custody
 
 log = logging.getLogger(__name__)
-
-USER = "autoscaling"
-"""Who it is that needs addresses and connections."""
 
 Readings = list[PoolReading | BrokerDoubt]
 
@@ -69,7 +69,10 @@ class Autoscaler:
         self._queue = queue
         self._teller = teller
         self._clock = clock
+        self._groups = Groups(store, credentials, clock)
+        self._work = Stopwatch()
         self._scalers: dict[PoolKey, PoolScaler] = {}
+        self._queue_sets: dict[PoolKey, tuple[int, QueueLayout | None, QueueSet]] = {}
         self._reading: dict[BrokerAddress, asyncio.Task[None]] = {}
         self._stopped = False
         self.last_tick = clock()
@@ -79,39 +82,37 @@ class Autoscaler:
         scaler = self._scaler(known)
         if scaler is None or scaler.generation != known.generation:
             return None
-        return Outlook(scaler.outcome, scaler.doubt)
+        return Outlook(scaler.outcome_at(self._clock()), scaler.doubt)
 
     async def run(self, seconds: float) -> None:
         """Tick for ever, every `seconds`; a tick that takes longer is followed at once by the next."""
         while True:
             started = self._clock()
             try:
-                self.tick()
+                with self._work.running():
+                    self.tick()
             except Exception:
                 log.exception("a tick failed by a fault of the operator; replicas hold until the next")
             self.last_tick = self._clock()
-            self._metrics.tick(self.last_tick - started)
             await asyncio.sleep(max(0.0, seconds - (self.last_tick - started)))
+            self._metrics.tick(self._work.take())
 
     def tick(self) -> None:
         """Start the reading of every broker that is not being read, and decide for pools that have no readable one."""
         self._metrics.unreadable(self._store.unreadable)
         if not self._authority.may_judge_pods:
             self._scalers.clear()
+            self._groups.clear()
             return
-        pools = {
-            known.key: known.spec
-            for known in self._store.pools.values()
-            if isinstance(known.spec, WorkerPool) and not known.deleting
-        }
-        self._forget_all_but(pools)
-        self._rollouts.retain(pools.keys())
-        self._credentials.retain(USER, {BrokerSource.of_pool(pool) for pool in pools.values()})
-        groups = self._by_broker(pools)
-        self._connections.retain(USER, groups.keys() | self._reading.keys())
-        for address, members in groups.items():
+        if self._groups.follow():
+            self._forget_all_but(self._groups.pools)
+            self._retain_connections()
+        for pool, doubt in self._groups.in_doubt:
+            self._step(pool, doubt)
+        for address, members in self._groups.readable.items():
             if address not in self._reading:
-                self._reading[address] = asyncio.get_running_loop().create_task(self._read(address, members))
+                work = self._work.measured(self._read(address, members))
+                self._reading[address] = asyncio.get_running_loop().create_task(work)
 
     def stop(self) -> None:
         """Decide nothing more, whatever a reading under way brings."""
@@ -134,17 +135,11 @@ class Autoscaler:
             self._actuator.forget(key)
             self._metrics.forget(key)
             self._queue.add(key)
+        self._queue_sets = {key: known for key, known in self._queue_sets.items() if key in pools}
+        self._rollouts.retain(pools.keys())
 
-    def _by_broker(self, pools: Mapping[PoolKey, WorkerPool]) -> dict[BrokerAddress, list[WorkerPool]]:
-        """The pools of each broker; for those that have none, a step is taken at once."""
-        groups: dict[BrokerAddress, list[WorkerPool]] = {}
-        for pool in pools.values():
-            address = self._credentials.of_pool(pool)
-            if isinstance(address, BrokerDoubt):
-                self._step(pool, address)
-            elif address is not None:
-                groups.setdefault(address, []).append(pool)
-        return groups
+    def _retain_connections(self) -> None:
+        self._connections.retain(USER, self._groups.readable.keys() | self._reading.keys())
 
     async def _read(self, address: BrokerAddress, pools: list[WorkerPool]) -> None:
         """Read one broker and take a step for each of its pools."""
@@ -162,6 +157,8 @@ class Autoscaler:
             readings, failure = [fault] * len(pools), fault.reason
         finally:
             self._reading.pop(address, None)
+            if address not in self._groups.readable:
+                self._retain_connections()
         self._metrics.broker_read(address.url, self._clock() - started, reason=failure)
         for pool, reading in zip(pools, readings, strict=True):
             if isinstance(reading, BrokerDoubt):
@@ -174,11 +171,23 @@ class Autoscaler:
         if known is None:
             return queues_of(pool)
         scaler = self._scaler(known)
-        learned = scaler.layout if scaler else Seed.of(known.status).layout
-        return queues_of(pool, learned, self._store.pods(pool.key))
+        revision, learned = self._store.revision(pool.key), scaler.layout if scaler else Seed.of(known.status).layout
+        before = self._queue_sets.get(pool.key)
+        if before is None or before[0] != revision or before[1] is not learned:
+            made = queues_of(pool, learned, self._store.pods(pool.key))
+            before = self._queue_sets[pool.key] = revision, learned, made
+        return before[2]
 
     def _step(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt, broker: Broker | None = None) -> None:
-        """Let one pool take a step; whatever goes wrong with it, the other pools go on."""
+        """Let one pool take a step, unless it would find what the last one found.
+
+        Whatever goes wrong with it, the other pools go on.
+        """
+        scaler = self._scalers.get(pool.key)
+        if scaler is not None and scaler.rests(
+            reading, self._store.revision(pool.key), self._clock(), unresolved=pool.uid in self._custody.unresolved
+        ):
+            return
         known = self._store.pools.get(pool.key)
         if self._stopped or not self._authority.may_judge_pods or known is None or known.spec != pool:
             return
@@ -202,33 +211,40 @@ class Autoscaler:
         if deployment is not None:
             shrinks = scaler.outcome is not None and scaler.outcome.decision.replicas < deployment.spec_replicas
             sets = self._rollouts.of(deployment, pods, shrinks=shrinks)
-        step = scaler.step(Sight(pool, reading, deployment, pods, pool.uid in self._custody.unresolved, sets), now)
+        unresolved, revision = pool.uid in self._custody.unresolved, self._store.revision(pool.key)
+        step = scaler.step(Sight(pool, reading, deployment, pods, unresolved, sets, revision), now)
         for notice in step.notices:
             self._teller.tell(notice)
         if step.outcome is not None and deployment is not None:
-            self._measure(pool, deployment, reading, step.outcome)
+            _measure(self._metrics, pool, deployment, reading, step.outcome)
             if step.outcome.healing is not None:
                 self._metrics.restarted(pool.key, len(step.outcome.healing.begun))
         if step.is_news:
             self._queue.add(pool.key)
         self._actuator.carry_out(known, pool, step, scaler, broker.agents if broker is not None else None)
 
-    def _measure(
-        self, pool: WorkerPool, deployment: DeploymentRecord, reading: PoolReading | BrokerDoubt, outcome: Outcome
-    ) -> None:
-        if isinstance(reading, PoolReading):
-            self._metrics.queues(pool.key, reading.queues)
-        else:
-            self._metrics.queues_unknown(pool.key)
-        self._metrics.pool(
-            pool.key,
-            desired=outcome.decision.replicas,
-            replicas=deployment.spec_replicas,
-            ready=deployment.ready,
-            slots=deployment.spec_replicas * pool.policy.slots,
-            running=outcome.demand.at_work if isinstance(outcome.demand, Demand) else None,
-            stuck=len(outcome.stuck),
-        )
-        self._metrics.decision(pool.key, outcome.reason)
-        self._metrics.workers(pool.key, figures(outcome))
-        self._metrics.missing_hooks(pool.key, outcome.degradation.hooks if outcome.degradation else {})
+
+def _measure(
+    metrics: Metrics,
+    pool: WorkerPool,
+    deployment: DeploymentRecord,
+    reading: PoolReading | BrokerDoubt,
+    outcome: Outcome,
+) -> None:
+    """Say what was found of one pool."""
+    if isinstance(reading, PoolReading):
+        metrics.queues(pool.key, reading.queues)
+    else:
+        metrics.queues_unknown(pool.key)
+    metrics.pool(
+        pool.key,
+        desired=outcome.decision.replicas,
+        replicas=deployment.spec_replicas,
+        ready=deployment.ready,
+        slots=deployment.spec_replicas * pool.policy.slots,
+        running=outcome.demand.at_work if isinstance(outcome.demand, Demand) else None,
+        stuck=len(outcome.stuck),
+    )
+    metrics.decision(pool.key, outcome.reason)
+    metrics.workers(pool.key, figures(outcome))
+    metrics.missing_hooks(pool.key, outcome.degradation.hooks if outcome.degradation else {})

@@ -20,7 +20,8 @@ class QueueReader(Protocol):
     async def read(self, pools: Sequence[QueueSet]) -> Sequence[PoolReading | BrokerDoubt]:
         """Read all pools in a bounded number of round trips; one bad key spoils only its own pool.
 
-        Raises BrokerDoubt where the broker as a whole cannot be trusted.
+        What is read of a pool is the same object as the last time where nothing of it has changed. Raises BrokerDoubt
+        where the broker as a whole cannot be trusted.
         """
 
 

@@ -108,6 +108,8 @@ class Credentials:
         self._entries: dict[BrokerSource, _Entry] = {}
         self._needed: dict[str, Set[BrokerSource]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.version = 0
+        """Grows when an address, or why there is none, becomes another."""
         self._reads = asyncio.Semaphore(SECRET_READS)
 
     def of_pool(self, pool: WorkerPool) -> BrokerAddress | BrokerDoubt | None:
@@ -128,12 +130,22 @@ class Credentials:
     def of(self, source: BrokerSource) -> BrokerAddress | BrokerDoubt | None:
         """The same for a broker that no pool names any more."""
         entry = self._entries.setdefault(source, _Entry())
-        if not entry.resolving and self._clock() >= entry.read_again_at:
-            entry.resolving = True
-            task = asyncio.get_running_loop().create_task(self._resolve(source, entry))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._read_if_due(source, entry, self._clock())
         return entry.address
+
+    def refresh(self) -> None:
+        """Read again what is due. Whoever keeps an address asks for this."""
+        now = self._clock()
+        for source, entry in self._entries.items():
+            self._read_if_due(source, entry, now)
+
+    def _read_if_due(self, source: BrokerSource, entry: _Entry, now: float) -> None:
+        if entry.resolving or now < entry.read_again_at:
+            return
+        entry.resolving = True
+        task = asyncio.get_running_loop().create_task(self._resolve(source, entry))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def doubted(self, source: BrokerSource, reason: str) -> None:
         """The broker could not be read: where the Secret may be the reason, read it again soon."""
@@ -189,6 +201,7 @@ class Credentials:
         since = entry.read_at - SECRET_SECONDS
         entry.askers = {uid: (key, asked) for uid, (key, asked) in entry.askers.items() if asked >= since}
         if (entry.address, entry.digest) != before:
+            self.version += 1
             for key, _ in entry.askers.values():
                 self._changed(key)
 

@@ -43,18 +43,21 @@ def must_be_held(demand: Demand) -> bool:
     return demand.scheduled > 0 and not resting
 
 
-def is_near(policy: Policy, demand: Demand) -> bool:
-    """Whether a worker is needed for the next ETA.
+def seconds_ahead(policy: Policy, demand: Demand) -> float:
+    """How long before the next ETA a worker is needed for it.
 
     A sleeping pool wakes when a pod just comes in time. One that is awake stays so for what is due within
     scaleToZeroAfterSeconds: it would not sleep for longer than it takes to fall asleep.
     """
+    seconds = demand.cold_start_seconds + WAKE_MARGIN_SECONDS
+    return max(seconds, policy.scale_to_zero_after_seconds) if demand.current_replicas else seconds
+
+
+def is_near(policy: Policy, demand: Demand) -> bool:
+    """Whether a worker is needed for the next ETA."""
     if not demand.agent or demand.next_eta_seconds is None:
         return False
-    seconds = demand.cold_start_seconds + WAKE_MARGIN_SECONDS
-    if demand.current_replicas:
-        seconds = max(seconds, policy.scale_to_zero_after_seconds)
-    return demand.next_eta_seconds <= seconds
+    return demand.next_eta_seconds <= seconds_ahead(policy, demand)
 
 
 def is_quiet(policy: Policy, demand: Demand) -> bool:

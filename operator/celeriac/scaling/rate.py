@@ -12,6 +12,16 @@ DOWN = (RatePolicy(PolicyType.PERCENT, value=100, period_seconds=15),)
 """The HPA's own default: down to nothing, if the window agrees."""
 
 
+def policies_up(rules: ScalingRules, *, runtime_known: bool) -> tuple[RatePolicy, ...]:
+    """Return the owner's policies for growing, or the operator's; none limit a pool whose tasks' runtime is known."""
+    return rules.policies or (() if runtime_known else UP_WHILE_RUNTIME_UNKNOWN)
+
+
+def policies_down(rules: ScalingRules) -> tuple[RatePolicy, ...]:
+    """Return the owner's policies for shrinking, or the operator's."""
+    return rules.policies or DOWN
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """The furthest count that a rate allows now, and the policy that says so."""
@@ -26,7 +36,7 @@ def upper_bound(
     """Return how far a pool may grow now, None without a limit (the default once the tasks' runtime is known)."""
     if rules.select_policy is SelectPolicy.DISABLED:
         return Bound(current, "behavior.scaleUp is Disabled")
-    policies = rules.policies or (() if runtime_known else UP_WHILE_RUNTIME_UNKNOWN)
+    policies = policies_up(rules, runtime_known=runtime_known)
     bounds = [_bound(policy, current, changes, now, direction=1) for policy in policies]
     if not bounds:
         return None
@@ -38,7 +48,7 @@ def lower_bound(rules: ScalingRules, current: int, changes: tuple[ScaleChange, .
     """Return how far a pool may shrink now."""
     if rules.select_policy is SelectPolicy.DISABLED:
         return Bound(current, "behavior.scaleDown is Disabled")
-    bounds = [_bound(policy, current, changes, now, direction=-1) for policy in rules.policies or DOWN]
+    bounds = [_bound(policy, current, changes, now, direction=-1) for policy in policies_down(rules)]
     chosen = (max if rules.select_policy is SelectPolicy.MIN else min)(bounds, key=lambda bound: bound.replicas)
     return Bound(min(chosen.replicas, current), chosen.sentence)
 

@@ -57,7 +57,7 @@ class PoolFamilies:
         self.decisions = PoolCounters(
             registry,
             "celeriac_pool_decisions",
-            "Scaling decisions, one per tick and pool, by their reason.",
+            "Scaling decisions by their reason. A pool at rest, of which nothing changes, needs none at most ticks.",
             "reason",
         )
         self.scaled = PoolCounters(
@@ -159,7 +159,9 @@ class OperatorFamilies:
             return Histogram(f"celeriac_{name}", text, labels, buckets=buckets, registry=registry)
 
         self.tick = histogram(
-            "tick_duration_seconds", "Time of one autoscaling tick over all pools, in seconds.", FAST_BUCKETS
+            "tick_duration_seconds",
+            "Work of one autoscaling tick, in seconds of the event loop: all brokers read, all pools decided; no waiting.",
+            FAST_BUCKETS,
         )
         self.broker_read = histogram(
             "broker_read_duration_seconds",

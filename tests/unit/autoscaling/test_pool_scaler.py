@@ -8,7 +8,8 @@ import pytest
 
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.demand import queues_of
-from celeriac.autoscaling.pool_scaler import PoolScaler, Seed, Sight, Step
+from celeriac.autoscaling.pool_scaler import PoolScaler, Seed
+from celeriac.autoscaling.sight import Sight, Step
 from celeriac.brokers.agents import STOP, WorkerReport
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueReading
