@@ -137,6 +137,7 @@ class Place:
     named       registries and pools that Pods name whose pool does not
     listed      pools that the registries listed when they were last read
     scan_at     when to look again
+    version     of the store, when Pods that have ended were last looked for; None before that, and after a look
     ended       Pods whose end was known at the last look at them
     unresolved  uids of pools of which nobody knows that they hold nothing: a worker may be gone whose messages are not
                 back, or what is registered could not be read
@@ -151,6 +152,7 @@ class Place:
     named: set[tuple[str, PoolKey]] = field(default_factory=set)
     listed: set[RegistryEntry] = field(default_factory=set)
     scan_at: float = -math.inf
+    version: int | None = None
     ended: frozenset[tuple[str, float | None]] = frozenset()
     sightings: Sightings = field(default_factory=Sightings)
     unresolved: frozenset[str] = frozenset()
@@ -173,6 +175,9 @@ class Place:
 
     def is_due(self, store: Store, now: float) -> bool:
         """Look at once where a worker has just ended, else now and then."""
+        if self.version == store.version:
+            return now >= self.scan_at
+        self.version = store.version
         keys = {pool.key for pool in self.pools.values() if pool.key is not None}
         pods = (pod for key in keys for pod in store.pods(key) if pod.finished_at is not None)
         ended = frozenset((pod.uid, pod.finished_at) for pod in pods)

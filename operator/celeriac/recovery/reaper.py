@@ -7,6 +7,7 @@ idempotent and safe to race: with the worker's own successor in the same Pod, an
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -80,6 +81,8 @@ class Reaper:
         self._orphans: list[Orphan] = []
         self._orphans_at = clock()
         self._not_found: dict[Orphan, str] = {}
+        self._followed: tuple[int, int] | None = None
+        self._follow_at = -math.inf
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._in_use: dict[str, set[BrokerAddress]] = {}
 
@@ -98,11 +101,15 @@ class Reaper:
 
     def _tick(self, now: float) -> None:
         if self._authority.may_judge_pods:
-            self._follow(now)
+            known = self._store.pools_version, self._credentials.version
+            if known != self._followed or now >= self._follow_at or not self._acquaintances.is_complete:
+                self._followed, self._follow_at = known, now + SCAN_SECONDS
+                self._follow(now)
             for place in list(self._places.all.values()):
                 if place.name not in self._looking and place.is_due(self._store, now):
                     self._looking[place.name] = asyncio.create_task(self._look_at(place))
         else:
+            self._followed = None
             self._places.clear()
             self._acquaintances.clear()
             self._orphans, self._not_found = [], {}
@@ -164,7 +171,8 @@ class Reaper:
         except Exception:
             log.exception("what ended workers held could not be looked for, by a fault of the operator")
         finally:
-            place.scan_at = self._clock() + pause
+            place.scan_at, place.version = self._clock() + pause, None
+            self._follow_at = -math.inf  # what was found may be the last of a pool, or of a place
             self._looking.pop(place.name, None)
             self._in_use.pop(place.name, None)
 

@@ -160,7 +160,7 @@ class OperatorFamilies:
 
         self.tick = histogram(
             "tick_duration_seconds",
-            "Work of one autoscaling tick, in seconds of the event loop: all brokers read, all pools decided; no waiting.",
+            "Work of one autoscaling tick over all pools, in seconds that it holds the event loop; no waiting.",
             FAST_BUCKETS,
         )
         self.broker_read = histogram(

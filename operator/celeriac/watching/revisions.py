@@ -13,6 +13,8 @@ class Revisions:
         self._count = itertools.count(1)
         self._of: dict[PoolKey, int] = {}
         self.pools = 0
+        self.latest = 0
+        """The number of the last change of any pool."""
 
     def of(self, key: PoolKey) -> int:
         """The number of one pool; 0 while nothing is known of it."""
@@ -21,7 +23,7 @@ class Revisions:
     def note(self, *keys: PoolKey) -> None:
         """Something known of these pools has changed. One that was forgotten comes back with a number it never had."""
         for key in keys:
-            self._of[key] = next(self._count)
+            self._of[key] = self.latest = next(self._count)
 
     def note_pools(self) -> None:
         """The set of pools has changed, or what one of them asks for."""

@@ -135,6 +135,11 @@ class Store:
         """Grows when the set of pools changes, or what one of them asks for; not with a status."""
         return self._revisions.pools
 
+    @property
+    def version(self) -> int:
+        """Grows when anything known of any pool changes, as `revision` says it."""
+        return self._revisions.latest
+
     def revision(self, key: PoolKey) -> int:
         """Grows when anything known of a pool changes: what it asks for, its Deployment, its Pods; not with its status.
 
