@@ -170,4 +170,3 @@ def test_resting_changes_no_decision(seed: int) -> None:
             assert sleeper.outcome.decision.replicas == awake.outcome.decision.replicas
             assert sleeper.outcome.reason == awake.outcome.reason
             assert sleeper.outcome.idle_seconds == awake.outcome.idle_seconds
-    assert sleeper.steps < awake.steps
