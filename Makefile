@@ -24,7 +24,7 @@ endif
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
-.PHONY: help setup run hooks test unit integration agent faults e2e lint format demo cluster cluster-down bench bench-scale ledger ledger-today generate dist sbom
+.PHONY: help setup run hooks test unit integration agent faults e2e lint format demo cluster cluster-down bench bench-scale bench-memory ledger ledger-today generate dist sbom
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ bench: setup ## Measure: seconds from LPUSH to the desired count, the cost of re
 
 bench-scale: setup ## What many pools cost, how fast they react: POOLS="1 100 1000 5000", OPERATOR=checkout, OUT=file.md
 	$(UV_RUN) python -m tests.bench.scale --pools "$(or $(POOLS),1 100 1000 5000)" $(if $(OPERATOR),--operator "$(OPERATOR)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+bench-memory: setup ## Whether memory stays flat: MINUTES=30 of POOLS=1000 with bursts; OUT=docs/memory gets .csv and .svg
+	$(UV_RUN) --group plot python -m tests.bench.scale.memory --minutes $(or $(MINUTES),30) --pools $(or $(POOLS),1000) $(if $(OPERATOR),--operator "$(OPERATOR)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 ledger: setup ## No task lost, twice or killed by scaling: 300 tasks in each of 38 cells, 32 minutes; CELLS="prefork 5.3-solo"
 	$(UV_RUN) python -m tests.ledger $(if $(CELLS),--cells "$(CELLS)") $(if $(PARALLEL),--parallel $(PARALLEL))

@@ -36,7 +36,19 @@ def measure(pools: int, checkout: Path, given: argparse.Namespace) -> Figures:
             if "restart" in given.parts:
                 parts.restart(made, figures)
         parts.end(made, figures)
+    if "brokers" in given.parts and pools == parts.AT_ONCE:
+        _hanging_brokers(figures, checkout, given)
     return figures
+
+
+def _hanging_brokers(figures: Figures, checkout: Path, given: argparse.Namespace) -> None:
+    """The same pools again, dealt out to many brokers."""
+    with world(checkout, parts.BROKERS) as made:
+        if parts.create(made, other := Figures(figures.pools), given.creation_limit):
+            parts.hanging_brokers(made, other, given.runs, given.rounds)
+        parts.end(made, other)
+    figures.values["brokers warnings"] = other.values["warnings"]
+    figures.values |= {name: value for name, value in other.values.items() if "brokers" in name}
 
 
 def main(given: argparse.Namespace) -> None:
@@ -75,5 +87,5 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5, help="bursts for 100 pools at once")
     parser.add_argument("--idle-seconds", type=float, default=30.0, help="how long the idle operator is watched")
     parser.add_argument("--creation-limit", type=float, default=600.0, help="seconds after which nobody waits any more")
-    parser.add_argument("--parts", default="reaction restart", help="beside creation and idle: reaction, restart")
+    parser.add_argument("--parts", default="reaction restart brokers", help="beside creation and idle")
     main(parser.parse_args())

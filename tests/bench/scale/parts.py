@@ -5,20 +5,10 @@ import re
 import time
 from collections.abc import Sequence
 
-from tests.bench.scale.api import APPS, Body, at_once
+from tests.bench.scale.api import APPS, CELERIAC, Body, at_once
 from tests.bench.scale.figures import Figures, since
 from tests.bench.scale.usage import Cost, Requests, rss_mib, scrape, summed, timed_scrape
-from tests.bench.scale.world import (
-    FLOOR,
-    NAMESPACE,
-    POOLS_PATH,
-    REPLICAS,
-    TICK_SECONDS,
-    World,
-    pool,
-    push,
-    queues,
-)
+from tests.bench.scale.world import FLOOR, NAMESPACE, REPLICAS, TICK_SECONDS, World, index, names
 from tests.cluster.progress import step
 
 START_SECONDS = 2.0
@@ -30,11 +20,7 @@ REACTION_LIMIT, RESTART_LIMIT, EMPTY_LIMIT = 30.0, 120.0, 180.0
 WARNING = re.compile(r"^\S+ \S+ (?:WARNING|ERROR|CRITICAL) ", re.MULTILINE)
 FLOORS = 100
 AT_ONCE = 100
-
-
-def names(count: int) -> list[str]:
-    """Of the pools."""
-    return [f"pool-{number:05}" for number in range(count)]
+BROKERS, HANG = 50, 3
 
 
 def create(world: World, figures: Figures, limit: float) -> bool:
@@ -44,7 +30,7 @@ def create(world: World, figures: Figures, limit: float) -> bool:
     world.audit.read()
     with figures.under_load("creation"), step(f"create {len(wanted)} pools") as progress:
         began = time.perf_counter()
-        at_once(lambda name: world.client.post(POOLS_PATH, pool(name)), wanted)
+        at_once(world.create, wanted)
         figures.values["objects s"] = time.perf_counter() - began
         progress.say("objects are there")
         made = world.deployments.first(0, wanted, lambda _: True, limit - (time.perf_counter() - began))
@@ -87,10 +73,11 @@ def floor(world: World, figures: Figures) -> None:
     copies = [f"floor-{number:05}" for number in range(FLOORS)]
 
     def three_requests(name: str) -> None:
-        path = POOLS_PATH.replace(f"/{NAMESPACE}/", f"/{FLOOR}/")
-        world.client.post(path, pool(name))
+        world.create(name, FLOOR)
         world.client.post(f"{APPS}/namespaces/{FLOOR}/deployments", copy | {"metadata": {"name": name}})
-        world.client.patch(f"{path}/{name}/status", {"status": {"replicas": 0}})
+        world.client.patch(
+            f"{CELERIAC}/namespaces/{FLOOR}/celeryworkerpools/{name}/status", {"status": {"replicas": 0}}
+        )
 
     with figures.under_load("floor"), step("the floor: what no operator can be faster than"):
         began = time.perf_counter()
@@ -120,9 +107,9 @@ def idle(world: World, figures: Figures, seconds: float) -> None:
         earlier = scrape(world.operator)
         time.sleep(2)
         world.audit.read()
-        before = Cost.now(world.operator, world.server)
+        before = Cost.now(world.operator, world.servers[0])
         time.sleep(seconds)
-        after = Cost.now(world.operator, world.server)
+        after = Cost.now(world.operator, world.servers[0])
         asked = world.audit.read()
         figures.values["rss MiB"] = rss_mib(world.operator.pid)
         span = after.moment - before.moment
@@ -154,11 +141,17 @@ def per_run(earlier: str, later: str, metric: str) -> float:
 
 
 def burst(world: World, chosen: Sequence[str]) -> list[float]:
-    """Seconds from the LPUSH until the watch shows the final count; the pools go back to zero."""
-    mark, pushed = world.deployments.mark(), time.perf_counter()
-    push(world.broker, chosen)
-    seen = world.deployments.first(mark, chosen, lambda it: it.replicas == REPLICAS, REACTION_LIMIT)
+    """As `react`; then the pools go back to zero."""
+    seconds = react(world, chosen)
     empty(world, chosen)
+    return seconds
+
+
+def react(world: World, chosen: Sequence[str]) -> list[float]:
+    """Seconds from the LPUSH until the watch shows the final count, of all pools that reach it."""
+    mark, pushed = world.deployments.mark(), time.perf_counter()
+    world.push(chosen)
+    seen = world.deployments.first(mark, chosen, lambda it: it.replicas == REPLICAS, REACTION_LIMIT)
     return since(pushed, seen)
 
 
@@ -166,8 +159,7 @@ def empty(world: World, chosen: Sequence[str]) -> float:
     """Take the work away, as if it were done; seconds until all are at zero again."""
     world.acknowledge(chosen)
     began = time.perf_counter()
-    for first in range(0, len(chosen), 500):
-        world.broker.delete(*(queues(name)[0] for name in chosen[first : first + 500]))
+    world.take_away(chosen)
     world.deployments.settled(chosen, lambda it: it.replicas == 0, EMPTY_LIMIT)
     return time.perf_counter() - began
 
@@ -177,8 +169,7 @@ def one_among(world: World, figures: Figures, runs: int) -> None:
     seconds: list[float] = []
     with figures.under_load("one"), step(f"bursts for one pool among {figures.pools}") as progress:
         for run in range(runs):
-            time.sleep(random.uniform(0.5, 0.5 + 2 * TICK_SECONDS))
-            seconds += burst(world, [random.choice(names(figures.pools))])
+            seconds += one_burst(world, names(figures.pools))
             progress.say(f"{run + 1} of {runs}")
     figures.sample("one", seconds, runs, REACTION_LIMIT)
 
@@ -194,14 +185,40 @@ def many_at_once(world: World, figures: Figures, rounds: int) -> None:
     figures.sample("all", seconds, rounds * AT_ONCE, REACTION_LIMIT)
 
 
+def hanging_brokers(world: World, figures: Figures, runs: int, rounds: int) -> None:
+    """Some brokers hang from one moment on (SIGSTOP: they accept, and never answer): the pools on the others go on."""
+    frozen = range(0, len(world.servers), len(world.servers) // HANG)[:HANG]
+    others = [name for name in names(figures.pools) if index(name) % len(world.servers) not in frozen]
+    with figures.under_load("brokers"), step(f"{len(world.servers)} brokers, {HANG} of them hang") as progress:
+        sound = [each for _ in range(runs) for each in one_burst(world, others)]
+        figures.sample("brokers before", sound, runs, REACTION_LIMIT)
+        for number in frozen:
+            world.servers[number].freeze()
+        progress.say("they hang")
+        single = [each for _ in range(runs) for each in one_burst(world, others)]
+        figures.sample("brokers one", single, runs, REACTION_LIMIT)
+        every = [each for _ in range(rounds) for each in burst(world, others)]
+        figures.sample("brokers all", every, rounds * len(others), REACTION_LIMIT)
+        for number in frozen:
+            world.servers[number].thaw()
+        progress.say("they answer again")
+        back = [name for name in names(figures.pools) if name not in others]
+        figures.sample("brokers back", react(world, back), len(back), REACTION_LIMIT)
+
+
+def one_burst(world: World, among: Sequence[str]) -> list[float]:
+    """For one pool by chance, at a random phase of the tick."""
+    time.sleep(random.uniform(0.5, 0.5 + 2 * TICK_SECONDS))
+    return burst(world, [random.choice(among)])
+
+
 def restart(world: World, figures: Figures) -> None:
     """Work comes to all pools while there is no operator; then it is started anew."""
     wanted = names(figures.pools)
     with figures.under_load("restart"), step(f"restart with work waiting in {len(wanted)} pools") as progress:
         world.operator.stop()
         world.audit.begin_anew()
-        for first in range(0, len(wanted), 500):
-            push(world.broker, wanted[first : first + 500])
+        world.push(wanted)
         mark, began = world.deployments.mark(), time.perf_counter()
         world.operator.start()
         acted = world.deployments.first(mark, wanted, lambda it: it.replicas > 0, RESTART_LIMIT)

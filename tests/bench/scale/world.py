@@ -1,5 +1,6 @@
 """A control plane without nodes, a Redis and the operator as a process, and so many pools."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -31,12 +32,22 @@ POOLS_PATH = f"{CELERIAC}/namespaces/{NAMESPACE}/celeryworkerpools"
 HERE = Path(__file__).parents[3]
 
 
+def names(count: int) -> list[str]:
+    """Of the pools."""
+    return [f"pool-{number:05}" for number in range(count)]
+
+
+def index(name: str) -> int:
+    """Of a pool, from its name."""
+    return int(name.rpartition("-")[2])
+
+
 def queues(name: str) -> list[str]:
     """Of a pool."""
     return [f"{name}-{number}" for number in range(QUEUES)]
 
 
-def pool(name: str, secret: str = "broker") -> Body:
+def pool(name: str, secret: str) -> Body:
     """A solo pool whose broker's URL is in a Secret, as the documentation advises."""
     broker = {"urlFrom": {"secretKeyRef": {"name": secret, "key": "url"}}}
     spec = {"image": "app:1", "app": "app", "pool": "solo", "queues": queues(name), "broker": broker}
@@ -47,14 +58,6 @@ def pool(name: str, secret: str = "broker") -> Body:
 def secret(name: str, url: str) -> Body:
     """With the URL of a broker."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"url": url}}
-
-
-def push(client: redis.Redis, names: Sequence[str]) -> None:
-    """A burst for each of the pools, all in one go."""
-    pipeline = client.pipeline(transaction=False)
-    for name in names:
-        pipeline.lpush(queues(name)[0], *["{}"] * BURST)
-    pipeline.execute()
 
 
 def reachable(body: Body) -> bool:
@@ -82,14 +85,37 @@ class Wanted:
 class World:
     """Everything that a part of the bench needs. `pools` knows whether the broker is reachable by the status."""
 
-    control_plane: ControlPlane
     client: Client
-    server: RedisServer
-    broker: redis.Redis
+    servers: Sequence[RedisServer]
+    brokers: Sequence[redis.Redis]
     operator: OperatorProcess
     deployments: Watch[Wanted]
     pools: Watch[bool]
     audit: Audit
+
+    def create(self, name: str, namespace: str = NAMESPACE) -> None:
+        """Make a pool."""
+        path = f"{CELERIAC}/namespaces/{namespace}/celeryworkerpools"
+        self.client.post(path, pool(name, f"broker-{index(name) % len(self.servers)}"))
+
+    def push(self, names: Sequence[str]) -> None:
+        """A burst for each of the pools, all of a broker in one go."""
+        for broker, its in self._by_broker(names):
+            pipeline = broker.pipeline(transaction=False)
+            for name in its:
+                pipeline.lpush(queues(name)[0], *["{}"] * BURST)
+            pipeline.execute()
+
+    def take_away(self, names: Sequence[str]) -> None:
+        """All their work."""
+        for broker, its in self._by_broker(names):
+            broker.delete(*(queues(name)[0] for name in its))
+
+    def _by_broker(self, names: Sequence[str]) -> Iterator[tuple[redis.Redis, Sequence[str]]]:
+        """Each broker that has any of the pools, with those: they are dealt out in turn."""
+        for number, broker in enumerate(self.brokers):
+            if its := [name for name in names if index(name) % len(self.brokers) == number]:
+                yield broker, its
 
     def acknowledge(self, names: Iterable[str]) -> None:
         """Do what the controller of Deployments would do at once, and without which no pool scales down: see them."""
@@ -103,25 +129,27 @@ class World:
 
 
 @contextmanager
-def world(checkout: Path) -> Iterator[World]:
-    """The operator of a checkout, with that one's CRDs; it has no pools yet."""
+def world(checkout: Path, brokers: int = 1) -> Iterator[World]:
+    """The operator of a checkout, with that one's CRDs and so many brokers; it has no pools yet."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else a restart compiles all that the operator imports
     with ExitStack() as stack:
         control_plane = stack.enter_context(ControlPlane())
-        server = stack.enter_context(RedisServer())
+        servers = [stack.enter_context(RedisServer()) for _ in range(brokers)]
         control_plane.kubectl("apply", "--server-side", "-f", str(checkout / "crds"))
         wait_established(control_plane, "celeryworkerpools.celeriac.dev")
         for namespace in (NAMESPACE, FLOOR):
             control_plane.kubectl("create", "namespace", namespace)
         client = Client(control_plane)
-        client.post(f"/api/v1/namespaces/{NAMESPACE}/secrets", secret("broker", server.celery_url))
+        for number, server in enumerate(servers):
+            client.post(f"/api/v1/namespaces/{NAMESPACE}/secrets", secret(f"broker-{number}", server.celery_url))
         kubeconfig = control_plane.kubeconfig_for(USER, ("system:masters",))
         arguments = ("--tick-seconds", str(TICK_SECONDS))
         python = checkout / ".venv" / "bin" / "python" if checkout != HERE else None
         operator = OperatorProcess(kubeconfig, NAMESPACE, *arguments, python=python)
         deployments = Watch(client, f"{APPS}/deployments", Wanted.of)
         pools = Watch(client, POOLS_PATH, reachable)
-        broker = stack.enter_context(server.client())
+        clients = [stack.enter_context(server.client()) for server in servers]
         audit = Audit(control_plane.audit_log, USER)
         stack.enter_context(operator)
         operator.wait_for_log("this replica leads")
-        yield World(control_plane, client, server, broker, operator, deployments, pools, audit)
+        yield World(client, servers, clients, operator, deployments, pools, audit)
