@@ -59,8 +59,12 @@ class DrivenPool:
         """Let demand recommend that many replicas (under `one_task_per_replica`)."""
         return self.see(Demand(waiting=0, running=replicas, current_replicas=self.replicas, runtime_seconds=runtime))
 
+    def ask(self, demand: Demand | Doubt) -> Decision:
+        """Decide, and perform nothing."""
+        return decide(self.policy, demand, self.history, self.now)
+
     def see(self, demand: Demand | Doubt) -> Decision:
-        decision = decide(self.policy, demand, self.history, self.now)
+        decision = self.ask(demand)
         self.history = decision.history
         if decision.replicas != self.replicas:
             self.history = record_change(self.history, self.now, decision.replicas - self.replicas)
