@@ -69,17 +69,20 @@ def released(victims: tuple[Pod, ...]) -> tuple[str, ...]:
     return tuple(pod.uid for pod in victims if is_safe(pod) and pod.cost > RELEASED_COST)
 
 
-def reluctance(pod: Pod) -> tuple[bool, bool, bool, bool, bool, bool, int, float, str]:
+def reluctance(pod: Pod) -> tuple[bool, bool, bool, bool, bool, bool, bool, int, float, str]:
     """Return the order of victims: never started, already drained, already draining, not ready, idle, least busy.
 
-    Never started ones come even before those that drain: Kubernetes stops them first in any case. Apart from that a
-    victim stays one, else work would move to and fro. Whoever cannot drain is the last, and gives way to another such
-    one if it runs a long task.
+    Never started ones come even before those that drain: Kubernetes stops them first in any case. So it does with one
+    that carries a cost like a mark's and no mark, which somebody else has written: while it stays, no other can go.
+    Apart from that a victim stays one, else work would move to and fro. Whoever cannot drain is the last, and gives way
+    to another such one if it runs a long task.
     """
     drained = pod.marked and pod.drained
+    is_in_the_way = not pod.marked and pod.cost <= MARKED_COST
     return (
-        not pod.drainable,
+        not pod.drainable and not is_in_the_way,
         pod.started,
+        not is_in_the_way,
         pod.is_stopped_at_rest and pod.restless,
         not pod.marked,
         not drained,

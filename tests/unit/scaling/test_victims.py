@@ -74,6 +74,13 @@ class TestVictims:
         assert (held.drain, held.undrain) == ((), ())
         assert held.message == "holding at 3 instead of 2 until drained: ml-a (3 running)"
 
+    def test_one_to_which_somebody_else_gave_a_low_cost_takes_its_place_as_nobody_could_go_before_it(self) -> None:
+        """Kubernetes would stop it first: it was never asked to drain, and all others waited for it for ever."""
+        swapped = planned(2, marked(working("a", 3)), working("b", 0), replace(working("c", 4), cost=-5000))
+        assert (swapped.drain, swapped.undrain) == (("c",), ("a",))
+        both_newborn = planned(1, newborn("b"), replace(newborn("c"), cost=MARKED_COST))
+        assert both_newborn.drain == ("c",)
+
     def test_but_one_that_never_started_takes_its_place(self) -> None:
         """Kubernetes would stop it first in any case."""
         swapped = planned(2, marked(working("a", 3)), working("b"), newborn("c"))

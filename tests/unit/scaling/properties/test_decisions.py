@@ -1,0 +1,180 @@
+"""What holds for the decision of every pool, whatever its policy, its past and what is read of it."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celeriac.api.reasons import Reason
+from celeriac.scaling.decide import decide
+from celeriac.scaling.eta import RESTING_MESSAGES, WAKE_MARGIN_SECONDS
+from celeriac.scaling.history import WINDOW_STEPS
+from celeriac.scaling.policy import Mode, Policy
+from celeriac.scaling.workload import Demand, Doubt
+from tests.unit.scaling.properties.imagined import (
+    Lived,
+    counts,
+    demands,
+    doubts,
+    few,
+    lived,
+    modest_demands,
+    nothing_to_do,
+    pins,
+    policies,
+    promise,
+    wild_demands,
+)
+
+pytestmark = pytest.mark.unit
+
+
+def with_mode(mode: Mode) -> st.SearchStrategy[Policy]:
+    return policies(modes=st.just(mode), pins=st.none())
+
+
+def any_but_paused() -> st.SearchStrategy[Policy]:
+    return policies(modes=st.sampled_from([Mode.AUTO, Mode.DRY_RUN]), pins=st.none())
+
+
+class TestBounds:
+    @promise()
+    @given(lived(any_but_paused(), demands))
+    def test_demand_asks_for_no_fewer_than_the_least_and_no_more_than_the_most(self, it: Lived) -> None:
+        policy = it.pool.policy
+        assert policy.min_replicas <= it.decides().replicas <= policy.max_replicas
+
+    @promise(0.5)
+    @given(lived(policies(modes=st.sampled_from([Mode.AUTO, Mode.DRY_RUN]), pins=pins.filter(bool))))
+    def test_a_pin_is_obeyed_to_the_number_whatever_is_read(self, it: Lived) -> None:
+        decision = it.decides()
+        assert (decision.replicas, decision.reason) == (it.pool.policy.pinned_replicas, Reason.PINNED)
+
+    @promise(0.5)
+    @given(lived(policies(modes=st.just(Mode.PAUSED))))
+    def test_a_paused_pool_is_left_as_it_is_a_pin_included(self, it: Lived) -> None:
+        assert it.decides().replicas == it.pool.replicas
+
+    @promise()
+    @given(lived(any_but_paused(), doubts))
+    def test_in_doubt_a_pool_never_shrinks_and_grows_to_its_fallback_at_most(self, it: Lived) -> None:
+        policy, current, decision = it.pool.policy, it.pool.replicas, it.decides()
+        assert isinstance(it.sees, Doubt)
+        assert decision.replicas >= max(current, policy.min_replicas)
+        due = policy.fallback is not None and it.pool.now - it.sees.since >= policy.fallback.after_seconds
+        floor = min(policy.fallback.replicas, policy.max_replicas) if policy.fallback and due else 0
+        assert decision.replicas == max(current, policy.min_replicas, floor)
+
+    @promise(0.5)
+    @given(lived(sight=modest_demands | nothing_to_do | wild_demands))
+    def test_while_the_broker_refuses_writes_only_the_maximum_removes_replicas(self, it: Lived) -> None:
+        refused = replace(it.sees, refused=True)
+        assert it.decides(refused).replicas >= min(it.pool.replicas, it.pool.policy.max_replicas)
+
+
+class TestMoreDemand:
+    """With the same past and the same replicas. Over time it does not hold: see the head start for new pods."""
+
+    @promise(2)
+    @given(lived(any_but_paused(), demands), few | counts, few | counts, st.just(0.0) | st.floats(0, 50))
+    def test_more_tasks_never_ask_for_fewer_replicas(
+        self, it: Lived, waiting: int, running: int, arrivals: float
+    ) -> None:
+        less = it.sees
+        assert isinstance(less, Demand)
+        more = replace(
+            less,
+            waiting=less.waiting + waiting,
+            running=less.running + running,
+            arrival_rate=less.arrival_rate + arrivals,
+        )
+        assert it.decides(more).replicas >= it.decides(less).replicas
+
+    @promise()
+    @given(lived(any_but_paused(), modest_demands | nothing_to_do), st.sampled_from([1, 101]), st.booleans())
+    def test_what_workers_hold_besides_never_asks_for_fewer(self, it: Lived, scheduled: int, elsewhere: bool) -> None:
+        """ETA tasks, messages at other workers, an estimate in the place of a count."""
+        less = it.sees
+        assert isinstance(less, Demand)
+        more = replace(less, scheduled=less.scheduled + scheduled, held_elsewhere=less.held_elsewhere + elsewhere)
+        fewest = it.decides(less).replicas
+        assert it.decides(more).replicas >= fewest
+        assert it.decides(replace(less, exact=False)).replicas >= fewest
+
+    @promise()
+    @given(lived(any_but_paused(), modest_demands), st.floats(0, 100), st.floats(0, 100))
+    def test_longer_tasks_and_slower_starts_never_ask_for_fewer(self, it: Lived, longer: float, slower: float) -> None:
+        less = it.sees
+        assert isinstance(less, Demand)
+        runtime = None if less.runtime_seconds is None else less.runtime_seconds + longer
+        more = replace(less, runtime_seconds=runtime, cold_start_seconds=less.cold_start_seconds + slower)
+        assert it.decides(more).replicas >= it.decides(less).replicas
+
+
+class TestZero:
+    @promise(2)
+    @given(lived(any_but_paused(), modest_demands | nothing_to_do | wild_demands))
+    def test_no_pool_goes_to_zero_or_stays_there_while_a_task_waits_runs_or_is_due_soon(self, it: Lived) -> None:
+        sees, current = it.sees, it.pool.replicas
+        assert isinstance(sees, Demand)
+        if it.decides().replicas > 0:
+            return
+        assert sees.waiting == sees.running == 0
+        resting = sees.agent and sees.gives_back and sees.scheduled + sees.deferred <= RESTING_MESSAGES
+        assert resting or not sees.scheduled, "nobody would know of what its workers hold"
+        if sees.agent and sees.next_eta_seconds is not None:
+            assert sees.next_eta_seconds > sees.cold_start_seconds + WAKE_MARGIN_SECONDS, "a pod must start in time"
+        if current:
+            assert sees.exact, "an estimate proves nothing"
+            assert not sees.held_elsewhere
+            if sees.agent and sees.next_eta_seconds is not None:
+                assert sees.next_eta_seconds > it.pool.policy.scale_to_zero_after_seconds
+
+    @promise()
+    @given(lived(any_but_paused(), nothing_to_do | doubts), st.lists(st.floats(0.5, 200), max_size=6), st.booleans())
+    def test_a_pool_goes_to_zero_only_after_it_was_seen_idle_all_the_time(
+        self, it: Lived, pauses: list[float], doubted: bool
+    ) -> None:
+        """From the first reading of this story on; a doubt in between starts the clock anew."""
+        pool, busy = it.pool, Demand(1, 0, it.pool.replicas, agent=True)
+        pool.history, idle_for = pool.ask(busy).history, 0.0
+        pool.replicas = max(1, pool.replicas)
+        for index, pause in enumerate(pauses):
+            gap = doubted and index == 2
+            seen = Doubt(pool.replicas, pool.now, "r", "m") if gap else Demand(0, 0, pool.replicas, agent=True)
+            decision = pool.ask(seen)
+            pool.history = decision.history
+            assert decision.replicas > 0 or idle_for >= pool.policy.scale_to_zero_after_seconds
+            idle_for = 0.0 if gap else idle_for + pause
+            pool.wait(pause)
+
+
+class TestPureFunction:
+    @promise()
+    @given(lived(policies()))
+    def test_the_same_is_decided_of_the_same_and_what_was_given_is_left_as_it_was(self, it: Lived) -> None:
+        pool = it.pool
+        policy, sees, history = copy.deepcopy((pool.policy, it.sees, pool.history))
+        first = it.decides()
+        assert (pool.policy, it.sees, pool.history) == (policy, sees, history)
+        it.decides(Demand(7, 7, 1))
+        assert decide(policy, sees, history, pool.now) == first
+
+    @promise()
+    @given(lived(policies()))
+    def test_deciding_again_at_the_same_moment_gives_the_same(self, it: Lived) -> None:
+        first = it.decides()
+        assert decide(it.pool.policy, it.sees, first.history, it.pool.now) == first
+
+    @promise()
+    @given(lived(policies(), wild_demands | doubts))
+    def test_no_figure_that_may_be_read_gets_out_of_hand(self, it: Lived) -> None:
+        decision = it.decides()
+        assert type(decision.replicas) is int
+        assert 0 <= decision.replicas <= 10_000
+        assert not {"nan", "inf"} & set(decision.message.replace("(", " ").split())
+        assert max(len(decision.history.highest), len(decision.history.lowest)) <= WINDOW_STEPS + 1
+        edges = [each.at for each in (*decision.history.highest, *decision.history.lowest)]
+        assert all(at <= it.pool.now for at in edges)
