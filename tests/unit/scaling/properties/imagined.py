@@ -31,7 +31,7 @@ from celeriac.scaling.workload import MARKED_COST, RELEASED_COST, Demand, Doubt,
 from tests.unit.scaling.virtual_time import DrivenPool
 
 _EVERY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-settings.register_profile("celeriac-ci", _EVERY, derandomize=True, database=None, max_examples=100)
+settings.register_profile("celeriac-ci", _EVERY, derandomize=True, database=None, max_examples=50)
 settings.register_profile("celeriac-long", _EVERY, max_examples=20_000, print_blob=True)
 """What `make properties` runs: other examples each time, and those that failed first."""
 

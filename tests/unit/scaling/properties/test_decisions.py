@@ -70,8 +70,8 @@ class TestBounds:
     @promise(0.5)
     @given(lived(sight=modest_demands | nothing_to_do | wild_demands))
     def test_while_the_broker_refuses_writes_only_the_maximum_removes_replicas(self, it: Lived) -> None:
-        refused = replace(it.sees, refused=True)
-        assert it.decides(refused).replicas >= min(it.pool.replicas, it.pool.policy.max_replicas)
+        assert isinstance(it.sees, Demand)
+        assert it.decides(replace(it.sees, refused=True)).replicas >= min(it.pool.replicas, it.pool.policy.max_replicas)
 
 
 class TestMoreDemand:

@@ -158,7 +158,8 @@ class TestProgress:
         Not while one that has started is not ready, which Kubernetes would take first: for that all wait.
         """
         there = tuple(
-            replace(pod, ready=pod.started, drainable=True, recent_costs=frozenset()) for pod in replicas_of(its_pods)
+            replace(pod, assigned=True, phase="Running", ready=pod.started, drainable=True, recent_costs=frozenset())
+            for pod in replicas_of(its_pods)
         )
         workload = Workload(len(there), pods=there, agent=True)
         for _ in range(6):
