@@ -81,9 +81,8 @@ class Operator:
         api.connection.fence = self.lease.is_holder
         self.events = EventRecorder(api, settings.identity)
         self.teller = EventTeller(self.events, self.store)
-        self.statuses = StatusWriter(
-            api, metrics, self.teller, StatusBook(Budget(settings.status_writes_per_second), settings.status_seconds)
-        )
+        budget = Budget(settings.status_writes_per_second, settings.patient_status_writes_per_second)
+        self.statuses = StatusWriter(api, metrics, self.teller, StatusBook(budget, settings.status_seconds))
         self.actuator = Actuator(
             api=api,
             store=self.store,

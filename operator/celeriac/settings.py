@@ -25,7 +25,8 @@ class Settings:
     agent_sweep_seconds  between two looks for agents that nobody uses any more
     resync_seconds     between two full lists of the objects, which find what a watch has missed
     status_seconds     after which changed counts alone are worth a write of the status
-    status_writes_per_second  budget over all pools
+    status_writes_per_second  budget over all pools: a thousand new pools are told of in ten seconds
+    patient_status_writes_per_second  what of it may go to counts and sentences, which can wait
     addresses          which brokers may be connected to
     resolv_conf        names the name servers of brokers' hosts; None: that of the system
     """
@@ -46,7 +47,8 @@ class Settings:
     agent_sweep_seconds: float = 60.0
     resync_seconds: float = 120.0
     status_seconds: float = 60.0
-    status_writes_per_second: float = 10.0
+    status_writes_per_second: float = 100.0
+    patient_status_writes_per_second: float = 10.0
     reconcile_workers: int = 8
     addresses: AddressPolicy = field(default_factory=AddressPolicy)
     resolv_conf: Path | None = None

@@ -103,9 +103,12 @@ class Reconciler:
         outlook = self._autoscaler.outlook(known)
         if isinstance(known.spec, WorkerPool) and outlook is None:
             return  # the first reading brings it back; until then the last leader's status is the best there is
+        deployment = self._own_deployment(known)
+        if outlook is not None and outlook.outcome is None and deployment is not None:
+            return  # nor is a Deployment told of before the next step has seen it, which brings it back too
         view = View(
             known=known,
-            deployment=self._own_deployment(known),
+            deployment=deployment,
             pods=self._store.pods(known.key),
             outcome=outlook.outcome if outlook else None,
             broker=outlook.doubt if outlook else None,

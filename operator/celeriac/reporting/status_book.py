@@ -61,11 +61,13 @@ class Budget:
     """Turns for writes over all pools: `per_second` of them, bursts of as many.
 
     An urgent turn is taken when it is given, so that urgent writes wait for each other only. All others stand in a
-    line of their own, without bursts, and get what is left.
+    line of their own, `patient_per_second` and without bursts, and get what is left.
     """
 
-    def __init__(self, per_second: float) -> None:
+    def __init__(self, per_second: float, patient_per_second: float | None = None) -> None:
+        """`patient_per_second`: as many as of all, by default."""
         self._interval = 1 / per_second
+        self._patient_interval = 1 / min(patient_per_second or per_second, per_second)
         self._burst_seconds = 1 - self._interval
         self._taken_until = float("-inf")
         self._end_of_line = float("-inf")
@@ -77,7 +79,7 @@ class Budget:
             self._take(now)
             return Turn(free, is_urgent)
         at = max(free, self._end_of_line)
-        self._end_of_line = at + self._interval
+        self._end_of_line = at + self._patient_interval
         return Turn(at, is_urgent)
 
     def use(self, turn: Turn, now: float) -> bool:

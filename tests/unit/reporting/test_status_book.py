@@ -244,6 +244,15 @@ def test_the_budget_allows_a_burst_to_the_urgent_and_then_a_steady_rate_to_all()
     assert turns(1, 100.0, is_urgent=True) == pytest.approx([100.1])
 
 
+def test_a_thousand_new_pools_are_told_of_in_ten_seconds_and_their_counts_stay_rare() -> None:
+    budget = Budget(100, 10)
+    first = [budget.turn(0.0, is_urgent=True).at for _ in range(1000)]
+    assert 8 < first[-1] < 10
+    counts = [budget.turn(20.0, is_urgent=False).at for _ in range(100)]
+    assert counts[-1] - counts[0] == pytest.approx(9.9)
+    assert budget.turn(20.0, is_urgent=True).at == 20.0, "who can wait takes nothing from who cannot"
+
+
 def test_what_somebody_else_writes_into_the_status_is_written_over_once_it_is_no_late_word_of_the_operators() -> None:
     hours = Hours()
     hours.look(view())
