@@ -33,9 +33,11 @@ class AgentHashes:
     def queries(self, pods: tuple[str, ...]) -> Sequence[Query]:
         """What is to be asked now, if anything, where the pool has these Pods (uids)."""
         if pods != self._pods:
-            self._pods, self._queries = pods, self.agents.queries(pods)
+            self._pods, self._queries = pods, self.agents.queries(pods) if pods else ()
             self._ask_at = float("-inf")
-        return self._queries if pods or self._clock() >= self._ask_at else ()
+        if not pods and self._clock() >= self._ask_at:
+            return self.agents.queries(pods)
+        return self._queries
 
     def note(self, replies: Sequence[Any]) -> bool:
         """Take over the replies to `queries`; whether something has changed."""

@@ -34,7 +34,7 @@ class _Kept(NamedTuple):
     """What one board takes over from another."""
 
     shares: Mapping[Share, ShareReader] = {}
-    resting: Mapping[Queue, RestingEtas] = {}
+    etas: Mapping[Queue, RestingEtas] = {}
     hashes: Mapping[Agents, AgentHashes] = {}
     readings: Mapping[QueueSet, PoolReading | BrokerDoubt | None] = {}
 
@@ -54,7 +54,7 @@ class Board:
         self._clock = clock
         known = _Kept() if before is None else before._kept()
         self.shares = _kept(known.shares, plan.shares, lambda share: ShareReader(share, where, clock))
-        self._resting = _kept(known.resting, plan.queues, lambda queue: RestingEtas(queue.keys, clock))
+        self._etas = {place: known.etas[queue] for place, queue in enumerate(plan.queues) if queue in known.etas}
         agents = [each for each in plan.agents if each is not None]
         self._hashes = _kept(known.hashes, agents, lambda each: AgentHashes(each, clock))
         self._readings: list[PoolReading | BrokerDoubt | None] = [known.readings.get(pool) for pool in plan.pools]
@@ -67,11 +67,11 @@ class Board:
         self._filled: set[int] = set()
         self._stale = set(range(len(plan.pools)))
         self._of_pools = [None if agents is None else self._hashes[agents] for agents in plan.agents]
-        self._etas = [self._resting[queue] for queue in plan.queues]
 
     def _kept(self) -> "_Kept":
         """For the board of the next plan."""
-        return _Kept(self.shares, self._resting, self._hashes, dict(zip(self.plan.pools, self._readings, strict=True)))
+        etas = {self.plan.queues[place]: found for place, found in self._etas.items()}
+        return _Kept(self.shares, etas, self._hashes, dict(zip(self.plan.pools, self._readings, strict=True)))
 
     def questions(self, pools: Sequence[QueueSet]) -> Sequence[Sequence[Query]]:
         """What is to be asked first; `pools` are those of the plan, with the Pods that each has now."""
@@ -141,8 +141,10 @@ class Board:
         self._stale.update(self.plan.users_of_count(place))
         if self._counts.values[place] == 0:
             self._filled.discard(place)
-        else:
-            self._filled.add(place)
+            return
+        self._filled.add(place)
+        if place not in self._etas:
+            self._etas[place] = RestingEtas(self.plan.queues[place].keys, self._clock)
 
     def _hold(self, share: Share, holdings: Holdings | BrokerDoubt) -> None:
         before, self._holdings[share] = self._holdings.get(share), holdings
@@ -170,15 +172,15 @@ class Board:
                 return queue_doubt(count, self.plan.queues[part.place].keys[0], "list", self._where)
             if isinstance(dead, Exception):
                 return queue_doubt(dead, self.plan.dead_keys[part.dead_place or 0], "list", self._where)
-            etas = self._etas[part.place]
-            deferred = etas.deferred(count, now)
+            etas = self._etas.get(part.place)
+            deferred = 0 if etas is None else etas.deferred(count, now)
             queues[part.name] = QueueReading(
                 waiting=count - deferred,
                 held=held.held.get(part.name, 0),
                 scheduled=held.scheduled.get(part.name, 0),
                 deferred=deferred,
                 dead=dead,
-                next_eta=etas.next_eta(count, now),
+                next_eta=None if etas is None else etas.next_eta(count, now),
             )
         if of_pool is not None and (refusal := of_pool.refusal) is not None:
             return queue_doubt(refusal[1], refusal[0], "hash", self._where)
