@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from celeriac.api.keys import PoolKey
 from celeriac.cluster.client import Api
@@ -23,7 +24,7 @@ from celeriac.cluster.errors import (
     Unavailable,
 )
 from celeriac.cluster.events import BURST, EventRecorder
-from celeriac.cluster.paths import CONFIG_MAPS, DEPLOYMENTS, EVENTS
+from celeriac.cluster.paths import CONFIG_MAPS, DEPLOYMENTS, EVENTS, Resource
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.brokers import eventually
 from tests.integration.live_pool import LivePool
@@ -125,6 +126,36 @@ async def test_metadata_is_read_without_the_rest_and_where_there_is_none_the_lis
     assert [(each["metadata"]["uid"], each.get("data")) for each in found] == 2 * [(made["metadata"]["uid"], None)]
     assert await api.list_metadata(CONFIG_MAPS, namespace, "odd=0") == []
     assert [await api.any_carries(CONFIG_MAPS, namespace, f"odd={odd}") for odd in (0, 1)] == [False, True]
+
+
+async def test_a_cached_list_asks_etcd_nothing_and_is_as_new_as_what_is_known(
+    api: Api, control_plane: ControlPlane, namespace: str
+) -> None:
+    """The API server counts the lists that it takes from etcd, for each kind."""
+
+    def from_etcd() -> float:
+        families = text_string_to_metric_families(control_plane.kubectl("get", "--raw", "/metrics"))
+        samples = (sample for family in families for sample in family.samples)
+        lists = "apiserver_storage_list_total"
+        return sum(
+            each.value for each in samples if (each.name, each.labels.get("resource")) == (lists, "podtemplates")
+        )
+
+    def manifest(name: str) -> dict[str, Any]:
+        metadata = {"namespace": namespace, "name": name, "labels": {"odd": "1"}}
+        template = {"spec": {"containers": [{"name": "worker", "image": "app:1"}]}}
+        return {"apiVersion": "v1", "kind": "PodTemplate", "metadata": metadata, "template": template}
+
+    kind = Resource("v1", "podtemplates")
+    made = [await api.create(kind, namespace, manifest(name)) for name in ("a", "b", "c")]
+    before, newest = from_etcd(), int(made[-1]["metadata"]["resourceVersion"])
+    for _ in range(5):
+        listing = await api.list_cached(kind, namespace, "odd=1", newest)
+        assert [each["metadata"]["name"] for each in listing.items] == ["a", "b", "c"]
+        assert int(listing.version) >= newest
+    assert from_etcd() == before
+    ahead = await api.list_cached(kind, namespace, "odd=1", newest + 10**9)
+    assert [each["metadata"]["name"] for each in ahead.items] == ["a", "b", "c"], "a cache that stays behind"
 
 
 async def test_a_list_whose_page_token_expires_midway_is_read_again_as_a_whole(api: Api, pool: LivePool) -> None:

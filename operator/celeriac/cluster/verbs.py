@@ -14,6 +14,7 @@ REQUEST_TIMEOUT_SECONDS: Final = 4.0
 has ended before the next one holds it."""
 
 _WRONG_TYPE: Final = "failed to create typed patch object"
+_TOO_NEW: Final = "Too large resource version"
 _LIST_TIMEOUT_SECONDS: Final = 30.0
 _PAGE_SIZE: Final = 500  # objects; client-go's own default for paged lists
 
@@ -161,6 +162,33 @@ class Verbs:
     ) -> list[dict[str, Any]]:
         """All objects of a kind, read in pages."""
         return (await self.list_at(resource, namespace, label_selector, page_size=page_size)).items
+
+    async def list_cached(
+        self, resource: Resource, namespace: str | None, label_selector: str, at_least: int
+    ) -> Listing:
+        """The same, as new as the version `at_least`, from the cache of the API server: etcd is asked nothing.
+
+        So do the informers of Kubernetes, and for the same reason: what an older server pages, it reads from etcd, each
+        object of the kind once a page (seen on 1.34 with etcd 3.4; newer ones answer from their cache by themselves). A
+        server whose cache is behind is waited for; where it stays behind (3 s), etcd is asked after all. The answer is
+        one piece: its text is there beside its objects for a moment.
+        """
+        query = {"resourceVersion": str(at_least), "resourceVersionMatch": "NotOlderThan"}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        try:
+            page = await self.connection.request(
+                "list",
+                resource.plural,
+                resource.collection(namespace),
+                query=query,
+                timeout_seconds=_LIST_TIMEOUT_SECONDS,
+            )
+        except (Expired, Unavailable) as error:
+            if isinstance(error, Unavailable) and _TOO_NEW not in error.message:
+                raise
+            return await self.list_at(resource, namespace, label_selector)
+        return Listing(page["items"], page["metadata"].get("resourceVersion", ""))
 
     async def list_at(
         self, resource: Resource, namespace: str | None, label_selector: str = "", *, page_size: int = _PAGE_SIZE

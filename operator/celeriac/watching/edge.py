@@ -19,9 +19,11 @@ class Edge(Generic[R]):
     """
 
     def __init__(self, kind: str, reduce: Callable[[Body, R | None], R]) -> None:
-        self._kind = kind
+        self.kind = kind
         self._reduce = reduce
         self._unreadable: dict[str, str] = {}
+        self.newest = 0
+        """The newest resourceVersion of all bodies, those of objects that are gone too: no list may be older."""
 
     @property
     def unreadable(self) -> int:
@@ -31,13 +33,14 @@ class Edge(Generic[R]):
     def record(self, body: Body, before: R | None = None) -> R | None:
         """The record, or None where it cannot be made: what was known of the object before is the best there is."""
         uid, version = _uid(body), version_of(body)
+        self.saw(version)
         try:
             record = self._reduce(body, before)
         except Exception:
             if self._unreadable.get(uid) != version:
                 log.exception(
                     "%s %s/%s cannot be read, by a fault of the operator: what was known of it before stands",
-                    *(self._kind, _text(body, "namespace"), _text(body, "name")),
+                    *(self.kind, _text(body, "namespace"), _text(body, "name")),
                 )
             self._unreadable[uid] = version
             return None
@@ -47,8 +50,14 @@ class Edge(Generic[R]):
     def forget(self, body: Body) -> str:
         """Forget an object that is gone; its uid."""
         uid = _uid(body)
+        self.saw(version_of(body))
         self._unreadable.pop(uid, None)
         return uid
+
+    def saw(self, version: str) -> None:
+        """Take over a resourceVersion that the API server has told: of an object, or of a list."""
+        if version.isdecimal():
+            self.newest = max(self.newest, int(version))
 
     def keep(self, bodies: Iterable[Body]) -> None:
         """Forget all objects but these: a full list has come."""

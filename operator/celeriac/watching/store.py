@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from celeriac.api.keys import PoolKey
 from celeriac.api.names import API_VERSION, KIND
 from celeriac.cluster.body import Body
+from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, PODS, Resource
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.pool.parse import parse_pool
@@ -114,10 +115,13 @@ class Store:
         self.rivals = Rivals()
         self._pods: Cache[str, PodRecord] = Cache(self._child_changed)
         self._pool_edge: Edge[KnownPool] = Edge("CeleryWorkerPool", KnownPool.from_body)
-        self._deployment_edge: Edge[DeploymentRecord] = Edge(
-            "Deployment", lambda body, _: DeploymentRecord.from_body(body)
-        )
+        self._deployment_edge = Edge("Deployment", lambda body, _: DeploymentRecord.from_body(body))
         self._pod_edge: Edge[PodRecord] = Edge("Pod", lambda body, _: PodRecord.from_body(body))
+        self.edges: Mapping[Resource, Edge[Any]] = {
+            CELERY_WORKER_POOLS: self._pool_edge,
+            DEPLOYMENTS: self._deployment_edge,
+            PODS: self._pod_edge,
+        }
         self._pods_of: dict[PoolKey, dict[str, PodRecord]] = {}
         self._pool_of: dict[str, PoolKey] = {}
         self._ended_of: dict[PoolKey, dict[str, None]] = {}
@@ -158,11 +162,7 @@ class Store:
     @property
     def unreadable(self) -> Mapping[str, int]:
         """By kind: objects that the operator cannot read, for a fault of its own."""
-        return {
-            "CeleryWorkerPool": self._pool_edge.unreadable,
-            "Deployment": self._deployment_edge.unreadable,
-            "Pod": self._pod_edge.unreadable,
-        }
+        return {edge.kind: edge.unreadable for edge in self.edges.values()}
 
     def pool_event(self, body: Body, *, deleted: bool) -> None:
         """Take over an event of a CeleryWorkerPool."""

@@ -127,19 +127,27 @@ class Watch:
             await asyncio.sleep(pause)
 
     async def _list(self) -> None:
-        """Take over one list of all that can be read. A namespace that must not be read is as good as empty."""
+        """Take over one list of all that can be read. A namespace that must not be read is as good as empty.
+
+        The lists are of the API server's cache, and no older than anything that is known: one that is behind would
+        bring back what is gone, and take away what is new.
+        """
         moments = self._store.moments()
         bodies: dict[Resource, list[Body]] = {resource: [] for resource in self._selectors}
         readable, versions = [], {}
         for namespace in self._wanted:
             try:
-                found = {each: await self._api.list_at(each, namespace, of) for each, of in self._selectors.items()}
+                found = {
+                    each: await self._api.list_cached(each, namespace, of, self._store.edges[each].newest)
+                    for each, of in self._selectors.items()
+                }
             except Forbidden as error:
                 self._refuse(namespace, error)
                 continue
             for resource, listing in found.items():
                 bodies[resource] += listing.items
                 versions[resource, namespace] = listing.version
+                self._store.edges[resource].saw(listing.version)
             readable.append(namespace)
         self._refused.difference_update(readable)
         self._readable, self._versions = tuple(readable), versions

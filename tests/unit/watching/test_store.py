@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from celeriac.api.keys import PoolKey
+from celeriac.cluster.paths import DEPLOYMENTS, PODS
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.pool.parse import parse_pool
 from celeriac.watching.cache import Cache
@@ -49,6 +50,18 @@ def test_a_list_finds_a_ghost_that_the_watch_never_reported_as_deleted() -> None
     store.replace_pods([pod("here")], since_pods)
     assert [record.name for record in store.pods(PoolKey("team", "ml"))] == ["here"]
     assert changed == [PoolKey("team", "ml")]
+
+
+def test_a_list_must_be_as_new_as_the_last_event_of_what_is_gone_too() -> None:
+    store = Store(lambda key: None)
+    pods = store.edges[PODS]
+    for version, deleted in (("7", False), ("9", True), ("8", False), ("", False)):
+        body = pod(f"p{version}")
+        body["metadata"]["resourceVersion"] = version
+        store.pod_event(body, deleted=deleted)
+    assert pods.newest == 9
+    pods.saw("12")
+    assert (pods.newest, store.edges[DEPLOYMENTS].newest) == (12, 0)
 
 
 def test_a_list_that_brings_nothing_new_puts_nothing_in_line() -> None:
