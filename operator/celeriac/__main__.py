@@ -92,6 +92,14 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
     "Without it: the whole cluster.",
 )
 @click.option(
+    "--namespace-selector",
+    default="",
+    show_default=False,
+    callback=_selector,
+    help="Serve pools in namespaces with these labels only: 'celeriac.dev/shard=a'. A namespace that gets or loses them"
+    " is taken on or let go at once. Not with --watch-namespace. Of several operators each needs a Lease of its own.",
+)
+@click.option(
     "--pool-selector",
     default="",
     show_default=False,
@@ -183,6 +191,8 @@ def main(
         raise click.UsageError("--metrics-certificate and --metrics-key are given together or not at all")
     if options["metrics_auth"] and not options["metrics_certificate"]:
         raise click.UsageError("--metrics-auth needs --metrics-certificate: tokens go over TLS only")
+    if options["namespace_selector"] and options["watch_namespaces"]:
+        raise click.UsageError("--namespace-selector and --watch-namespace exclude each other: it watches the cluster")
     configure_logging(log_level, log_format)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the passwords of all brokers
     allow_deep_objects()

@@ -43,6 +43,8 @@ from celeriac.telemetry.certificate import Certificate
 from celeriac.telemetry.http import Guard, Ports, serve
 from celeriac.telemetry.logs import log_unretrieved
 from celeriac.telemetry.metrics import Metrics
+from celeriac.watching.releases import Releases
+from celeriac.watching.shard import Shard
 from celeriac.watching.store import Store
 from celeriac.watching.watch import Watch
 from celeriac.watching.workqueue import WorkQueue
@@ -67,9 +69,15 @@ class Operator:
         self.lease = Lease(
             api, settings.lease_namespace, settings.lease_name, settings.identity, annotations=_described(settings)
         )
-        self.store = Store(changed=self.queue.add)
+        self.shard = Shard(
+            f"{settings.lease_namespace}/{settings.lease_name}",
+            by_namespace=bool(settings.namespace_selector),
+            by_pool=bool(settings.pool_selector),
+        )
+        self.releases = Releases(api, self.shard.operator, has=self._has, is_busy=self._is_busy_with)
+        self.store = Store(changed=self.queue.add, shard=self.shard, left=self.releases.left)
         self.stopping = asyncio.Event()
-        self.watch = Watch(api, self.store, settings, metrics, self.stopping)
+        self.watch = Watch(api, self.store, self.shard, settings, metrics, self.stopping)
         self.authority = Authority(self.lease.is_holder, self.watch.listed.is_set)
         self.custody = Custody()
         self.credentials = Credentials(api, changed=self.queue.add)
@@ -82,7 +90,8 @@ class Operator:
         self.events = EventRecorder(api, settings.identity)
         self.teller = EventTeller(self.events, self.store)
         budget = Budget(settings.status_writes_per_second, settings.patient_status_writes_per_second)
-        self.statuses = StatusWriter(api, metrics, self.teller, StatusBook(budget, settings.status_seconds))
+        book = StatusBook(budget, settings.status_seconds, self.shard.operator)
+        self.statuses = StatusWriter(api, metrics, self.teller, book)
         self.actuator = Actuator(
             api=api,
             store=self.store,
@@ -113,7 +122,7 @@ class Operator:
             authority=self.authority,
             custody=self.custody,
             namespaces=self.settings.watch_namespaces,
-            sees_all=not self.settings.pool_selector,
+            sees_all=not self.shard.is_shared,
             teller=self.teller,
             notes=self.lease,
         )
@@ -206,6 +215,12 @@ class Operator:
                 await self.events.settle()
         except TimeoutError:
             log.warning("writes still under way after %.0f s are given up", FLUSH_SECONDS)
+
+    def _has(self, key: PoolKey) -> bool:
+        return self.store.pools.get(key) is not None
+
+    def _is_busy_with(self, key: PoolKey) -> bool:
+        return self.queue.is_working_on(key) or self.autoscaler.is_busy_with(key)
 
     def _healthy(self) -> bool:
         return time.monotonic() - self.autoscaler.last_tick < STALE_TICK_SECONDS

@@ -14,6 +14,7 @@ class Settings:
     """How the operator runs.
 
     watch_namespaces   empty: the whole cluster
+    namespace_selector  labels of the namespaces that are served; empty: whatever watch_namespaces says
     pool_selector      labels of the pools that are served; empty: all of them
     identity           of this process in the Lease. The name of its Pod is right: a container that restarts there takes
                        its own Lease back at once, and its predecessor is certainly gone
@@ -32,6 +33,7 @@ class Settings:
     """
 
     watch_namespaces: tuple[str, ...] = ()
+    namespace_selector: str = ""
     pool_selector: str = ""
     tick_seconds: float = 0.5
     lease_namespace: str = "default"

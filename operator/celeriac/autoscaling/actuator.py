@@ -106,6 +106,10 @@ class Actuator:
         self._mark_again_at.pop(key, None)
         self._retire_again_at.pop(key, None)
 
+    def is_busy_with(self, key: PoolKey) -> bool:
+        """Whether a write for the pool is under way."""
+        return key in self._scaling or key in self._marking
+
     async def settle(self) -> None:
         """Begin nothing more, and wait for what is under way."""
         self._lane.clear()

@@ -114,6 +114,10 @@ class Autoscaler:
                 work = self._work.measured(self._read(address, members))
                 self._reading[address] = asyncio.get_running_loop().create_task(work)
 
+    def is_busy_with(self, key: PoolKey) -> bool:
+        """Whether something may still be decided or written for the pool."""
+        return key in self._scalers or self._actuator.is_busy_with(key)
+
     def stop(self) -> None:
         """Decide nothing more, whatever a reading under way brings."""
         self._stopped = True

@@ -86,6 +86,26 @@ class Api(Verbs):
             message = f"CeleryWorkerPool {key} is no longer the one of uid {uid}"
             raise Conflict(HTTPStatus.CONFLICT, "Conflict", message) from error
 
+    async def release_pool(self, key: PoolKey, uid: str, operator: str, *, manager: str = STATUS_MANAGER) -> None:
+        """Take this operator's name out of the status of a pool. Conflict where it is not, or no longer, there."""
+        patch: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "test", "path": "/status/operator", "value": operator},
+            {"op": "remove", "path": "/status/operator"},
+        ]
+        try:
+            await self.connection.request(
+                "patch",
+                label(CELERY_WORKER_POOLS, "status"),
+                CELERY_WORKER_POOLS.path(key.namespace, key.name, "status"),
+                query={"fieldManager": manager},
+                body=patch,
+                content_type=JSON_PATCH,
+            )
+        except Invalid as error:
+            message = f"CeleryWorkerPool {key} is not this operator's"
+            raise Conflict(HTTPStatus.CONFLICT, "Conflict", message) from error
+
     async def patch_pod_annotations(
         self, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]
     ) -> dict[str, Any]:

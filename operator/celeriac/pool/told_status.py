@@ -132,6 +132,7 @@ _CONDITION: Final[Mapping[str, Reader]] = {
 _FIELDS: Final[Mapping[str, Reader]] = {
     "observedGeneration": _count(-1),
     "selector": _text(1024),
+    "operator": _text(320, 1),
     "idleSince": _time,
     "learnedLayout": _layout,
     "decision": _decision,

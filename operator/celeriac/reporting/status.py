@@ -44,6 +44,8 @@ def build_status(
         "selector": selector,
         "conditions": _timed(conditions(view, overdue), previous, now, view.known.generation),
     }
+    if view.operator:
+        status["operator"] = view.operator
     layout = previous.get("learnedLayout") if outcome is None else outcome.layout and layout_fields(outcome.layout)
     if layout:
         status["learnedLayout"] = layout
@@ -106,6 +108,7 @@ def urgent(status: Mapping[str, Any]) -> tuple[Any, ...]:
     """The part of a status whose change is written at once."""
     return (
         status.get("observedGeneration"),
+        status.get("operator"),
         status.get("learnedLayout"),
         *(status.get(name) for name in RESTARTS),
         _reasons(status, lambda type_: type_ not in PATIENT),

@@ -130,7 +130,9 @@ class StatusBook:
     All of it stays within the budget. `now` is in monotonic seconds.
     """
 
-    def __init__(self, budget: Budget, status_seconds: float) -> None:
+    def __init__(self, budget: Budget, status_seconds: float, operator: str = "") -> None:
+        """`operator` is whose the pools are, where several operators share a cluster."""
+        self._operator = operator
         self._budget = budget
         self._status_seconds = status_seconds
         self._deadlines = Deadlines()
@@ -157,7 +159,7 @@ class StatusBook:
     def step(self, view: View, moment: datetime, now: float) -> StatusStep:
         """Build the status at the time `moment`, and say whether it is to be written now."""
         key, last = view.known.key, self._last(view)
-        view = replace(view, slept=slept(last.status))
+        view = replace(view, slept=slept(last.status), operator=self._operator)
         deadline = self._deadlines.step(view.known, obstacles(view), last.status, moment, now)
         status = build_status(view, last.status, moment, selector(key.name), deadline.overdue)
         longest = min(self._status_seconds, deadline.again_seconds)

@@ -59,6 +59,7 @@ class View:
     refusal         why the Deployment could not be applied
     scale_refusal   why the replicas could not be written
     rival           the field manager that writes the replicas, too
+    operator        whose it is, where several operators share a cluster
     slept           whether it was at zero, or on its way back from there, when its status was last written
     """
 
@@ -70,6 +71,7 @@ class View:
     refusal: Condition | None = None
     scale_refusal: str | None = None
     rival: str | None = None
+    operator: str = ""
     slept: bool = False
 
     @property

@@ -57,13 +57,14 @@ class Cache(Generic[I, R]):
             self._records[identity] = record
             self._changed(before, record)
 
-    def drop(self, identity: I) -> None:
-        """Forget a record; a list that began earlier does not bring it back."""
+    def drop(self, identity: I) -> bool:
+        """Forget a record; a list that began earlier does not bring it back. Returns whether there was one."""
         self._touched[identity] = self.now()
         self._versions.pop(identity, None)
         before = self._records.pop(identity, None)
         if before is not None:
             self._changed(before, None)
+        return before is not None
 
     def replace(self, listed: Mapping[I, R], since: int, versions: Mapping[I, str] = NO_VERSIONS) -> set[I]:
         """Take over a list that was requested at `since`; returns the identities that it changed.

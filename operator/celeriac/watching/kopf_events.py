@@ -6,41 +6,54 @@ patches can be lost, and exception texts would land in annotations of the object
 
 import asyncio
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import kopf
 
 from celeriac.api.names import GROUP, PLURAL, VERSION
 from celeriac.cluster.body import Body
 from celeriac.settings import Settings
-from celeriac.watching.store import Store
 
 
-def watch_registry(store: Store) -> kopf.OperatorRegistry:
-    """The handlers of what kopf watches: the CeleryWorkerPools."""
+class Takes(NamedTuple):
+    """Who takes what kopf sees: a pool's body, a namespace's name; and, by name, whether it is `deleted`."""
+
+    pool: Callable[..., None]
+    namespace: Callable[..., None]
+
+
+def watch_registry(takes: Takes, own: Settings) -> kopf.OperatorRegistry:
+    """The handlers of what kopf watches: the CeleryWorkerPools, and the namespaces where those are selected."""
     registry = kopf.OperatorRegistry()
 
     # Not `def`: kopf would call it in a thread, and nothing behind it expects more than one.
     async def pool_event(type: str | None, body: Body, **_: Any) -> None:
-        store.pool_event(body, deleted=type == "DELETED")
+        takes.pool(body, deleted=type == "DELETED")
+
+    async def namespace_event(type: str | None, name: str, **_: Any) -> None:
+        takes.namespace(name, deleted=type == "DELETED")
 
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="pools")(pool_event)
+    if own.namespace_selector:
+        kopf.on.event("", "v1", "namespaces", registry=registry, id="namespaces")(namespace_event)
     kopf.on.login(registry=registry, id="login")(_login)
     return registry
 
 
-def watch_settings(pool_selector: str) -> kopf.OperatorSettings:
+def watch_settings(own: Settings) -> kopf.OperatorSettings:
     """Settings with which watches survive every outage that was provoked on a real API server.
 
-    A pool that loses the labels of the selector is to a watch as one that is deleted.
+    A pool or a namespace that loses the labels of its selector is to a watch as one that is deleted.
     """
     kopf_settings = kopf.OperatorSettings()
     watching = kopf_settings.watching
     watching.server_timeout, watching.client_timeout = 300, 330
     watching.connect_timeout, watching.inactivity_timeout = 5, 70
-    if pool_selector:
-        watching.label_selectors[GROUP, VERSION, PLURAL] = pool_selector
+    if own.pool_selector:
+        watching.label_selectors[GROUP, VERSION, PLURAL] = own.pool_selector
+    if own.namespace_selector:
+        watching.label_selectors["", "v1", "namespaces"] = own.namespace_selector
     kopf_settings.networking.request_timeout = 20
     kopf_settings.networking.error_backoffs = _Endless(0.5, 1, 2, 5)
     kopf_settings.queueing.error_delays = _Endless(0.5, 1, 2, 5)
@@ -52,12 +65,12 @@ def watch_settings(pool_selector: str) -> kopf.OperatorSettings:
 
 
 async def deliver_events(
-    store: Store, namespaces: Sequence[str], own: Settings, *, over: asyncio.Event, ready: asyncio.Event
+    takes: Takes, namespaces: Sequence[str], own: Settings, *, over: asyncio.Event, ready: asyncio.Event
 ) -> None:
     """Watch these namespaces, or the whole cluster where none is given, until `over`; `ready` once kopf has started."""
     await kopf.operator(
-        registry=watch_registry(store),
-        settings=watch_settings(own.pool_selector),
+        registry=watch_registry(takes, own),
+        settings=watch_settings(own),
         clusterwide=not namespaces,
         namespaces=list(namespaces),
         # Otherwise kopf asks for the user's name, which the user of a container seldom has.

@@ -1,9 +1,20 @@
 """Numbers by which whoever keeps what it made of a pool sees whether to make it anew."""
 
+import hashlib
 import itertools
+import json
 from collections.abc import Collection
+from typing import Any
 
 from celeriac.api.keys import PoolKey
+
+
+def digest(value: Any) -> bytes:
+    """Of the text of something that came as JSON; empty for what is none."""
+    try:
+        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()
+    except (TypeError, ValueError, RecursionError):
+        return b""
 
 
 class Revisions:

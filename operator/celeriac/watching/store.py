@@ -1,11 +1,9 @@
 """What the operator knows of the cluster now: filled by watch events, put right by periodic lists."""
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from celeriac.api.keys import PoolKey
 from celeriac.api.names import API_VERSION, KIND
@@ -17,8 +15,9 @@ from celeriac.pool.parse import parse_pool
 from celeriac.pool.told_status import told_status
 from celeriac.watching.cache import Cache
 from celeriac.watching.edge import Edge, take_list, version_of
-from celeriac.watching.revisions import Revisions
+from celeriac.watching.revisions import Revisions, digest
 from celeriac.watching.rivals import Rivals
+from celeriac.watching.shard import WHOLE, Shard
 
 K = TypeVar("K", "KnownPool", DeploymentRecord)
 log = logging.getLogger(__name__)
@@ -68,27 +67,19 @@ class KnownPool:
         texts takes a tenth of the time of parsing.
         """
         metadata = body["metadata"]
-        uid, generation, digest = metadata["uid"], metadata.get("generation", 0), _digest(body.get("spec"))
-        same = before is not None and (before.uid, before.generation, before.spec_digest) == (uid, generation, digest)
+        uid, generation, text = metadata["uid"], metadata.get("generation", 0), digest(body.get("spec"))
+        same = before is not None and (before.uid, before.generation, before.spec_digest) == (uid, generation, text)
         status, status_whole = told_status(body.get("status"))
         return cls(
             key=PoolKey(metadata["namespace"], metadata["name"]),
             uid=uid,
             generation=generation,
             deleting="deletionTimestamp" in metadata,
-            spec=before.spec if before is not None and same and digest else _spec(body),
+            spec=before.spec if before is not None and same and text else _spec(body),
             status=status,
             status_whole=status_whole,
-            spec_digest=digest,
+            spec_digest=text,
         )
-
-
-def _digest(spec: Any) -> bytes:
-    """Of a spec's text; empty for one that is no JSON."""
-    try:
-        return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).digest()
-    except (TypeError, ValueError, RecursionError):
-        return b""
 
 
 def _spec(body: Body) -> WorkerPool | InvalidPool:
@@ -107,8 +98,16 @@ def _spec(body: Body) -> WorkerPool | InvalidPool:
 class Store:
     """Pools, their Deployments and their Pods. `changed` is called with the key of each pool that an event concerns."""
 
-    def __init__(self, changed: Callable[[PoolKey], None]) -> None:
+    def __init__(
+        self,
+        changed: Callable[[PoolKey], None],
+        shard: Shard = WHOLE,
+        left: Callable[[KnownPool], None] | None = None,
+    ) -> None:
+        """`left` is called with each pool that is gone, or another operator's now."""
         self._changed = changed
+        self._shard = shard
+        self._left = left
         self._revisions = Revisions()
         self.pools: Cache[PoolKey, KnownPool] = Cache(self._pool_changed)
         self.deployments: Cache[PoolKey, DeploymentRecord] = Cache(self._child_changed)
@@ -152,6 +151,8 @@ class Store:
         return self._revisions.of(key)
 
     def _pool_changed(self, before: KnownPool | None, after: KnownPool | None) -> None:
+        if before is not None and after is None and self._left is not None:
+            self._left(before)
         if before is None or after is None or before.asks != after.asks:
             self._revisions.note_pools()
             self._child_changed(before, after)
@@ -165,8 +166,10 @@ class Store:
         return {edge.kind: edge.unreadable for edge in self.edges.values()}
 
     def pool_event(self, body: Body, *, deleted: bool) -> None:
-        """Take over an event of a CeleryWorkerPool."""
-        self._take(self._pool_edge, self.pools, body, deleted=deleted)
+        """Take over an event of a CeleryWorkerPool; one that is another operator's is as good as gone."""
+        if deleted:
+            self._shard.forget(body)
+        self._take(self._pool_edge, self.pools, body, deleted=deleted or not self._shard.takes(body))
 
     def deployment_event(self, body: Body, *, deleted: bool) -> None:
         """Take over an event of a Deployment."""
@@ -183,7 +186,8 @@ class Store:
         key, version = PoolKey(body["metadata"]["namespace"], body["metadata"]["name"]), version_of(body)
         if deleted:
             edge.forget(body)
-            cache.drop(key)
+            if not cache.drop(key):
+                return
         elif cache.made_from(key, version) is not None:
             return
         else:
@@ -267,7 +271,7 @@ class Store:
 
     def replace_pools(self, bodies: Sequence[Body], since: int) -> None:
         """Take over a full list of CeleryWorkerPools."""
-        self._take_list(self._pool_edge, self.pools, bodies, since)
+        self._take_list(self._pool_edge, self.pools, [body for body in bodies if self._shard.takes(body)], since)
 
     def replace_deployments(self, bodies: Sequence[Body], since: int) -> None:
         """Take over a full list of Deployments."""

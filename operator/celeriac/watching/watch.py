@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,11 +15,12 @@ from celeriac.api.names import POOL_LABEL
 from celeriac.cluster.body import Body
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import Forbidden, NotFound
-from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, PODS, Resource
+from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, NAMESPACES, PODS, Resource
 from celeriac.settings import Settings
 from celeriac.telemetry.metrics import Metrics
-from celeriac.watching.kopf_events import deliver_events
+from celeriac.watching.kopf_events import Takes, deliver_events
 from celeriac.watching.setbacks import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Setbacks
+from celeriac.watching.shard import Shard
 from celeriac.watching.store import Store
 from celeriac.watching.streams import Stream
 
@@ -33,9 +35,13 @@ Namespace = str | None
 class Watch:
     """Keeps a Store up to date. `listed` is set once everything has been listed for the first time."""
 
-    def __init__(self, api: Api, store: Store, settings: Settings, metrics: Metrics, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, api: Api, store: Store, shard: Shard, settings: Settings, metrics: Metrics, stopping: asyncio.Event
+    ) -> None:
         self._api = api
         self._store = store
+        self._shard = shard
+        self._list_again = asyncio.Event()
         self._settings = settings
         self._metrics = metrics
         self._stopping = stopping
@@ -78,7 +84,8 @@ class Watch:
         """One run of kopf, until `over`."""
         ready = asyncio.Event()
         namespaces = [namespace for namespace in self._readable if namespace is not None]
-        watching = asyncio.create_task(deliver_events(self._store, namespaces, self._settings, over=over, ready=ready))
+        takes = Takes(self._store.pool_event, self._namespace_event)
+        watching = asyncio.create_task(deliver_events(takes, namespaces, self._settings, over=over, ready=ready))
         started = asyncio.create_task(ready.wait())
         try:
             await asyncio.wait([watching, started], return_when=asyncio.FIRST_COMPLETED)
@@ -104,8 +111,15 @@ class Watch:
         """A watch can miss a deletion: list again. Returns when other namespaces can be read than are watched."""
         watched = self._readable
         while self._readable == watched:
-            await asyncio.sleep(self._settings.resync_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.resync_seconds):
+                    await self._list_again.wait()
             await self._list_at_last()
+
+    def _namespace_event(self, name: str, *, deleted: bool) -> None:
+        """A namespace bears the labels of the selector, or does no longer: what is in it is listed at once."""
+        if (name in self._shard.namespaces) == deleted:
+            self._list_again.set()
 
     async def _list_at_last(self) -> None:
         """List everything, as often as it takes."""
@@ -132,6 +146,7 @@ class Watch:
         The lists are of the API server's cache, and no older than anything that is known: one that is behind would
         bring back what is gone, and take away what is new.
         """
+        self._list_again.clear()
         moments = self._store.moments()
         bodies: dict[Resource, list[Body]] = {resource: [] for resource in self._selectors}
         readable, versions = [], {}
@@ -149,6 +164,9 @@ class Watch:
                 versions[resource, namespace] = listing.version
                 self._store.edges[resource].saw(listing.version)
             readable.append(namespace)
+        if self._settings.namespace_selector:
+            served = await self._api.list_metadata(NAMESPACES, None, self._settings.namespace_selector)
+            self._shard.serve([each["metadata"]["name"] for each in served])
         self._refused.difference_update(readable)
         self._readable, self._versions = tuple(readable), versions
         self._store.replace_pools(bodies[CELERY_WORKER_POOLS], moments[0])

@@ -26,6 +26,10 @@ class WorkQueue(Generic[K]):
     def __len__(self) -> int:
         return self._line.qsize()
 
+    def is_working_on(self, key: K) -> bool:
+        """Whether somebody works on the key now."""
+        return key in self._working
+
     def add(self, key: K) -> None:
         """Put the key in line, unless it is there already."""
         if key in self._waiting:
