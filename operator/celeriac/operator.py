@@ -11,7 +11,12 @@ from typing import Any
 from celeriac import __version__
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
-from celeriac.api.names import NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION, SELECTOR_ANNOTATION
+from celeriac.api.names import (
+    NAMESPACE_SELECTOR_ANNOTATION,
+    NAMESPACES_ANNOTATION,
+    OPERATOR_ANNOTATION,
+    SELECTOR_ANNOTATION,
+)
 from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.autoscaling.tick import Autoscaler
@@ -259,6 +264,7 @@ def _described(settings: Settings) -> dict[str, str]:
     return {
         OPERATOR_ANNOTATION: __version__,
         NAMESPACES_ANNOTATION: namespaces,
+        NAMESPACE_SELECTOR_ANNOTATION: settings.namespace_selector,
         SELECTOR_ANNOTATION: settings.pool_selector,
     }
 

@@ -1,14 +1,21 @@
 """Asks a cluster what can be wrong with Celeriac in it: the CRD, the operator, its rights and policies, the pools."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from celeriac import __version__
-from celeriac.api.names import GROUP, LEASE_NAME, NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION, PLURAL
+from celeriac.api.names import (
+    GROUP,
+    LEASE_NAME,
+    NAMESPACE_SELECTOR_ANNOTATION,
+    NAMESPACES_ANNOTATION,
+    OPERATOR_ANNOTATION,
+    PLURAL,
+)
 from celeriac.cli.findings import Finding, of_rights, of_the_crd, of_the_lease, of_the_pools, served
 from celeriac.cli.policies import of_policies
 from celeriac.cli.pools_api import Answer, Pools
-from celeriac.cli.rights import account, needed
+from celeriac.cli.rights import Right, account, needed
 from celeriac.cli.schema import pool_schema
 
 CRD: Final = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{PLURAL}.{GROUP}"
@@ -66,16 +73,20 @@ def _rights(pools: Pools, lease: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("?", "rights and policies: not asked, as the operator's Pod cannot be read")
         return
     user = account(namespace, pod.body["spec"].get("serviceAccountName", "default"))
-    places = (lease["metadata"].get("annotations") or {}).get(NAMESPACES_ANNOTATION, "*")
-    yield _missing(pools, user, [] if places == "*" else places.split(","))
+    annotations = lease["metadata"].get("annotations") or {}
+    places = annotations.get(NAMESPACES_ANNOTATION, "*")
+    rights = needed(
+        [] if places == "*" else places.split(","), selects=bool(annotations.get(NAMESPACE_SELECTOR_ANNOTATION))
+    )
+    yield _missing(pools, user, rights)
     policies, bindings = pools.ask(POLICIES), pools.ask(BINDINGS)
     status = max(policies.status, bindings.status)
     yield of_policies(user, status, policies.body.get("items", ()), bindings.body.get("items", ()))
 
 
-def _missing(pools: Pools, user: str, namespaces: list[str]) -> Finding:
+def _missing(pools: Pools, user: str, rights: Iterable[Right]) -> Finding:
     missing = []
-    for right in needed(namespaces):
+    for right in rights:
         answer = pools.ask(REVIEWS, right.review(user))
         if answer.status not in (200, 201):
             return Finding("?", f"rights: not asked, you may not create subjectaccessreviews (HTTP {answer.status})")

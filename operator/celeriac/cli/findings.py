@@ -4,7 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from celeriac.api.names import NAMESPACES_ANNOTATION, OPERATOR_ANNOTATION, SELECTOR_ANNOTATION, VERSION
+from celeriac.api.names import (
+    NAMESPACE_SELECTOR_ANNOTATION,
+    NAMESPACES_ANNOTATION,
+    OPERATOR_ANNOTATION,
+    SELECTOR_ANNOTATION,
+    VERSION,
+)
 from celeriac.api.words import first_of
 from celeriac.cli.words import ABNORMAL, NO_ROOM, UNDER_WAY, WANTED, ago
 from celeriac.pool.told_status import told_status
@@ -60,6 +66,8 @@ def of_the_lease(lease: Body, now: datetime, own_version: str) -> Iterator[Findi
     version = annotations.get(OPERATOR_ANNOTATION, "of a release that does not tell")
     places = annotations.get(NAMESPACES_ANNOTATION, "")
     where = {"": "", "*": ", serves the whole cluster"}.get(places, f", serves the namespaces {places}")
+    if selector := annotations.get(NAMESPACE_SELECTOR_ANNOTATION):
+        where = f", serves the namespaces with {selector}"
     if selector := annotations.get(SELECTOR_ANNOTATION):
         where += f", pools with {selector}"
     yield Finding("ok", f"{name}: {holder} leads, {version}{where}")

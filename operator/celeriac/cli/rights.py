@@ -43,8 +43,13 @@ class Right(NamedTuple):
         return f"{self.verb} {self.resource.removeprefix('/')}{where}"
 
 
-def needed(namespaces: list[str]) -> Iterator[Right]:
-    """All that an operator needs which serves these namespaces; none: the whole cluster."""
+def needed(namespaces: list[str], *, selects: bool = False) -> Iterator[Right]:
+    """All that an operator needs which serves these namespaces; none: the whole cluster.
+
+    `selects`: it finds its namespaces by their labels.
+    """
+    if selects:
+        yield from (Right("/namespaces", verb, "") for verb in ("list", "watch"))
     for namespace in namespaces or [""]:
         for resource, verbs in RIGHTS.items():
             yield from (Right(resource, verb, namespace) for verb in verbs)

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[3]
 OPERATIONS = {"create": "CREATE", "patch": "UPDATE", "update": "UPDATE", "delete": "DELETE"}
 ELSEWHERE = {
+    "/namespaces": ("list", "watch"),
     "/nodes": ("get",),
     "coordination.k8s.io/leases": ("get", "update", "create"),
 }
