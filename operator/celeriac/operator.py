@@ -112,6 +112,7 @@ class Operator:
             self.store,
             self.authority,
             settings.watch_namespaces,
+            sees_all=not self.shard.is_shared,
         )
         self.reaper = self._make_reaper()
         self.autoscaler = self._make_autoscaler()

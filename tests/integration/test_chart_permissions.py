@@ -91,6 +91,13 @@ def test_the_operator_may_do_what_it_must_everywhere_and_nothing_else(
     assert granted(chart_cluster, OPERATOR, NEVER) == []
 
 
+def test_with_a_selector_of_namespaces_it_may_also_find_these(install: Install, chart_cluster: ControlPlane) -> None:
+    install({"namespaceSelector": "celeriac.dev/shard=a"})
+    found = [Access(verb, "namespaces", namespace="") for verb in ("list", "watch")]
+    assert granted(chart_cluster, OPERATOR, [*NEEDED, *found]) == [*NEEDED, *found]
+    assert granted(chart_cluster, OPERATOR, NEVER) == found[:1], "and nothing else of what it never may"
+
+
 def test_with_a_list_of_namespaces_it_may_do_so_only_there(install: Install, chart_cluster: ControlPlane) -> None:
     install({"watchNamespaces": ["shop", "billing"]})
     assert granted(chart_cluster, OPERATOR, [*NEEDED, *LEASE]) == [*NEEDED, *LEASE]

@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, NamedTuple
@@ -18,7 +18,7 @@ from celeriac.api.names import AGENT_LABEL, AGENT_VOLUME, GROUP, KIND, POOL_LABE
 from celeriac.cluster.body import Body
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import Conflict, NameTaken, NotFound
-from celeriac.cluster.paths import CONFIG_MAPS, REPLICA_SETS
+from celeriac.cluster.paths import CELERY_WORKER_POOLS, CONFIG_MAPS, REPLICA_SETS
 from celeriac.cluster.records import controller_of
 
 FRESH_SECONDS: Final = 2.0
@@ -99,9 +99,11 @@ class AgentConfigs:
         bodies = [body for body in shared if _is_shared(body)] + [body for body in of_pools if _is_of_one_pool(body)]
         return [AgentRecord(AgentName.of(body), body["metadata"]["uid"]) for body in bodies]
 
-    async def remove(self, record: AgentRecord) -> bool:
+    async def remove(self, record: AgentRecord, pools: Collection[str] | None = None) -> bool:
         """Delete this very one if it is ours for certain and no ReplicaSet would mount it; whether it was deleted.
 
+        `pools` are the uids of those that this operator knows, where others are another's: they may be about to mount
+        it, so that it stays while there are any in its namespace.
         What is in it must have the digest that is in its name. One that was made anew is left, and so is one that was
         ensured for somebody meanwhile.
         """
@@ -111,6 +113,8 @@ class AgentConfigs:
             current = await self._api.read(CONFIG_MAPS, namespace, name)
             if not _holds_what_its_name_says(current) or await self._may_come_back(record):
                 return False
+            if pools is not None and await self._has_others(namespace, pools):
+                return False
             async with self._locks[record.key]:
                 if record.key in self._seen:
                     return False
@@ -118,6 +122,11 @@ class AgentConfigs:
         except (NotFound, Conflict):
             return False
         return True
+
+    async def _has_others(self, namespace: str, pools: Collection[str]) -> bool:
+        """Whether there is a pool that is none of these."""
+        listed = await self._api.list_metadata(CELERY_WORKER_POOLS, namespace, "")
+        return any(body["metadata"]["uid"] not in pools for body in listed)
 
     async def _may_come_back(self, record: AgentRecord) -> bool:
         """Whether a ReplicaSet would mount it: `kubectl rollout undo` starts Pods of those that are kept."""

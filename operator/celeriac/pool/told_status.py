@@ -65,6 +65,14 @@ def _text(most: int, least: int = 0) -> Reader:
     return read
 
 
+def _lease(value: Any) -> str:
+    """The namespace and name of one."""
+    name: str = _text(320)(value)
+    if name.count("/") != 1:
+        raise ValueError
+    return name
+
+
 def _count(least: int = 0, most: int = MOST) -> Reader:
     def read(value: Any) -> int:
         if type(value) is not int or not least <= value <= most:
@@ -132,7 +140,7 @@ _CONDITION: Final[Mapping[str, Reader]] = {
 _FIELDS: Final[Mapping[str, Reader]] = {
     "observedGeneration": _count(-1),
     "selector": _text(1024),
-    "operator": _text(320, 1),
+    "operator": _lease,
     "idleSince": _time,
     "learnedLayout": _layout,
     "decision": _decision,

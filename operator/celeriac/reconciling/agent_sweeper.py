@@ -65,9 +65,20 @@ class AgentSweeper:
     """Sweeps now and then while it has the authority and has seen all Pods."""
 
     def __init__(
-        self, configs: AgentConfigs, current: str, store: Store, authority: Authority, namespaces: Sequence[str]
+        self,
+        configs: AgentConfigs,
+        current: str,
+        store: Store,
+        authority: Authority,
+        namespaces: Sequence[str],
+        *,
+        sees_all: bool = True,
     ) -> None:
-        """`current` is the name of this operator's agent; no `namespaces`: the whole cluster is served."""
+        """`current` is the name of this operator's agent; no `namespaces`: the whole cluster is served.
+
+        `sees_all`: no pool there is another operator's.
+        """
+        self._sees_all = sees_all
         self._configs = configs
         self._current = current
         self._store = store
@@ -114,7 +125,8 @@ class AgentSweeper:
         """Remove it unless somebody has come for it since the look."""
         if not self._authority.may_judge_pods or record.key in self._used_in(record.key.namespace):
             return
-        if await self._configs.remove(record):
+        pools = None if self._sees_all else {known.uid for known in self._store.pools.values()}
+        if await self._configs.remove(record, pools):
             log.info("ConfigMap %s/%s is removed: no Pod uses the agent in it any more", *record.key)
 
     def _used_in(self, namespace: str | None) -> set[AgentName]:

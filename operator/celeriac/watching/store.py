@@ -15,15 +15,13 @@ from celeriac.pool.parse import parse_pool
 from celeriac.pool.told_status import told_status
 from celeriac.watching.cache import Cache
 from celeriac.watching.edge import Edge, take_list, version_of
+from celeriac.watching.members import Members
 from celeriac.watching.revisions import Revisions, digest
 from celeriac.watching.rivals import Rivals
 from celeriac.watching.shard import WHOLE, Shard
 
 K = TypeVar("K", "KnownPool", DeploymentRecord)
 log = logging.getLogger(__name__)
-
-ENDED_PODS = 1000
-"""Pods of one pool whose end is remembered after they are gone; the reaper asks for it within a second or so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +119,11 @@ class Store:
             DEPLOYMENTS: self._deployment_edge,
             PODS: self._pod_edge,
         }
-        self._pods_of: dict[PoolKey, dict[str, PodRecord]] = {}
-        self._pool_of: dict[str, PoolKey] = {}
-        self._ended_of: dict[PoolKey, dict[str, None]] = {}
+        self._members = Members()
 
     def pods(self, key: PoolKey) -> list[PodRecord]:
         """The pods of one pool, oldest event first."""
-        return list(self._pods_of.get(key, {}).values())
+        return self._members.of(key)
 
     def all_pods(self) -> list[PodRecord]:
         """The pods of all pools, of deleted ones too."""
@@ -203,11 +199,11 @@ class Store:
 
     def ended(self, key: PoolKey) -> Collection[str]:
         """The uids of a pool's Pods that are gone and were last seen with all their containers terminated."""
-        return self._ended_of.get(key, {}).keys()
+        return self._members.ended(key)
 
     def forget_ended(self, key: PoolKey) -> None:
         """Forget the Pods of a pool that is gone itself."""
-        self._ended_of.pop(key, None)
+        self._members.forget_ended(key)
 
     def pod_event(self, body: Body, *, deleted: bool) -> None:
         """Take over an event of a Pod; one without a pool's label is none of ours."""
@@ -219,32 +215,14 @@ class Store:
             self._pod_gone(self._pod_edge.forget(body), record)
         elif record is not None:
             self._pods.put(record.uid, record, version)
-            self._tell(self._place(record), record.key)
+            self._tell(self._members.place(record), record.key)
 
     def _pod_gone(self, uid: str, last: PodRecord | None) -> None:
         """Forget a Pod. How it ended is told by its last body, if that could be read."""
         if last is not None and last.all_terminated:
-            self._remember_end(last)
+            self._members.remember_end(last)
         self._pods.drop(uid)
-        self._tell(self._displace(uid), last.key if last is not None else None)
-
-    def _place(self, record: PodRecord) -> PoolKey | None:
-        """Count a Pod in its pool, and in no other: a label can be changed. Returns the pool that it was in."""
-        left = self._pool_of.get(record.uid)
-        if left is not None and left != record.key:
-            self._displace(record.uid)
-        self._pool_of[record.uid] = record.key
-        self._pods_of.setdefault(record.key, {})[record.uid] = record
-        return left
-
-    def _displace(self, uid: str) -> PoolKey | None:
-        """Count a Pod in no pool; returns the one that it was counted in."""
-        key = self._pool_of.pop(uid, None)
-        if key is not None:
-            del self._pods_of[key][uid]
-            if not self._pods_of[key]:
-                del self._pods_of[key]
-        return key
+        self._tell(self._members.displace(uid), last.key if last is not None else None)
 
     def _tell(self, *keys: PoolKey | None) -> None:
         for key in dict.fromkeys(keys):
@@ -261,7 +239,7 @@ class Store:
         if written is not None and current is not None:
             marked = replace(current, drain_token=written.drain_token, deletion_cost=written.deletion_cost)
             self._pods.put(written.uid, marked)
-            self._place(marked)
+            self._members.place(marked)
 
     def note_replicas(self, key: PoolKey, replicas: int) -> None:
         """Remember a count that was just read from or written to /scale, before the watch tells of it."""
@@ -289,15 +267,9 @@ class Store:
         of_uid = {body["metadata"]["uid"]: body for body in bodies}
         for uid in take_list(self._pod_edge, self._pods, of_uid, since):
             record = self._pods.get(uid)
-            changed |= {self._displace(uid)} if record is None else {self._place(record), record.key}
-        self._revisions.keep({*self.pools.identities(), *self.deployments.identities(), *self._pods_of})
+            changed |= {self._members.displace(uid)} if record is None else {self._members.place(record), record.key}
+        self._revisions.keep({*self.pools.identities(), *self.deployments.identities(), *self._members.pools()})
         self._tell(*changed)
-
-    def _remember_end(self, pod: PodRecord) -> None:
-        ended = self._ended_of.setdefault(pod.key, {})
-        ended[pod.uid] = None
-        if len(ended) > ENDED_PODS:
-            del ended[next(iter(ended))]
 
     def moments(self) -> tuple[int, int, int]:
         """The moment of each cache (pools, deployments, pods), to be taken before a list is requested."""

@@ -66,7 +66,9 @@ class ApiServer:
         return [
             body
             for (plural, place, _), body in self.objects.items()
-            if plural == resource.plural and namespace in (None, place) and label in body["metadata"]["labels"]
+            if plural == resource.plural
+            and namespace in (None, place)
+            and (not label or label in body["metadata"]["labels"])
         ]
 
     async def any_carries(self, resource: Resource, namespace: str, label_selector: str) -> bool:

@@ -9,7 +9,7 @@ from celeriac.api.authority import Authority
 from celeriac.cluster.agent_config import AgentConfigs, AgentName, AgentRecord
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import Forbidden, Unavailable
-from celeriac.cluster.paths import CONFIG_MAPS
+from celeriac.cluster.paths import CELERY_WORKER_POOLS, CONFIG_MAPS
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.reconciling.agent_sweeper import LISTS_AGAIN, AgentSweeper, Sweep, used
 from celeriac.resources.agent import agent_config_name, build_agent_config
@@ -90,9 +90,10 @@ def left_behind(server: ApiServer, *namespaces: str) -> str:
     return agent_config_name(files)
 
 
-def a_sweeper(server: ApiServer, *namespaces: str, leads: bool = True) -> AgentSweeper:
+def a_sweeper(server: ApiServer, *namespaces: str, leads: bool = True, sees_all: bool = True) -> AgentSweeper:
     authority, store = Authority(lambda: leads, lambda: True), Store(changed=lambda key: None)
-    return AgentSweeper(AgentConfigs(cast(Api, server)), CURRENT.name, store, authority, namespaces)
+    configs = AgentConfigs(cast(Api, server))
+    return AgentSweeper(configs, CURRENT.name, store, authority, namespaces, sees_all=sees_all)
 
 
 async def look(sweeper: AgentSweeper, times: int) -> None:
@@ -129,6 +130,14 @@ async def test_a_namespace_that_cannot_be_listed_keeps_no_other_waiting_and_has_
     server.refusals.clear()
     await look(sweeper, 2)
     assert server.has(CONFIG_MAPS, "away") == set()
+
+
+async def test_beside_a_pool_of_another_operator_an_agent_stays_as_that_one_may_be_about_to_mount_it() -> None:
+    server = ApiServer()
+    name = left_behind(server, "shared", "ours")
+    server.put(CELERY_WORKER_POOLS, {"metadata": {"namespace": "shared", "name": "theirs"}})
+    await look(a_sweeper(server, sees_all=False), 2)
+    assert (server.has(CONFIG_MAPS, "shared"), server.has(CONFIG_MAPS, "ours")) == ({name}, set())
 
 
 async def test_who_does_not_lead_removes_nothing_and_who_does_looks_twice() -> None:
