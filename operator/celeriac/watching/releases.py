@@ -34,7 +34,7 @@ class Releases:
         has: Callable[[PoolKey], bool],
         is_busy: Callable[[PoolKey], bool],
     ) -> None:
-        """`has` tells whether a pool is this operator's now; `is_busy` whether something may still be written for it."""
+        """`has` tells whether a pool is this operator's, `is_busy` whether something may still be written for it."""
         self._has = has
         self._api = api
         self._operator = operator
