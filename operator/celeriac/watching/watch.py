@@ -147,6 +147,10 @@ class Watch:
         bring back what is gone, and take away what is new.
         """
         self._list_again.clear()
+        if self._settings.namespace_selector:
+            # Before the pools: one that is made from now on comes with an event, one that was made before with the list.
+            served = await self._api.list_all(NAMESPACES, None, self._settings.namespace_selector)
+            self._shard.serve([each["metadata"]["name"] for each in served])
         moments = self._store.moments()
         bodies: dict[Resource, list[Body]] = {resource: [] for resource in self._selectors}
         readable, versions = [], {}
@@ -164,9 +168,6 @@ class Watch:
                 versions[resource, namespace] = listing.version
                 self._store.edges[resource].saw(listing.version)
             readable.append(namespace)
-        if self._settings.namespace_selector:
-            served = await self._api.list_metadata(NAMESPACES, None, self._settings.namespace_selector)
-            self._shard.serve([each["metadata"]["name"] for each in served])
         self._refused.difference_update(readable)
         self._readable, self._versions = tuple(readable), versions
         self._store.replace_pools(bodies[CELERY_WORKER_POOLS], moments[0])

@@ -1,5 +1,6 @@
 """Two operators share a cluster by the labels of its namespaces, and one of these moves while a worker drains."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -42,6 +43,8 @@ class Shards:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        for shard, operator in self.operators.items():
+            print(f"--- log of {shard}\n{operator.log()[-4000:]}", file=sys.stderr)
         self._running.__exit__(*error)
 
     def give(self, shard: str) -> None:
