@@ -148,7 +148,7 @@ class Watch:
         """
         self._list_again.clear()
         if self._settings.namespace_selector:
-            # Before the pools: one that is made from now on comes with an event, one that was made before with the list.
+            # Before the pools: one that is made later comes with an event, one that was made before with the list.
             served = await self._api.list_all(NAMESPACES, None, self._settings.namespace_selector)
             self._shard.serve([each["metadata"]["name"] for each in served])
         moments = self._store.moments()
