@@ -24,7 +24,7 @@ endif
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
-.PHONY: help setup run hooks test unit integration agent faults e2e lint format demo cluster cluster-down bench bench-scale bench-memory ledger ledger-today generate dist sbom
+.PHONY: help setup run hooks test unit properties integration agent faults e2e lint format demo cluster cluster-down bench bench-scale bench-memory ledger ledger-today generate dist sbom
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test: setup lint unit integration agent faults e2e ## Everything: lint, unit, in
 
 unit: ## Unit tests, in seconds
 	$(UV_RUN) pytest tests/unit -m unit -n auto --maxprocesses 4
+
+properties: ## What is promised of scaling, for forty times as many pools as in unit, other ones each time: ten minutes
+	HYPOTHESIS_PROFILE=long $(UV_RUN) pytest tests/unit/scaling/properties -m unit -n auto --maxprocesses 4 -o timeout=3600
 
 integration: setup ## Against a real API server and a real Redis; no node
 	$(UV_RUN) pytest tests/integration -m integration -p no:hypothesispytest -n 5

@@ -1,6 +1,7 @@
 """What holds for the decision of every pool, whatever its policy, its past and what is read of it."""
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 
 from celeriac.api.reasons import Reason
 from celeriac.scaling.decide import decide
+from celeriac.scaling.edges import next_edge
 from celeriac.scaling.eta import RESTING_MESSAGES, WAKE_MARGIN_SECONDS
 from celeriac.scaling.history import WINDOW_STEPS
-from celeriac.scaling.policy import Mode, Policy
+from celeriac.scaling.policy import Mode, Policy, SelectPolicy
 from celeriac.scaling.workload import Demand, Doubt
 from tests.unit.scaling.properties.imagined import (
     Lived,
@@ -77,20 +79,19 @@ class TestBounds:
 class TestMoreDemand:
     """With the same past and the same replicas. Over time it does not hold: see the head start for new pods."""
 
-    @promise(2)
-    @given(lived(any_but_paused(), demands), few | counts, few | counts, st.just(0.0) | st.floats(0, 50))
-    def test_more_tasks_never_ask_for_fewer_replicas(
-        self, it: Lived, waiting: int, running: int, arrivals: float
-    ) -> None:
+    @promise(3)
+    @given(
+        lived(any_but_paused(), modest_demands | demands),
+        st.sampled_from([1, 1, 0, 1_000_000]),
+        *(few | counts, st.sampled_from(["waiting", "waiting", "running", "arrival_rate"])),
+    )
+    def test_more_tasks_never_ask_for_fewer_replicas(self, it: Lived, waiting: int, more: int, of_what: str) -> None:
+        """One that waits besides, or more of one kind only."""
         less = it.sees
         assert isinstance(less, Demand)
-        more = replace(
-            less,
-            waiting=less.waiting + waiting,
-            running=less.running + running,
-            arrival_rate=less.arrival_rate + arrivals,
-        )
-        assert it.decides(more).replicas >= it.decides(less).replicas
+        fewest = it.decides(less).replicas
+        assert it.decides(replace(less, waiting=less.waiting + waiting)).replicas >= fewest
+        assert it.decides(replace(less, **{of_what: getattr(less, of_what) + more})).replicas >= fewest
 
     @promise()
     @given(lived(any_but_paused(), modest_demands | nothing_to_do), st.sampled_from([1, 101]), st.booleans())
@@ -113,6 +114,20 @@ class TestMoreDemand:
         assert it.decides(more).replicas >= it.decides(less).replicas
 
 
+lapses: st.SearchStrategy[Demand | Doubt | None] = st.sampled_from(
+    [
+        *(None, None, None, None),
+        Doubt(0, 0.0, Reason.BROKER_TIMEOUT, "Redis did not answer in 1 s"),
+        Demand(1, 0, 0, agent=True),
+        Demand(0, 1, 0, agent=True),
+        Demand(0, 0, 0, agent=True, exact=False),
+        Demand(0, 0, 0, agent=True, held_elsewhere=1),
+        Demand(0, 0, 0, agent=True, deferred=1, next_eta_seconds=1.0),
+    ]
+)
+"""What keeps a pool from its sleep; mostly nothing does."""
+
+
 class TestZero:
     @promise(2)
     @given(lived(any_but_paused(), modest_demands | nothing_to_do | wild_demands))
@@ -132,23 +147,43 @@ class TestZero:
             if sees.agent and sees.next_eta_seconds is not None:
                 assert sees.next_eta_seconds > it.pool.policy.scale_to_zero_after_seconds
 
-    @promise()
-    @given(lived(any_but_paused(), nothing_to_do | doubts), st.lists(st.floats(0.5, 200), max_size=6), st.booleans())
+    @promise(2)
+    @given(
+        lived(policies(windows=st.sampled_from([0, 0, 1, 60]), modes=st.just(Mode.AUTO), pins=st.none())),
+        st.sampled_from([10, 30, 300]),
+        st.lists(st.tuples(st.sampled_from([1.0, 5.0, 9.5, 20.0, 95.0]), lapses), max_size=6),
+    )
     def test_a_pool_goes_to_zero_only_after_it_was_seen_idle_all_the_time(
-        self, it: Lived, pauses: list[float], doubted: bool
+        self, it: Lived, seconds: int, story: list[tuple[float, Demand | Doubt | None]]
     ) -> None:
-        """From the first reading of this story on; a doubt in between starts the clock anew."""
-        pool, busy = it.pool, Demand(1, 0, it.pool.replicas, agent=True)
-        pool.history, idle_for = pool.ask(busy).history, 0.0
-        pool.replicas = max(1, pool.replicas)
-        for index, pause in enumerate(pauses):
-            gap = doubted and index == 2
-            seen = Doubt(pool.replicas, pool.now, "r", "m") if gap else Demand(0, 0, pool.replicas, agent=True)
-            decision = pool.ask(seen)
+        """From the first reading of this story on; whatever says something else starts the clock anew."""
+        pool = it.pool
+        pool.replicas, pool.policy = max(1, pool.replicas), replace(pool.policy, scale_to_zero_after_seconds=seconds)
+        pool.history, idle_since = pool.ask(Demand(1, 0, pool.replicas, agent=True)).history, pool.now
+        for pause, lapse in story:
+            seen = lapse or Demand(0, 0, 0, agent=True)
+            decision = pool.ask(replace(seen, current_replicas=pool.replicas))
             pool.history = decision.history
-            assert decision.replicas > 0 or idle_for >= pool.policy.scale_to_zero_after_seconds
-            idle_for = 0.0 if gap else idle_for + pause
+            idle_since = min(idle_since, pool.now) if lapse is None else math.inf
+            assert decision.replicas > 0 or pool.now - idle_since >= seconds
             pool.wait(pause)
+
+    @promise()
+    @given(lived(any_but_paused()))
+    def test_a_pool_without_anything_to_do_ends_at_its_least(self, it: Lived) -> None:
+        """Whatever its tolerance, windows and rates; but not where `behavior` forbids it to shrink."""
+        pool = it.pool
+        pool.replicas, edge = min(9, pool.replicas), 0.0
+        for _ in range(400):
+            decision = pool.see(Demand(0, 0, pool.replicas, agent=True))
+            idle = Demand(0, 0, pool.replicas, agent=True)
+            edge = next_edge(pool.policy, idle, pool.ask(idle).history, pool.now)
+            if edge == math.inf and decision.replicas == idle.current_replicas:
+                break
+            pool.now = max(pool.now + 0.5, min(pool.now + 1_000_000, edge))
+        assert edge == math.inf
+        disabled = pool.policy.behavior.scale_down.select_policy is SelectPolicy.DISABLED
+        assert pool.replicas == pool.policy.min_replicas or disabled
 
 
 class TestPureFunction:
