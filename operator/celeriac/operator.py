@@ -161,6 +161,7 @@ class Operator:
             queue=self.queue,
             metrics=self.metrics,
             authority=self.authority,
+            crowded=self.actuator.is_crowded,
         )
 
     async def run(self) -> None:

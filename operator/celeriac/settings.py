@@ -51,6 +51,6 @@ class Settings:
     status_seconds: float = 60.0
     status_writes_per_second: float = 100.0
     patient_status_writes_per_second: float = 10.0
-    reconcile_workers: int = 8
+    reconcile_workers: int = 16
     addresses: AddressPolicy = field(default_factory=AddressPolicy)
     resolv_conf: Path | None = None

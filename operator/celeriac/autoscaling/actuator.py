@@ -98,6 +98,10 @@ class Actuator:
         elif key not in self._removing:
             self._mark(pool, link, step.marking)
 
+    def is_crowded(self) -> bool:
+        """Whether more pools are to be scaled than can be at once."""
+        return bool(self._lane) and len(self._scaling) >= SCALES_AT_ONCE
+
     def forget(self, key: PoolKey) -> None:
         """Forget a pool that is scaled no more."""
         self._drop(key)

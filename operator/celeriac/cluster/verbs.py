@@ -170,8 +170,9 @@ class Verbs:
 
         So do the informers of Kubernetes, and for the same reason: what an older server pages, it reads from etcd, each
         object of the kind once a page (seen on 1.34 with etcd 3.4; newer ones answer from their cache by themselves). A
-        server whose cache is behind is waited for; where it stays behind (3 s), etcd is asked after all. The answer is
-        one piece: its text is there beside its objects for a moment.
+        server whose cache is behind is waited for; where it stays behind (3 s), or is not filled yet (a 429 just after
+        a CRD was made), etcd is asked after all. The answer is one piece: its text is there beside its objects for a
+        moment.
         """
         query = {"resourceVersion": str(at_least), "resourceVersionMatch": "NotOlderThan"}
         if label_selector:
@@ -185,7 +186,8 @@ class Verbs:
                 timeout_seconds=_LIST_TIMEOUT_SECONDS,
             )
         except (Expired, Unavailable) as error:
-            if isinstance(error, Unavailable) and _TOO_NEW not in error.message:
+            too_new = _TOO_NEW in error.message
+            if isinstance(error, Unavailable) and not (too_new or error.status == HTTPStatus.TOO_MANY_REQUESTS):
                 raise
             return await self.list_at(resource, namespace, label_selector)
         return Listing(page["items"], page["metadata"].get("resourceVersion", ""))

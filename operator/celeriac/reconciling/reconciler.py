@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Callable
+from typing import Final
 
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
@@ -28,6 +30,11 @@ AGAIN_UNAVAILABLE_SECONDS = 5.0
 """The longest pause while the API server is not to be had: it may come back at any moment, and all wait for it."""
 
 
+GIVES_WAY_SECONDS: Final = 1.0
+GIVES_WAY_FOR_SECONDS: Final = 10.0
+"""While many pools wait to be scaled, others' children and statuses take no time from that, but each its turn."""
+
+
 class Reconciler:
     """Brings the Deployment and the status of each pool in line with its spec, while it has the authority."""
 
@@ -45,7 +52,10 @@ class Reconciler:
         queue: WorkQueue[PoolKey],
         metrics: Metrics,
         authority: Authority,
+        crowded: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`crowded` tells whether more pools wait to be scaled than can be at once."""
         self._api = api
         self._store = store
         self._credentials = credentials
@@ -57,6 +67,9 @@ class Reconciler:
         self._queue = queue
         self._metrics = metrics
         self._authority = authority
+        self._crowded = crowded
+        self._clock = clock
+        self._gave_way: dict[PoolKey, float] = {}
 
     async def run(self) -> None:
         """Reconcile what is in line for ever; start several of these for concurrency."""
@@ -68,7 +81,7 @@ class Reconciler:
         if known is None:
             self._forget(key)
             return
-        if not self._authority.may_act or known.deleting:
+        if not self._authority.may_act or known.deleting or self._gives_way(key):
             return
         started = time.monotonic()
         outcome = "error"
@@ -78,6 +91,15 @@ class Reconciler:
         finally:
             self._metrics.reconcile(time.monotonic() - started, outcome)
             self._metrics.workqueue(len(self._queue))
+
+    def _gives_way(self, key: PoolKey) -> bool:
+        """Whether the pool comes again later, since others have to be scaled first."""
+        now = self._clock()
+        if not self._crowded() or now - self._gave_way.setdefault(key, now) > GIVES_WAY_FOR_SECONDS:
+            self._gave_way.pop(key, None)
+            return False
+        self._queue.add_after(key, GIVES_WAY_SECONDS)
+        return True
 
     def _failed(self, key: PoolKey, error: Exception) -> float:
         """Tell it; the queue goes on with the others and comes back to this one, after so many seconds at most."""
@@ -121,6 +143,7 @@ class Reconciler:
     def _forget(self, key: PoolKey) -> None:
         """The garbage collector removes the children of a deleted pool, by their owner reference."""
         self._applied.forget(key)
+        self._gave_way.pop(key, None)
         self._queue.forget(key)
         self._metrics.forget(key)
         self._statuses.book.forget(key)

@@ -22,7 +22,7 @@ from celeriac.connecting.connections import Connections
 from celeriac.connecting.credentials import SECRET_SECONDS, Credentials
 from celeriac.reconciling.applied import AppliedBook
 from celeriac.reconciling.applier import Applier
-from celeriac.reconciling.reconciler import Reconciler
+from celeriac.reconciling.reconciler import GIVES_WAY_FOR_SECONDS, GIVES_WAY_SECONDS, Reconciler
 from celeriac.reporting.status_book import Budget, StatusBook
 from celeriac.reporting.status_writer import StatusWriter
 from celeriac.telemetry.metrics import Metrics
@@ -75,8 +75,13 @@ class Bench:
             applier=Applier(api, AgentConfigs(api), AGENT, self.store, applied),
             applied=applied,
             statuses=StatusWriter(api, self.metrics, self.told, StatusBook(Budget(10), 60.0)),
+            crowded=lambda: self.crowded,
+            clock=lambda: self.now,
             **shared,
         )
+
+    crowded = False
+    """Whether more pools wait to be scaled than can be at once."""
 
     def create(self, name: str, status: Body | None = None, **spec: Any) -> PoolKey:
         """Let a pool be there, on the API server and in the store."""
@@ -183,6 +188,21 @@ async def test_a_new_pool_takes_one_request_until_its_broker_is_read() -> None:
     bench.server.asked.clear()
     await bench.reconciler.reconcile(bench.create("second"))
     assert bench.server.asked == [("apply", "deployments", "second")], "its status waits for the first reading"
+
+
+async def test_while_many_wait_to_be_scaled_a_pool_gives_way_but_not_for_ever() -> None:
+    bench = Bench()
+    key, begun = bench.create("ml"), bench.now
+    bench.crowded = True
+    while not bench.server.asked:
+        await bench.reconciler.reconcile(key)
+        bench.now += GIVES_WAY_SECONDS
+        assert bench.now < begun + 2 * GIVES_WAY_FOR_SECONDS
+    assert bench.now > begun + GIVES_WAY_FOR_SECONDS
+    bench.server.asked.clear()
+    bench.crowded = False
+    await bench.reconciler.reconcile(bench.create("second"))
+    assert bench.server.asked == [("apply", "deployments", "second")]
 
 
 async def test_a_pool_whose_deletion_the_watch_missed_is_found_gone_before_anything_is_made_anew() -> None:
