@@ -156,11 +156,14 @@ def react(world: World, chosen: Sequence[str]) -> list[float]:
 
 
 def empty(world: World, chosen: Sequence[str]) -> float:
-    """Take the work away, as if it were done; seconds until all are at zero again."""
+    """Take the work away, as if it were done; seconds until all are at zero again, at most EMPTY_LIMIT."""
     world.acknowledge(chosen)
     began = time.perf_counter()
     world.take_away(chosen)
-    world.deployments.settled(chosen, lambda it: it.replicas == 0, EMPTY_LIMIT)
+    while not world.deployments.settled(chosen, lambda it: it.replicas == 0, QUIET_SECONDS):
+        if time.perf_counter() - began > EMPTY_LIMIT:
+            break
+        world.acknowledge(name for name in chosen if world.deployments.now(name).is_unseen)
     return time.perf_counter() - began
 
 

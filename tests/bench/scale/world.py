@@ -74,6 +74,11 @@ class Wanted:
     generation: int
     observed: int
 
+    @property
+    def is_unseen(self) -> bool:
+        """Whether it has changed since its controller looked."""
+        return self.observed < self.generation
+
     @classmethod
     def of(cls, body: Body) -> "Wanted":
         """From its manifest."""
