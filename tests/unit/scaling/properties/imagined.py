@@ -204,18 +204,18 @@ def pods(draw: st.DrawFn, number: int) -> tuple[Pod, ...]:
 
 @st.composite
 def _pod(draw: st.DrawFn, name: str) -> Pod:
-    started, marked = draw(st.sampled_from([True, True, False])), draw(st.booleans())
-    drainable = draw(st.sampled_from([True, True, True, False]))
+    started, marked = draw(st.sampled_from([True] * 5 + [False])), draw(st.sampled_from([True, True, False]))
+    drainable = draw(st.sampled_from([True] * 6 + [False]))
     running = draw(st.integers(0, 2)) if started else 0
     quiet = draw(st.sampled_from([None, True, False])) if started else None
     return Pod(
         uid=name,
         name=name,
-        assigned=draw(st.sampled_from([True, True, True, False])),
-        phase=draw(st.sampled_from(["Running"] * 6 + ["Pending", "Unknown", "Succeeded", "Failed"])),
-        ready=draw(st.sampled_from([True, True, False])) if started else False,
+        assigned=started or draw(st.booleans()),
+        phase=draw(_phases if started else st.sampled_from(["Pending", "Pending", "Running"])),
+        ready=draw(st.sampled_from([True] * 4 + [False])) if started else False,
         cost=draw(st.sampled_from([MARKED_COST] * 4 + [RELEASED_COST] * 2 + [0])) if marked else draw(_foreign_cost),
-        recent_costs=draw(st.sampled_from([frozenset()] * 4 + [frozenset({0}), frozenset({MARKED_COST})])),
+        recent_costs=draw(st.sampled_from([frozenset()] * 6 + [frozenset({0}), frozenset({MARKED_COST})])),
         marked=marked,
         drained=marked and started and drainable and not running and draw(st.booleans()),
         started=started,
@@ -227,5 +227,6 @@ def _pod(draw: st.DrawFn, name: str) -> Pod:
     )
 
 
+_phases = st.sampled_from(["Running"] * 9 + ["Unknown", "Succeeded", "Failed"])
 _foreign_cost = st.sampled_from([0] * 6 + [5, -5, MARKED_COST, RELEASED_COST, -(2**31)])
 """Of a pod without a mark: somebody else has written it, or an earlier mark left it."""
