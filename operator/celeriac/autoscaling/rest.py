@@ -9,7 +9,7 @@ from celeriac.brokers.readings import PoolReading
 from celeriac.scaling.edges import next_edge
 from celeriac.scaling.workload import Demand
 
-SLEEP_SECONDS: Final = 30.0
+SLEEP_SECONDS: Final = 120.0
 """A pool that sleeps at zero takes a step this often in any case."""
 DOUBT_SECONDS: Final = 2.0
 """The same for one whose broker is in doubt: its Pods come and go meanwhile."""

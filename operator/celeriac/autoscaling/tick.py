@@ -14,17 +14,17 @@ from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Teller
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.actuator import Actuator
-from celeriac.autoscaling.demand import queues_of
 from celeriac.autoscaling.groups import USER, Groups
 from celeriac.autoscaling.outcome import Outcome, Outlook, figures
 from celeriac.autoscaling.pool_scaler import PoolScaler, Seed
+from celeriac.autoscaling.queue_sets import QueueSets
 from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.autoscaling.sight import Sight
 from celeriac.autoscaling.stopwatch import Stopwatch
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker
-from celeriac.brokers.readings import PoolReading, QueueSet
+from celeriac.brokers.readings import PoolReading
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.connecting.connections import Connections
 from celeriac.connecting.credentials import BrokerSource, Credentials
@@ -72,7 +72,7 @@ class Autoscaler:
         self._groups = Groups(store, credentials, clock)
         self._work = Stopwatch()
         self._scalers: dict[PoolKey, PoolScaler] = {}
-        self._queue_sets: dict[PoolKey, tuple[int, QueueLayout | None, QueueSet]] = {}
+        self._queue_sets = QueueSets(store, self._learned)
         self._reading: dict[BrokerAddress, asyncio.Task[None]] = {}
         self._stopped = False
         self.last_tick = clock()
@@ -139,7 +139,7 @@ class Autoscaler:
             self._actuator.forget(key)
             self._metrics.forget(key)
             self._queue.add(key)
-        self._queue_sets = {key: known for key, known in self._queue_sets.items() if key in pools}
+        self._queue_sets.clear()
         self._rollouts.retain(pools.keys())
 
     def _retain_connections(self) -> None:
@@ -151,7 +151,7 @@ class Autoscaler:
         broker: Broker | None = None
         try:
             broker = self._connections.broker(address)
-            readings: Readings = list(await broker.queues.read([self._queues_of(pool) for pool in pools]))
+            readings: Readings = list(await broker.queues.read(self._queue_sets.of(address, pools)))
             failure = None
         except BrokerDoubt as doubt:
             readings, failure = [doubt] * len(pools), doubt.reason
@@ -169,18 +169,10 @@ class Autoscaler:
                 self._credentials.doubted(BrokerSource.of_pool(pool), reading.reason)
             self._step(pool, reading, broker)
 
-    def _queues_of(self, pool: WorkerPool) -> QueueSet:
-        """What is to be read; before the first step of this operator the status tells what the last one learned."""
-        known = self._store.pools.get(pool.key)
-        if known is None:
-            return queues_of(pool)
+    def _learned(self, known: KnownPool) -> QueueLayout | None:
+        """What workers have said of a layout; before the first step of this operator the status tells it."""
         scaler = self._scaler(known)
-        revision, learned = self._store.revision(pool.key), scaler.layout if scaler else Seed.of(known.status).layout
-        before = self._queue_sets.get(pool.key)
-        if before is None or before[0] != revision or before[1] is not learned:
-            made = queues_of(pool, learned, self._store.pods(pool.key))
-            before = self._queue_sets[pool.key] = revision, learned, made
-        return before[2]
+        return scaler.layout if scaler else Seed.of(known.status).layout
 
     def _step(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt, broker: Broker | None = None) -> None:
         """Let one pool take a step, unless it would find what the last one found.
@@ -216,7 +208,10 @@ class Autoscaler:
             shrinks = scaler.outcome is not None and scaler.outcome.decision.replicas < deployment.spec_replicas
             sets = self._rollouts.of(deployment, pods, shrinks=shrinks)
         unresolved, revision = pool.uid in self._custody.unresolved, self._store.revision(pool.key)
+        layout = scaler.layout
         step = scaler.step(Sight(pool, reading, deployment, pods, unresolved, sets, revision), now)
+        if scaler.layout is not layout:
+            self._queue_sets.clear()
         for notice in step.notices:
             self._teller.tell(notice)
         if step.outcome is not None and deployment is not None:
