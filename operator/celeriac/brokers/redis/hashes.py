@@ -8,7 +8,7 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.errors import is_about_a_key, registry_doubt
 from celeriac.brokers.redis.executor import Executor
 from celeriac.brokers.redis.part_queries import HashPart, fields_of
-from celeriac.brokers.redis.queries import Ask, Query
+from celeriac.brokers.redis.queries import Count, Query, counts_of
 
 MOST_ENTRIES: Final = 10_000
 """Fields of one hash that are read, and of all hashes in one round trip."""
@@ -41,7 +41,7 @@ async def hashes(
     sizes: list[int | BrokerDoubt] = []
     for first in range(0, len(keys), AT_ONCE):
         some = keys[first : first + AT_ONCE]
-        sizes += await answers(executor, some, [Ask(("HLEN", key)) for key in some], where)
+        sizes += await _sizes(executor, some, where)
     shares = _shares([size if isinstance(size, int) else 0 for size in sizes], room, most)
     for together in _trips(shares):
         asked = [number for number in together if shares[number]]
@@ -60,6 +60,14 @@ async def hashes(
         fields = dict(zip(asked, read, strict=True))
         for number in together:
             yield number, _hash(keys[number], sizes[number], fields.get(number))
+
+
+async def _sizes(executor: Executor, keys: Sequence[str], where: str) -> list[int | BrokerDoubt]:
+    """The number of fields of each hash, or the doubt about it. Raises as `answers` does."""
+    (answer,) = await executor.run([Count(tuple(keys), 1, "HLEN")])
+    if isinstance(answer, Exception):
+        raise answer
+    return [_about(key, size, where) for key, size in zip(keys, counts_of(answer), strict=True)]
 
 
 def _shares(sizes: Sequence[int], room: int, most: int) -> list[int]:
@@ -89,13 +97,16 @@ def _trips(shares: Sequence[int]) -> Iterator[list[int]]:
 async def answers(executor: Executor, keys: Sequence[str], queries: Sequence[Query], where: str) -> list[Any]:
     """The answer to a question for each key, or the doubt about it. Raises what Redis says of more than a key."""
     given = await executor.run(queries)
-    for answer in given:
-        if isinstance(answer, Exception) and not is_about_a_key(answer):
-            raise answer
-    return [
-        registry_doubt(answer, key, where) if isinstance(answer, Exception) else answer
-        for key, answer in zip(keys, given, strict=True)
-    ]
+    return [_about(key, answer, where) for key, answer in zip(keys, given, strict=True)]
+
+
+def _about(key: str, answer: Any, where: str) -> Any:
+    """The answer about a key, or the doubt about it. Raises what Redis says of more than the key."""
+    if not isinstance(answer, Exception):
+        return answer
+    if is_about_a_key(answer):
+        return registry_doubt(answer, key, where)
+    raise answer
 
 
 def _hash(key: str, size: int | BrokerDoubt, answer: Any) -> Hash | BrokerDoubt:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from celeriac.brokers.redis.shapes import are_answers, is_count, is_counts, is_pair, is_text
 from celeriac.brokers.redis.wire import Command, Packed, packed
@@ -93,12 +93,12 @@ class Ask(Query):
 
 
 COUNT: Final = Script("""
-local steps, whole = tonumber(ARGV[1]), true
+local steps, command, whole = tonumber(ARGV[1]), ARGV[2], true
 local counts = {}
 for first = 1, #KEYS, steps do
   local count = 0
   for i = first, first + steps - 1 do
-    local length = redis.pcall('LLEN', KEYS[i])
+    local length = redis.pcall(command, KEYS[i])
     if type(length) == 'table' then count, whole = length, false break end
     count = count + length
   end
@@ -110,7 +110,7 @@ return whole and table.concat(counts, ',') or counts
 
 @dataclass(frozen=True)
 class Count(Query):
-    """Messages per queue; each queue has `steps` list keys in a row.
+    """Messages per queue; each queue has `steps` list keys in a row. Or the fields of hashes, with `command` HLEN.
 
     Gives all counts as one text, which is the same text as long as nothing has changed; where some queue cannot be
     counted, a list with an int or an exception for each.
@@ -118,15 +118,16 @@ class Count(Query):
 
     keys: tuple[str, ...]
     steps: int
+    command: Literal["LLEN", "HLEN"] = "LLEN"
     script: Script = COUNT
 
     def arguments(self) -> Command:
-        """Keys and the number of steps."""
-        return (len(self.keys), *self.keys, self.steps)
+        """Keys, the number of steps and the command."""
+        return (len(self.keys), *self.keys, self.steps, self.command)
 
     def plain(self) -> Sequence[Command]:
-        """LLEN of every list."""
-        return [("LLEN", key) for key in self.keys]
+        """The length of every list or hash."""
+        return [(self.command, key) for key in self.keys]
 
     def join(self, replies: Sequence[Any]) -> bytes | list[int | Exception]:
         """Sum per queue; one bad key spoils its queue."""

@@ -59,16 +59,22 @@ async def registered(
     pools, places, crowded = {}, list(entries), {}
     async for number, found in hashes(executor, [processes_key(*each) for each in places], where, room, MOST_ENTRIES):
         pools[places[number]] = _registered(places[number], found, where)
-        await asyncio.sleep(0)  # thousands of entries take half a second: others have their turn
+        await _let_others(found)
     async for number, reports in hashes(executor, [reports_key(*each) for each in places], where, room, MOST_ENTRIES):
         entry = places[number]
         pools[entry] = _with_reports(pools[entry], reports)
         if isinstance(reports, Hash) and reports.size > len(reports.fields):
             crowded[entry] = pools[entry]
-        await asyncio.sleep(0)
+        await _let_others(reports)
     for entry, reports in (await _hear(executor, crowded, where)).items():
         pools[entry] = _with_reports(pools[entry], reports)
     return {entry: pools[entry] for entry in places}
+
+
+async def _let_others(found: Hash | BrokerDoubt) -> None:
+    """Thousands of entries take half a second: others have their turn meanwhile. An empty hash takes no time."""
+    if not isinstance(found, Hash) or found.fields:
+        await asyncio.sleep(0)
 
 
 def _listed(found: Hash | BrokerDoubt, where: str) -> RegistryList:
