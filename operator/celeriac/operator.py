@@ -33,6 +33,7 @@ from celeriac.cluster.reviews import Readers
 from celeriac.connecting.api_server import ApiServerAddresses
 from celeriac.connecting.connections import Connections
 from celeriac.connecting.credentials import Credentials
+from celeriac.garbage import collect_now_and_then
 from celeriac.reconciling.agent_files import read_agent
 from celeriac.reconciling.agent_sweeper import AgentSweeper
 from celeriac.reconciling.applied import AppliedBook
@@ -179,6 +180,7 @@ class Operator:
             self.watch.run(after_start=self._take_signals),
             self._follow_lease(),
             self.api_server.run(),
+            collect_now_and_then(self.watch.listed),
             serve(
                 self.metrics,
                 Ports(settings.metrics_port, settings.health_port, settings.metrics_host),
