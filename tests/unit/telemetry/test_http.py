@@ -47,7 +47,7 @@ async def connections(port: int, number: int, sent: bytes = b"") -> AsyncIterato
 def drip(slow: socket.socket) -> int:
     """Read a little, wait too long, then read what there is; returns how many bytes there were."""
     taken = len(slow.recv(100))
-    time.sleep(1.0)
+    time.sleep(2.0)
     with suppress(ConnectionResetError):
         while part := slow.recv(1 << 16):
             taken += len(part)
@@ -152,7 +152,7 @@ async def test_who_reads_slowly_is_sent_no_more_than_it_takes_and_is_left_at_las
         metrics.unreadable({f"a kind with a long name, {'x' * 8000}, {number}": 1})
     async with serving(metrics, ANYWHERE, **GOOD) as server:
         await get(server.ports.metrics, "/metrics")
-        monkeypatch.setattr(door, "LONGEST_SECONDS", 2.0)
+        monkeypatch.setattr(door, "LONGEST_SECONDS", 1.0)
         slow = socket.socket()
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect((HOST, server.ports.metrics))
