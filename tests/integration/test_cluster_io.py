@@ -151,11 +151,11 @@ async def test_a_cached_list_asks_etcd_nothing_and_is_as_new_as_what_is_known(
     before, newest = from_etcd(), int(made[-1]["metadata"]["resourceVersion"])
     for _ in range(5):
         listing = await api.list_cached(kind, namespace, "odd=1", newest)
-        assert [each["metadata"]["name"] for each in listing.items] == ["a", "b", "c"]
+        assert [each["metadata"]["name"] for each in listing] == ["a", "b", "c"]
         assert int(listing.version) >= newest
     assert from_etcd() == before
     ahead = await api.list_cached(kind, namespace, "odd=1", newest + 10**9)
-    assert [each["metadata"]["name"] for each in ahead.items] == ["a", "b", "c"], "a cache that stays behind"
+    assert [each["metadata"]["name"] for each in ahead] == ["a", "b", "c"], "a cache that stays behind"
 
 
 async def test_a_list_whose_page_token_expires_midway_is_read_again_as_a_whole(api: Api, pool: LivePool) -> None:

@@ -113,7 +113,33 @@ class Connection:
         accept: str = JSON,
         timeout_seconds: float | None = None,
     ) -> dict[str, Any]:
-        """Ask once and return the decoded answer; `verb` and `resource` are Kubernetes' own words, for the metrics.
+        """Ask once and return the decoded answer; see `answer`."""
+        return _decode(
+            await self.answer(
+                verb,
+                resource,
+                path,
+                query=query,
+                body=body,
+                content_type=content_type,
+                accept=accept,
+                timeout_seconds=timeout_seconds,
+            )
+        )
+
+    async def answer(
+        self,
+        verb: str,
+        resource: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Payload | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        timeout_seconds: float | None = None,
+    ) -> bytes:
+        """Ask once and return the answer; `verb` and `resource` are Kubernetes' own words, for the metrics.
 
         Raises ApiError, within the timeout from when it is sent; before, it may wait for others that go first. A 401
         is tried once more with credentials read anew: exec plug-ins' tokens expire.
@@ -138,7 +164,7 @@ class Connection:
                 self._on_request(verb, resource, status, time.monotonic() - started)
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             raise error_from_response(status, answer)
-        return _decode(status, answer)
+        return answer
 
     @asynccontextmanager
     async def stream(
@@ -201,12 +227,12 @@ def _check_exists(kubeconfig: str) -> None:
         raise FileNotFoundError("no such file")
 
 
-def _decode(status: int, answer: bytes) -> dict[str, Any]:
+def _decode(answer: bytes) -> dict[str, Any]:
     """The JSON object of a successful answer."""
     try:
         decoded = json.loads(answer)
     except ValueError as error:
-        raise ApiError(status, "InvalidAnswer", f"the API server sent no JSON: {error}") from error
+        raise ApiError(HTTPStatus.OK, "InvalidAnswer", f"the API server sent no JSON: {error}") from error
     if not isinstance(decoded, dict):
-        raise ApiError(status, "InvalidAnswer", "the API server sent no JSON object")
+        raise ApiError(HTTPStatus.OK, "InvalidAnswer", "the API server sent no JSON object")
     return decoded

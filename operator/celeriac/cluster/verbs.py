@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from celeriac.cluster.connection import APPLY_PATCH, MERGE_PATCH, METADATA, METADATA_LIST, Connection, OnRequest
 from celeriac.cluster.errors import ApiError, Conflict, Expired, Invalid, Unavailable
+from celeriac.cluster.listing import Listing
 from celeriac.cluster.paths import Resource
 
 REQUEST_TIMEOUT_SECONDS: Final = 4.0
@@ -17,13 +18,6 @@ _WRONG_TYPE: Final = "failed to create typed patch object"
 _TOO_NEW: Final = "Too large resource version"
 _LIST_TIMEOUT_SECONDS: Final = 30.0
 _PAGE_SIZE: Final = 500  # objects; client-go's own default for paged lists
-
-
-class Listing(NamedTuple):
-    """All objects of a kind, and the resourceVersion of which they are."""
-
-    items: list[dict[str, Any]]
-    version: str
 
 
 class Verbs:
@@ -161,7 +155,7 @@ class Verbs:
         self, resource: Resource, namespace: str | None, label_selector: str = "", *, page_size: int = _PAGE_SIZE
     ) -> list[dict[str, Any]]:
         """All objects of a kind, read in pages."""
-        return (await self.list_at(resource, namespace, label_selector, page_size=page_size)).items
+        return list(await self.list_at(resource, namespace, label_selector, page_size=page_size))
 
     async def list_cached(
         self, resource: Resource, namespace: str | None, label_selector: str, at_least: int
@@ -171,14 +165,14 @@ class Verbs:
         So do the informers of Kubernetes, and for the same reason: what an older server pages, it reads from etcd, each
         object of the kind once a page (seen on 1.34 with etcd 3.4; newer ones answer from their cache by themselves). A
         server whose cache is behind is waited for; where it stays behind (3 s), or is not filled yet (a 429 just after
-        a CRD was made), etcd is asked after all. The answer is one piece: its text is there beside its objects for a
-        moment.
+        a CRD was made), etcd is asked after all. The answer is one piece of text; its objects are decoded when they are
+        taken.
         """
         query = {"resourceVersion": str(at_least), "resourceVersionMatch": "NotOlderThan"}
         if label_selector:
             query["labelSelector"] = label_selector
         try:
-            page = await self.connection.request(
+            answer = await self.connection.answer(
                 "list",
                 resource.plural,
                 resource.collection(namespace),
@@ -190,7 +184,7 @@ class Verbs:
             if isinstance(error, Unavailable) and not (too_new or error.status == HTTPStatus.TOO_MANY_REQUESTS):
                 raise
             return await self.list_at(resource, namespace, label_selector)
-        return Listing(page["items"], page["metadata"].get("resourceVersion", ""))
+        return Listing.decoded(answer)
 
     async def list_at(
         self, resource: Resource, namespace: str | None, label_selector: str = "", *, page_size: int = _PAGE_SIZE

@@ -1,7 +1,7 @@
 """From a body of the API server to a record, one object at a time: one that cannot be read touches no other."""
 
 import logging
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 from typing import Generic, TypeVar
 
 from celeriac.cluster.body import Body
@@ -59,9 +59,8 @@ class Edge(Generic[R]):
         if version.isdecimal():
             self.newest = max(self.newest, int(version))
 
-    def keep(self, bodies: Iterable[Body]) -> None:
-        """Forget all objects but these: a full list has come."""
-        listed = {_uid(body) for body in bodies}
+    def keep(self, listed: Set[str]) -> None:
+        """Forget all objects but those of these uids: a full list has come."""
         self._unreadable = {uid: version for uid, version in self._unreadable.items() if uid in listed}
 
 
@@ -80,16 +79,18 @@ def _text(body: Body, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def take_list(edge: Edge[R], cache: Cache[I, R], bodies: Mapping[I, Body], since: int) -> set[I]:
+def take_list(edge: Edge[R], cache: Cache[I, R], bodies: Iterable[tuple[I, Body]], since: int) -> set[I]:
     """Take over a full list of one kind; returns the identities that it changed. Bodies that are known are not read."""
-    edge.keep(bodies.values())
     listed: dict[I, R] = {}
     versions: dict[I, str] = {}
-    for identity, body in bodies.items():
+    uids = set()
+    for identity, body in bodies:
+        uids.add(_uid(body))
         version = version_of(body)
         record = cache.made_from(identity, version) or edge.record(body, cache.get(identity))
         if record is not None:
             listed[identity], versions[identity] = record, version
         elif (known := cache.get(identity)) is not None:
             listed[identity] = known
+    edge.keep(uids)
     return cache.replace(listed, since, versions)

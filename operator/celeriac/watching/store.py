@@ -1,7 +1,7 @@
 """What the operator knows of the cluster now: filled by watch events, put right by periodic lists."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -247,24 +247,24 @@ class Store:
         if record is not None and record.spec_replicas != replicas:
             self.deployments.put(key, replace(record, spec_replicas=replicas, resource_version=""))
 
-    def replace_pools(self, bodies: Sequence[Body], since: int) -> None:
+    def replace_pools(self, bodies: Iterable[Body], since: int) -> None:
         """Take over a full list of CeleryWorkerPools."""
-        self._take_list(self._pool_edge, self.pools, [body for body in bodies if self._shard.takes(body)], since)
+        self._take_list(self._pool_edge, self.pools, (body for body in bodies if self._shard.takes(body)), since)
 
-    def replace_deployments(self, bodies: Sequence[Body], since: int) -> None:
+    def replace_deployments(self, bodies: Iterable[Body], since: int) -> None:
         """Take over a full list of Deployments."""
         self._take_list(self._deployment_edge, self.deployments, bodies, since)
         self._note_writers(*(record.key for record in self.deployments.values()))
 
-    def _take_list(self, edge: Edge[K], cache: Cache[PoolKey, K], bodies: Sequence[Body], since: int) -> None:
-        keyed = {PoolKey(body["metadata"]["namespace"], body["metadata"]["name"]): body for body in bodies}
+    def _take_list(self, edge: Edge[K], cache: Cache[PoolKey, K], bodies: Iterable[Body], since: int) -> None:
+        keyed = ((PoolKey(body["metadata"]["namespace"], body["metadata"]["name"]), body) for body in bodies)
         for key in take_list(edge, cache, keyed, since):
             self._changed(key)
 
-    def replace_pods(self, bodies: Sequence[Body], since: int) -> None:
+    def replace_pods(self, bodies: Iterable[Body], since: int) -> None:
         """Take over a full list of Pods."""
         changed: set[PoolKey | None] = set()
-        of_uid = {body["metadata"]["uid"]: body for body in bodies}
+        of_uid = ((body["metadata"]["uid"], body) for body in bodies)
         for uid in take_list(self._pod_edge, self._pods, of_uid, since):
             record = self._pods.get(uid)
             changed |= {self._members.displace(uid)} if record is None else {self._members.place(record), record.key}

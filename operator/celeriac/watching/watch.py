@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from celeriac.api.names import POOL_LABEL
-from celeriac.cluster.body import Body
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import Forbidden, NotFound
+from celeriac.cluster.listing import Listing
 from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, NAMESPACES, PODS, Resource
 from celeriac.settings import Settings
 from celeriac.telemetry.metrics import Metrics
@@ -152,8 +153,8 @@ class Watch:
             served = await self._api.list_all(NAMESPACES, None, self._settings.namespace_selector)
             self._shard.serve([each["metadata"]["name"] for each in served])
         moments = self._store.moments()
-        bodies: dict[Resource, list[Body]] = {resource: [] for resource in self._selectors}
-        readable, versions = [], {}
+        listings: dict[Resource, dict[Namespace, Listing]] = {resource: {} for resource in self._selectors}
+        readable = []
         for namespace in self._wanted:
             try:
                 found = {
@@ -164,15 +165,18 @@ class Watch:
                 self._refuse(namespace, error)
                 continue
             for resource, listing in found.items():
-                bodies[resource] += listing.items
-                versions[resource, namespace] = listing.version
-                self._store.edges[resource].saw(listing.version)
+                listings[resource][namespace] = listing
             readable.append(namespace)
         self._refused.difference_update(readable)
-        self._readable, self._versions = tuple(readable), versions
-        self._store.replace_pools(bodies[CELERY_WORKER_POOLS], moments[0])
-        self._store.replace_deployments(bodies[DEPLOYMENTS], moments[1])
-        self._store.replace_pods(bodies[PODS], moments[2])
+        takes = (self._store.replace_pools, self._store.replace_deployments, self._store.replace_pods)
+        for resource, take, since in zip((CELERY_WORKER_POOLS, DEPLOYMENTS, PODS), takes, moments, strict=True):
+            take(chain.from_iterable(listings[resource].values()), since)
+        self._versions = {}
+        for resource, of_namespaces in listings.items():
+            for namespace, listing in of_namespaces.items():
+                self._versions[resource, namespace] = listing.version
+                self._store.edges[resource].saw(listing.version)
+        self._readable = tuple(readable)
 
     def _refuse(self, namespace: Namespace, error: Forbidden) -> None:
         if namespace not in self._refused:
