@@ -5,6 +5,7 @@ from its content: another agent is another pod template, a rollout as any other,
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from celeriac.api.digest import content_digest
@@ -56,7 +57,13 @@ def agent_config_name(files: Mapping[str, str]) -> str:
 
 def agent_digest(files: Mapping[str, str]) -> str:
     """The value of the agent's label, on its ConfigMap and on the Pods that mount it."""
-    return content_digest(files)[:_DIGITS]
+    return _digest(tuple(files.items()))
+
+
+@lru_cache(maxsize=4)
+def _digest(files: tuple[tuple[str, str], ...]) -> str:
+    """It is asked for with every pool, and takes a millisecond."""
+    return content_digest(dict(files))[:_DIGITS]
 
 
 def agent_environment(pool: WorkerPool) -> list[dict[str, Any]]:
