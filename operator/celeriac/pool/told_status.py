@@ -5,6 +5,7 @@ type, out of bounds or of no known name is left out, so that nobody who reads a 
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -60,7 +61,7 @@ def _text(most: int, least: int = 0) -> Reader:
     def read(value: Any) -> str:
         if not isinstance(value, str) or not least <= len(value) <= most:
             raise ValueError
-        return value
+        return sys.intern(value)  # a thousand pools say the same few sentences
 
     return read
 
