@@ -1,8 +1,8 @@
 """When Python looks for garbage in cycles, and what is free goes back to the system: seldom, and at no bad moment.
 
 Most of what the operator holds are records that live for hours. The collector's own rule looks through all of them
-each time that they have grown by a quarter, and holds the event loop for 0.1 s for 1,000 pools. So what is there after a
-look is set aside, and young objects are looked at a tenth as often.
+each time that they have grown by a quarter, and holds the event loop for 0.1 s for 1,000 pools. So what is there after
+a look is set aside, and young objects are looked at a tenth as often.
 """
 
 import asyncio

@@ -52,6 +52,9 @@ KEY: Final = _Bound(4096, "give the client a key on a curve, or RSA with 4096 bi
 """To sign with 16384 bits, which each handshake does, takes the event loop 0.2 s."""
 
 
+_NO_LAYOUT: Final = QueueLayout()
+
+
 class SecretReader(Protocol):
     """Reads one key of a Secret as text (`celeriac.cluster.client.Api`)."""
 
@@ -71,7 +74,7 @@ class BrokerSource(NamedTuple):
     @classmethod
     def of(cls, namespace: str, broker: BrokerSpec) -> Self:
         """The source of a broker."""
-        return cls(namespace, replace(broker, layout=QueueLayout()))
+        return cls(namespace, broker if broker.layout == _NO_LAYOUT else replace(broker, layout=_NO_LAYOUT))
 
     @classmethod
     def of_pool(cls, pool: WorkerPool) -> Self:

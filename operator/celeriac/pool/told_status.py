@@ -61,7 +61,7 @@ def _text(most: int, least: int = 0) -> Reader:
     def read(value: Any) -> str:
         if not isinstance(value, str) or not least <= len(value) <= most:
             raise ValueError
-        return sys.intern(value)  # a thousand pools say the same few sentences
+        return sys.intern(str(value))  # a thousand pools say the same few sentences
 
     return read
 

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 USER: Final = "recovery"
 """Who it is that needs addresses and connections."""
+FOLLOW_SECONDS: Final = 30.0
+"""Pools and Pods are followed this often, at least: some of what is left is given up by time."""
 
 
 class Reaper:
@@ -80,6 +82,7 @@ class Reaper:
         self._tidings = Tidings(metrics, teller)
         self._orphans: list[Orphan] = []
         self._orphans_at = clock()
+        self._orphans_version: int | None = None
         self._not_found: dict[Orphan, str] = {}
         self._followed: tuple[int, int] | None = None
         self._follow_at = -math.inf
@@ -101,9 +104,9 @@ class Reaper:
 
     def _tick(self, now: float) -> None:
         if self._authority.may_judge_pods:
-            known = self._store.pools_version, self._credentials.version
-            if known != self._followed or now >= self._follow_at or not self._acquaintances.is_complete:
-                self._followed, self._follow_at = known, now + SCAN_SECONDS
+            if self._must_follow(now):
+                self._followed = self._store.pools_version, self._credentials.version
+                self._follow_at = now + FOLLOW_SECONDS
                 self._follow(now)
             for place in list(self._places.all.values()):
                 if place.name not in self._looking and place.is_due(self._store, now):
@@ -117,6 +120,13 @@ class Reaper:
             self._connections.retain(USER, set().union(*self._in_use.values()))
         self._publish()
 
+    def _must_follow(self, now: float) -> bool:
+        """Whether something has changed that `_follow` takes over."""
+        if (self._store.pools_version, self._credentials.version) != self._followed or now >= self._follow_at:
+            return True
+        pods_changed = self._store.version != self._orphans_version
+        return not self._acquaintances.is_complete or (pods_changed and now >= self._orphans_at)
+
     def _publish(self) -> None:
         self._custody.unresolved = self._places.unresolved()
         self._metrics.unread_registrations(self._places.doubts() + Counter(self._not_found.values()))
@@ -127,7 +137,7 @@ class Reaper:
         pools = self._store.pools.values()
         is_new = self._acquaintances.meet(pools)
         if (is_new or now >= self._orphans_at) and self._acquaintances.is_complete:
-            self._orphans_at = now + SCAN_SECONDS
+            self._orphans_at, self._orphans_version = now + SCAN_SECONDS, self._store.version
             self._look_for_orphans(pools, now)
         sources = self._places.sources(pools, self._orphans)
         self._credentials.retain(USER, sources)
@@ -172,7 +182,8 @@ class Reaper:
             log.exception("what ended workers held could not be looked for, by a fault of the operator")
         finally:
             place.scan_at, place.version = self._clock() + pause, None
-            self._follow_at = -math.inf  # what was found may be the last of a pool, or of a place
+            if not place.pools or not all(pool.lives for pool in place.pools.values()):
+                self._follow_at = -math.inf  # what was found may be the last of a pool, or of the place
             self._looking.pop(place.name, None)
             self._in_use.pop(place.name, None)
 

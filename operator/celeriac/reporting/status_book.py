@@ -25,12 +25,16 @@ from celeriac.reporting.view import (
     SCALING_LIMITED,
     WORKERS_RESPONDING,
     View,
+    is_asleep,
     slept,
 )
 from celeriac.resources.labels import selector
 
 NOTEWORTHY_SECONDS: Final = 10.0
 """A reason that changed without a change of the replicas waits so long since the last write."""
+
+ASLEEP_SECONDS: Final = 300.0
+"""A pool that sleeps is looked at this often: it wakes by a decision, which is news."""
 
 ACTIONS: Final = {
     READY: "Reconcile",
@@ -162,7 +166,9 @@ class StatusBook:
         view = replace(view, slept=slept(last.status), operator=self._operator)
         deadline = self._deadlines.step(view.known, obstacles(view), last.status, moment, now)
         status = build_status(view, last.status, moment, selector(key.name), deadline.overdue)
-        longest = min(self._status_seconds, deadline.again_seconds)
+        is_quiet = status == last.status and is_asleep(status)
+        usual = max(ASLEEP_SECONDS, self._status_seconds) if is_quiet else self._status_seconds
+        longest = min(usual, deadline.again_seconds)
         patience = self._patience(status, last.status)
         due = math.inf if status == last.status else last.at + patience
         foreign = self._foreign.seconds_left(view.known, last.status, now)

@@ -126,6 +126,12 @@ def invalid(type_: str) -> Condition:
     return Condition.unknown(type_, Reason.INVALID_SPEC, "the spec is invalid: see condition Ready")
 
 
+def is_asleep(status: Mapping[str, Any]) -> bool:
+    """Whether this status tells of a pool at zero that has nothing to do."""
+    found = (each for each in status.get("conditions") or () if each["type"] == READY)
+    return any(each["status"] == "True" and each["reason"] == Reason.SCALED_TO_ZERO for each in found)
+
+
 def slept(status: Mapping[str, Any]) -> bool:
     """Whether this status tells of a pool at zero, or on its way back from there."""
     found = (each for each in status.get("conditions") or () if each["type"] == READY)
