@@ -45,6 +45,10 @@ class _Wanted(NamedTuple):
     scaler: PoolScaler
 
 
+CROWD = 8
+"""Pools that are scaled at the same time: each status that is written meanwhile would make some of them later."""
+
+
 class Actuator:
     """Never marks a pool's Pods while its replicas go down, nor the other way round: Kubernetes could take others."""
 
@@ -99,8 +103,8 @@ class Actuator:
             self._mark(pool, link, step.marking)
 
     def is_crowded(self) -> bool:
-        """Whether more pools are to be scaled than can be at once."""
-        return bool(self._lane) and len(self._scaling) >= SCALES_AT_ONCE
+        """Whether so many pools are being scaled that what can wait is better left."""
+        return len(self._scaling) >= CROWD
 
     def forget(self, key: PoolKey) -> None:
         """Forget a pool that is scaled no more."""

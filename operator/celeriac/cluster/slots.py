@@ -18,6 +18,8 @@ starts) fills neither the event loop nor the API server's queue, and never takes
 URGENT_AT_ONCE: Final = 24
 OTHERS_AT_ONCE: Final = 28
 """Neither kind takes all: a webhook that hangs may hang for one resource alone."""
+LAST_BESIDE_URGENT: Final = 4
+"""Statuses and events while something urgent is under way: they cost the API server, and this process, more than it."""
 
 
 class Rank(IntEnum):
@@ -82,7 +84,10 @@ class Slots:
         """Give what is free to those who wait, the urgent first."""
         for urgent, most in ((True, URGENT_AT_ONCE), (False, OTHERS_AT_ONCE)):
             waiting = self._waiting[urgent]
-            while waiting and self._under_way[urgent] < most and sum(self._under_way.values()) < REQUESTS_AT_ONCE:
+            while waiting and sum(self._under_way.values()) < REQUESTS_AT_ONCE:
+                gives_way = waiting[0][0] >= Rank.STATUS and self._under_way[True]
+                if self._under_way[urgent] >= (LAST_BESIDE_URGENT if gives_way else most):
+                    break
                 granted = heapq.heappop(waiting)[-1]
                 if not granted.done():  # given up
                     self._under_way[urgent] += 1

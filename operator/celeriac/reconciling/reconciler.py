@@ -55,7 +55,7 @@ class Reconciler:
         crowded: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`crowded` tells whether more pools wait to be scaled than can be at once."""
+        """`crowded` tells whether many pools are being scaled just now."""
         self._api = api
         self._store = store
         self._credentials = credentials
