@@ -65,6 +65,20 @@ async def test_priorities_and_several_queues_are_counted(server: RedisServer, ad
     assert (mail.waiting, empty.waiting) == (10, 0)
 
 
+async def test_what_did_not_change_is_the_same_object(server: RedisServer, address: BrokerAddress) -> None:
+    app = producer(server)
+    queues = [QueueSet(("mail", "ml"), agent="one"), QueueSet(("ml",)), QueueSet(("web",))]
+    async with broker_of(address) as broker:
+        first = await broker.queues.read(queues)
+        assert list(map(id, await broker.queues.read(queues))) == list(map(id, first))
+        app.send_task("late", queue="ml")
+        then = readings(await broker.queues.read(queues))
+        assert [now is before for now, before in zip(then, first, strict=True)] == [False, False, True]
+        assert [each.waiting for each in then] == [1, 1, 0]
+        more = await broker.queues.read([*queues, QueueSet(("new",))])
+        assert [now is before for now, before in zip(more, then, strict=False)] == [True] * 3, "a plan of its own"
+
+
 async def test_prefix_separator_and_steps_are_those_of_the_application(
     server: RedisServer, address: BrokerAddress
 ) -> None:
