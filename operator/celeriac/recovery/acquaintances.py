@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 DIGEST_BYTES: Final = 12
 """96 bits: a text of one's own choice that has the digest of another's cannot be found."""
-MOST: Final = 4096
-"""Digests that are kept, 68 KiB: annotations of one object may have 256 KiB, and each renewal writes them."""
+MOST: Final = 12_000
+"""Digests that are noted, 200 KiB: annotations of one object may have 256 KiB, and each renewal writes them."""
 _DIGEST: Final = re.compile(r"[A-Za-z0-9_-]{16}")
 
 
@@ -44,6 +44,7 @@ class Acquaintances:
         self._seen: dict[str, None] = {}
         self._own: dict[PoolKey, tuple[WorkerPool, str]] = {}
         self._noted: str | None = None
+        self._told = False
 
     def clear(self) -> None:
         """Forget everything: another operator may note what it sees now."""
@@ -78,13 +79,15 @@ class Acquaintances:
         own = {digest for _, digest in self._own.values()}
         in_use = own | {digest_of(*each) for each in named}
         kept = [digest for digest in self._seen if digest in in_use]
-        first = sorted(kept, key=own.__contains__)[-MOST:]  # those that only Pods name are left out first
-        self._seen = dict.fromkeys(first)
+        self._seen = dict.fromkeys(kept)
+        # Those that only Pods name are left out first; the others in an order that does not change.
+        first = sorted(kept, key=lambda digest: (digest in own, digest))[-MOST:]
         noted = " ".join(sorted(first))
         if noted == self._noted:
             return
-        if len(kept) > MOST:
+        if len(kept) > MOST and not self._told:
             log.warning("more than %d brokers are named: Pods of some deleted pools will not be known", MOST)
+        self._told = len(kept) > MOST
         self._noted = noted
         self._notes.annotate(BROKERS_ANNOTATION, noted)
 
