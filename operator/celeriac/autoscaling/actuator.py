@@ -49,6 +49,10 @@ CROWD = 8
 """Pools that are scaled at the same time: each status that is written meanwhile would make some of them later."""
 
 
+MOVES_SECONDS = 1.0
+"""Scalings of which none has ended for so long hang: by a webhook, or an API server in trouble."""
+
+
 class Actuator:
     """Never marks a pool's Pods while its replicas go down, nor the other way round: Kubernetes could take others."""
 
@@ -75,6 +79,7 @@ class Actuator:
         self.refusals = Refusals()
         self._lane: ScaleLane[_Wanted] = ScaleLane()
         self._scaling: dict[PoolKey, asyncio.Task[None]] = {}
+        self._moved_at = clock()
         self._removing: set[PoolKey] = set()
         self._marking: dict[PoolKey, asyncio.Task[None]] = {}
         self._mark_again_at: dict[PoolKey, float] = {}
@@ -103,8 +108,8 @@ class Actuator:
             self._mark(pool, link, step.marking)
 
     def is_crowded(self) -> bool:
-        """Whether so many pools are being scaled that what can wait is better left."""
-        return len(self._scaling) >= CROWD
+        """Whether so many pools are being scaled that what can wait is better left. Where all hang, nothing waits."""
+        return len(self._scaling) >= CROWD and self._clock() - self._moved_at < MOVES_SECONDS
 
     def forget(self, key: PoolKey) -> None:
         """Forget a pool that is scaled no more."""
@@ -138,6 +143,8 @@ class Actuator:
             self._removing.discard(key)
 
     def _take_turns(self) -> None:
+        if not self._scaling:
+            self._moved_at = self._clock()
         while len(self._scaling) < SCALES_AT_ONCE and (wanted := self._lane.take()) is not None:
             self._scaling[wanted.known.key] = asyncio.get_running_loop().create_task(self._write(*wanted))
 
@@ -180,6 +187,7 @@ class Actuator:
             self._over(key)
 
     def _over(self, key: PoolKey) -> None:
+        self._moved_at = self._clock()
         del self._scaling[key]
         self._removing.discard(key)
         self._take_turns()
