@@ -1,16 +1,19 @@
 """How requests get to the API server: past ~/.netrc, by a proxy where one is named, and with what credentials."""
 
 import asyncio
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from kubernetes.aio.client.configuration import Configuration
 
 from celeriac.cluster.client import Api
 from celeriac.cluster.errors import Forbidden, Unavailable
 from celeriac.cluster.paths import CONFIG_MAPS
+from celeriac.cluster.wire import Wire
 from tests.cluster.control_plane import ControlPlane
 
 pytestmark = pytest.mark.integration
@@ -114,3 +117,25 @@ async def test_a_proxy_that_is_away_is_an_api_server_that_cannot_be_reached(
     async with await Api.connect(str(control_plane.kubeconfig)) as api:
         with pytest.raises(Unavailable):
             await api.advertised_hosts()
+
+
+async def test_a_cancellation_at_the_moment_of_a_timeout_is_one() -> None:
+    """A loop that was held for longer than the request may take finds both at once. The Lease would go on for ever."""
+    asked = asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
+        configuration = Configuration(host=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        wire = Wire(configuration, 4.0)
+        request = asyncio.create_task(wire.send("GET", "/", None, {}, None, 0.3, lambda: None))
+        await asked.wait()
+        asyncio.get_running_loop().call_later(0.35, request.cancel)
+        time.sleep(0.5)  # noqa: ASYNC251 - this is what holds the loop
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        await wire.close()

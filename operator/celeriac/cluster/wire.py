@@ -6,6 +6,7 @@ read in a thread for each request, and so is the environment for a proxy; a toke
 host in ~/.netrc is an error that no request survives. Measured: half of the CPU of each request and more.
 """
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,8 @@ from celeriac.cluster.errors import NotHolder
 
 READ_BYTES: Final = 2**21
 """Of an answer that are read ahead."""
+
+_NO_LIMITS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
 Payload = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 MayBeSent = Callable[[], None]
@@ -57,9 +60,14 @@ class Wire(RESTClientObject):
         timeout_seconds: float,
         may_be_sent: MayBeSent,
     ) -> tuple[int, bytes]:
-        """Status and raw body of the answer. Raises what aiohttp raises, and NotHolder."""
-        limits = aiohttp.ClientTimeout(total=timeout_seconds)
-        async with await self.open(method, path, query, headers, body, limits, may_be_sent) as answer:
+        """Status and raw body of the answer. Raises what aiohttp raises, TimeoutError, and NotHolder.
+
+        The time-out is asyncio's: aiohttp's own swallows a cancellation that comes at the same moment.
+        """
+        async with (
+            asyncio.timeout(timeout_seconds),
+            await self.open(method, path, query, headers, body, _NO_LIMITS, may_be_sent) as answer,
+        ):
             return answer.status, await answer.read()
 
     async def open(
