@@ -14,7 +14,7 @@ import pytest
 
 from celeriac.api.keys import PoolKey
 from celeriac.cluster.client import MANAGER, Api, Scale
-from celeriac.cluster.errors import Conflict
+from celeriac.cluster.errors import Conflict, Unavailable
 from celeriac.cluster.lease import Lease
 from celeriac.cluster.paths import DEPLOYMENTS, LEASES, SECRETS
 from celeriac.cluster.slots import REQUESTS_AT_ONCE
@@ -338,7 +338,8 @@ async def test_a_thousand_scale_ups_at_once_do_not_delay_a_renewal(enter: Enter,
             longest = max(longest, time.monotonic() - last)
             renewals, last = renewals + 1, time.monotonic()
     answers = await asyncio.gather(*scalings, return_exceptions=True)
-    assert {type(answer) for answer in answers} <= {Scale, Conflict}
+    # A busy API server takes longer than these requests may: that is no matter of the Lease.
+    assert {type(answer) for answer in answers} <= {Scale, Conflict, Unavailable}
     assert longest < RENEW_DEADLINE
 
 
