@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -72,14 +72,7 @@ class Api(Verbs):
             {"op": "add", "path": "/status", "value": status},
         ]
         try:
-            await self.connection.request(
-                "patch",
-                label(CELERY_WORKER_POOLS, "status"),
-                CELERY_WORKER_POOLS.path(key.namespace, key.name, "status"),
-                query={"fieldManager": manager},
-                body=patch,
-                content_type=JSON_PATCH,
-            )
+            await self._patch_pool_status(key, patch, manager)
         except Invalid as error:
             if error.fields:
                 raise
@@ -94,17 +87,21 @@ class Api(Verbs):
             {"op": "remove", "path": "/status/operator"},
         ]
         try:
-            await self.connection.request(
-                "patch",
-                label(CELERY_WORKER_POOLS, "status"),
-                CELERY_WORKER_POOLS.path(key.namespace, key.name, "status"),
-                query={"fieldManager": manager},
-                body=patch,
-                content_type=JSON_PATCH,
-            )
+            await self._patch_pool_status(key, patch, manager)
         except Invalid as error:
             message = f"CeleryWorkerPool {key} is not this operator's"
             raise Conflict(HTTPStatus.CONFLICT, "Conflict", message) from error
+
+    async def _patch_pool_status(self, key: PoolKey, patch: Sequence[Mapping[str, Any]], manager: str) -> None:
+        """A JSON patch of the status of a pool; Invalid where one of its tests fails."""
+        await self.connection.request(
+            "patch",
+            label(CELERY_WORKER_POOLS, "status"),
+            CELERY_WORKER_POOLS.path(key.namespace, key.name, "status"),
+            query={"fieldManager": manager},
+            body=patch,
+            content_type=JSON_PATCH,
+        )
 
     async def patch_pod_annotations(
         self, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]

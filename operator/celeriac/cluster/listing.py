@@ -13,11 +13,16 @@ _VALUE: Final = json.JSONDecoder().raw_decode
 
 
 class Listing:
-    """The objects of a kind, to be taken once. `version`, the resourceVersion of the list, is known after that."""
+    """The objects of a kind, to be taken once. What else the list says is known after that.
+
+    version  the resourceVersion of the list
+    more     the token with which the next page is asked for; empty where this is all
+    """
 
     def __init__(self, objects: Iterable[dict[str, Any]], version: str = "") -> None:
         self._objects = objects
         self.version = version
+        self.more = ""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self._objects)
@@ -45,7 +50,7 @@ class Listing:
                 if text[at] == "}":
                     break
                 at = _after(text, at, ",")
-            self.version = metadata.get("resourceVersion", "")
+            self.version, self.more = metadata.get("resourceVersion", ""), metadata.get("continue", "")
         except (ValueError, LookupError, AttributeError) as error:
             message = f"the API server sent no list in JSON: {error}"
             raise ApiError(HTTPStatus.OK, "InvalidAnswer", message) from error

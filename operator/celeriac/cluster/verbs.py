@@ -5,7 +5,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 
-from celeriac.cluster.connection import APPLY_PATCH, MERGE_PATCH, METADATA, METADATA_LIST, Connection, OnRequest
+from celeriac.cluster.connection import APPLY_PATCH, JSON, MERGE_PATCH, METADATA, METADATA_LIST, Connection, OnRequest
 from celeriac.cluster.errors import ApiError, Conflict, Expired, Invalid, Unavailable
 from celeriac.cluster.listing import Listing
 from celeriac.cluster.paths import Resource
@@ -69,27 +69,12 @@ class Verbs:
 
         From the API server's cache, a moment old at most: it need not ask etcd for bodies that nobody wants.
         """
-        page = await self.connection.request(
-            "list",
-            resource.plural,
-            resource.collection(namespace),
-            query={"labelSelector": label_selector, "resourceVersion": "0"},
-            accept=METADATA_LIST,
-            timeout_seconds=_LIST_TIMEOUT_SECONDS,
-        )
-        return page["items"] or []  # null where there are none, unlike in a list of whole objects (seen on 1.34)
+        return list(await self._list(resource, namespace, label_selector, {"resourceVersion": "0"}, METADATA_LIST))
 
     async def any_carries(self, resource: Resource, namespace: str, label_selector: str) -> bool:
         """Whether an object carries the labels now. The answer is one object's metadata at most, however many do."""
-        page = await self.connection.request(
-            "list",
-            resource.plural,
-            resource.collection(namespace),
-            query={"labelSelector": label_selector, "limit": "1"},
-            accept=METADATA_LIST,
-            timeout_seconds=_LIST_TIMEOUT_SECONDS,
-        )
-        return bool(page["items"])
+        listing = await self._list(resource, namespace, label_selector, {"limit": "1"}, METADATA_LIST)
+        return any(True for _ in listing)
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; Conflict where it exists."""
@@ -169,22 +154,13 @@ class Verbs:
         taken.
         """
         query = {"resourceVersion": str(at_least), "resourceVersionMatch": "NotOlderThan"}
-        if label_selector:
-            query["labelSelector"] = label_selector
         try:
-            answer = await self.connection.answer(
-                "list",
-                resource.plural,
-                resource.collection(namespace),
-                query=query,
-                timeout_seconds=_LIST_TIMEOUT_SECONDS,
-            )
+            return await self._list(resource, namespace, label_selector, query)
         except (Expired, Unavailable) as error:
             too_new = _TOO_NEW in error.message
             if isinstance(error, Unavailable) and not (too_new or error.status == HTTPStatus.TOO_MANY_REQUESTS):
                 raise
             return await self.list_at(resource, namespace, label_selector)
-        return Listing.decoded(answer)
 
     async def list_at(
         self, resource: Resource, namespace: str | None, label_selector: str = "", *, page_size: int = _PAGE_SIZE
@@ -195,29 +171,40 @@ class Verbs:
         client-go does.
         """
         query = {"limit": str(page_size)}
-        if label_selector:
-            query["labelSelector"] = label_selector
         items: list[dict[str, Any]] = []
         while True:
             try:
-                page = await self.connection.request(
-                    "list",
-                    resource.plural,
-                    resource.collection(namespace),
-                    query=query,
-                    timeout_seconds=_LIST_TIMEOUT_SECONDS,
-                )
+                page = await self._list(resource, namespace, label_selector, query)
             except Expired:
                 if "continue" not in query:
                     raise
                 items.clear()
                 del query["continue"], query["limit"]
                 continue
-            items += page["items"]
-            token = page["metadata"].get("continue")
-            if not token:
-                return Listing(items, page["metadata"].get("resourceVersion", ""))
-            query["continue"] = token
+            items += page
+            if not page.more:
+                return Listing(items, page.version)
+            query["continue"] = page.more
+
+    async def _list(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        label_selector: str,
+        query: Mapping[str, str],
+        accept: str = JSON,
+    ) -> Listing:
+        """One answer with objects that carry the labels; all do where none are named."""
+        selected = {"labelSelector": label_selector} if label_selector else {}
+        answer = await self.connection.answer(
+            "list",
+            resource.plural,
+            resource.collection(namespace),
+            query={**query, **selected},
+            accept=accept,
+            timeout_seconds=_LIST_TIMEOUT_SECONDS,
+        )
+        return Listing.decoded(answer)
 
 
 def label(resource: Resource, subresource: str) -> str:
