@@ -35,6 +35,10 @@ MARK_AGAIN_SECONDS = 5.0
 """After a failed marking: each attempt changes Pods, and what is refused once is seldom allowed half a second later."""
 RETIRE_AGAIN_SECONDS = 2.0
 """Between two changes of a rollout's ReplicaSets: what became of the first is known by then."""
+CROWD = 8
+"""Pools that are scaled at the same time: each status that is written meanwhile would make some of them later."""
+MOVES_SECONDS = 1.0
+"""Scalings of which none has ended for so long hang: by a webhook, or an API server in trouble."""
 
 
 class _Wanted(NamedTuple):
@@ -43,14 +47,6 @@ class _Wanted(NamedTuple):
     known: KnownPool
     change: Change
     scaler: PoolScaler
-
-
-CROWD = 8
-"""Pools that are scaled at the same time: each status that is written meanwhile would make some of them later."""
-
-
-MOVES_SECONDS = 1.0
-"""Scalings of which none has ended for so long hang: by a webhook, or an API server in trouble."""
 
 
 class Actuator:

@@ -44,10 +44,6 @@ class ScaleLane(Generic[T]):
         self._line: list[tuple[tuple[float, int], PoolKey]] = []
         self._numbers = itertools.count()
 
-    def __bool__(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self._places)
-
     def want(self, key: PoolKey, change: Change, wanted: T) -> None:
         """Let this change wait instead of the one that does; the place is kept where the need is the same."""
         rank, place = need(change), self._places.get(key)

@@ -25,7 +25,7 @@ from kubernetes.aio.config.kube_config import load_kube_config
 
 from celeriac.cluster.errors import ApiError, BadConfiguration, NotHolder, Unavailable, error_from_response
 from celeriac.cluster.paths import LEASES, SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS
-from celeriac.cluster.slots import REQUESTS_AT_ONCE, Slots, rank_of
+from celeriac.cluster.slots import READS, Slots, rank_of
 from celeriac.cluster.wire import Payload, Wire
 
 JSON: Final = "application/json"
@@ -34,8 +34,6 @@ METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
-
-_LEASE_CONNECTIONS: Final = 2  # a renewal, and one given up whose connection is not closed yet
 
 _METHODS: Final = {
     "get": "GET",
@@ -46,7 +44,6 @@ _METHODS: Final = {
     "apply": "PATCH",
     "delete": "DELETE",
 }
-_READS: Final = frozenset({"get", "list"})
 _LEASES: Final = LEASES.plural
 _UNFENCED: Final = frozenset({_LEASES, TOKEN_REVIEWS.plural, SUBJECT_ACCESS_REVIEWS.plural})
 """What a replica may create without the Lease: reviews change nothing."""
@@ -85,7 +82,6 @@ class Connection:
 
     async def open(self) -> None:
         """Read the credentials. Raises BadConfiguration; asks the API server nothing."""
-        self._configuration.connection_pool_maxsize = REQUESTS_AT_ONCE + _LEASE_CONNECTIONS
         await self._load_credentials()
         try:
             self._wire = Wire(self._configuration, self.timeout_seconds)
@@ -216,7 +212,7 @@ class Connection:
 
     def _check_fence(self, verb: str, resource: str) -> None:
         """Raise NotHolder for a write that only the holder of the Lease may do."""
-        if self.fence is None or verb in _READS or resource in _UNFENCED or self.fence():
+        if self.fence is None or verb in READS or resource in _UNFENCED or self.fence():
             return
         raise NotHolder(0, "NotHolder", f"{verb} of {resource} was not sent: this operator does not hold its Lease")
 

@@ -32,7 +32,7 @@ class Rank(IntEnum):
     EVENT = 4
 
 
-_READS: Final = frozenset({"get", "list"})
+READS: Final = frozenset({"get", "list"})
 _URGENT: Final = frozenset({("patch", "deployments/scale"), ("get", "deployments/scale"), ("patch", "pods")})
 _LAST: Final = {"celeryworkerpools/status": Rank.STATUS, "events": Rank.EVENT}
 
@@ -41,7 +41,7 @@ def rank_of(verb: str, resource: str) -> Rank:
     """The rank of a request, in Kubernetes' own words (patch, deployments/scale)."""
     if (verb, resource) in _URGENT:
         return Rank.URGENT
-    if verb in _READS:
+    if verb in READS:
         return Rank.READ
     return _LAST.get(resource, Rank.WRITE)
 

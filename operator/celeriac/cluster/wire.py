@@ -27,7 +27,7 @@ from celeriac.cluster.errors import NotHolder
 READ_BYTES: Final = 2**21
 """Of an answer that are read ahead."""
 
-_NO_LIMITS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+_NO_LIMITS: Final = aiohttp.ClientTimeout()
 
 Payload = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 MayBeSent = Callable[[], None]

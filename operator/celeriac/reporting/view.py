@@ -1,6 +1,6 @@
 """All that the status of one pool is made from, and the form in which its conditions are told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,11 +128,15 @@ def invalid(type_: str) -> Condition:
 
 def is_asleep(status: Mapping[str, Any]) -> bool:
     """Whether this status tells of a pool at zero that has nothing to do."""
-    found = (each for each in status.get("conditions") or () if each["type"] == READY)
-    return any(each["status"] == "True" and each["reason"] == Reason.SCALED_TO_ZERO for each in found)
+    return _is_ready_for(status, {Reason.SCALED_TO_ZERO})
 
 
 def slept(status: Mapping[str, Any]) -> bool:
     """Whether this status tells of a pool at zero, or on its way back from there."""
+    return _is_ready_for(status, ASLEEP)
+
+
+def _is_ready_for(status: Mapping[str, Any], reasons: Set[Reason]) -> bool:
+    """Whether this status says Ready for one of these reasons."""
     found = (each for each in status.get("conditions") or () if each["type"] == READY)
-    return any(each["status"] == "True" and each["reason"] in ASLEEP for each in found)
+    return any(each["status"] == "True" and each["reason"] in reasons for each in found)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import kopf
 
 from celeriac.api.names import GROUP, PLURAL, VERSION
+from celeriac.cluster import stream
 from celeriac.cluster.body import Body
 from celeriac.settings import Settings
 
@@ -48,13 +49,13 @@ def watch_settings(own: Settings) -> kopf.OperatorSettings:
     """
     kopf_settings = kopf.OperatorSettings()
     watching = kopf_settings.watching
-    watching.server_timeout, watching.client_timeout = 300, 330
-    watching.connect_timeout, watching.inactivity_timeout = 5, 70
+    watching.server_timeout, watching.client_timeout = stream.SERVER_SECONDS, stream.WHOLE_SECONDS
+    watching.connect_timeout, watching.inactivity_timeout = stream.CONNECT_SECONDS, stream.SILENT_SECONDS
     if own.pool_selector:
         watching.label_selectors[GROUP, VERSION, PLURAL] = own.pool_selector
     if own.namespace_selector:
         watching.label_selectors["", "v1", "namespaces"] = own.namespace_selector
-    kopf_settings.networking.request_timeout = 20
+    kopf_settings.networking.request_timeout = stream.HEAD_SECONDS
     kopf_settings.networking.error_backoffs = _Endless(0.5, 1, 2, 5)
     kopf_settings.queueing.error_delays = _Endless(0.5, 1, 2, 5)
     kopf_settings.scanning.disabled = True
