@@ -93,6 +93,7 @@ class Sandbox:
         self.cgroup = f"celeriac-{name}"
         self._record = directory / "sandbox.json"
         self._generation = directory / "generation"
+        self._outermost: Process | None = None
 
     def create(self, *, detached: bool) -> Slot:
         """Makes the namespaces; unless ``detached`` they end with this process, however it ends."""
@@ -101,6 +102,7 @@ class Sandbox:
         self._generation.write_text(generation)
         command = ["unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc"]
         unshare = self._start([*command, str(INIT), str(self.directory)], None if detached else generation)
+        self._outermost = unshare
         ready = self.directory / "sandbox-ready"
         wait_until(ready.exists, "namespaces", seconds=START_SECONDS, processes=[unshare], every=0.02)
         init = Init.of(_first_process_below(unshare.pid))
@@ -152,6 +154,8 @@ class Sandbox:
                 subprocess.run(["ip", "link", "delete", self.slot().interface], capture_output=True, check=False)
             os.kill(init.pid, signal.SIGKILL)
             wait_until(lambda: not init.alive(), "the end of all processes", seconds=END_SECONDS, every=0.02)
+        if self._outermost:  # outside the namespaces, where nothing ends it but the end of what it waits for
+            self._outermost.stop()
         wait_until(self._remove_cgroups, f"the end of the control groups {self.cgroup}", seconds=END_SECONDS)
         shutil.rmtree(self.directory, ignore_errors=True)
 
