@@ -14,7 +14,6 @@ from celeriac.cluster.paths import Resource
 
 SERVER_SECONDS: Final = 300
 """After which the API server ends a watch; the next goes on where it ended."""
-WHOLE_SECONDS: Final = 330.0
 SILENT_SECONDS: Final = 70.0
 """An API server sends a bookmark about once a minute: one that sends nothing for longer is out of reach."""
 CONNECT_SECONDS: Final = 5.0
@@ -47,7 +46,8 @@ async def watch_objects(
         "resourceVersion": since,
         "labelSelector": label_selector,
     }
-    limits = aiohttp.ClientTimeout(total=WHOLE_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
+    # No total: silence ends it, and a total of aiohttp's would swallow a cancellation of the same moment.
+    limits = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
     path = resource.collection(namespace)
     async with connection.stream(path, query, head_seconds=HEAD_SECONDS, limits=limits) as content:
         async for line in _lines(content):

@@ -49,7 +49,7 @@ def watch_settings(own: Settings) -> kopf.OperatorSettings:
     """
     kopf_settings = kopf.OperatorSettings()
     watching = kopf_settings.watching
-    watching.server_timeout, watching.client_timeout = stream.SERVER_SECONDS, stream.WHOLE_SECONDS
+    watching.server_timeout = stream.SERVER_SECONDS
     watching.connect_timeout, watching.inactivity_timeout = stream.CONNECT_SECONDS, stream.SILENT_SECONDS
     if own.pool_selector:
         watching.label_selectors[GROUP, VERSION, PLURAL] = own.pool_selector
