@@ -37,7 +37,7 @@ DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 async def run(settings: Settings) -> None:
     """Connect to the API server and run the operator."""
     log.info("celeriac %s starts as %s", __version__, settings.identity)
-    metrics = Metrics()
+    metrics = Metrics(exporter_names=settings.exporter_names and settings.task_names > 0)
     async with await Api.connect(on_request=metrics.api_request) as api:
         await Operator(settings, api, metrics).run()
 
@@ -141,6 +141,18 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
     is_flag=True,
     help="Show /metrics only to who has a bearer token that may `get` the path /metrics (TokenReview and"
     " SubjectAccessReview); needs --metrics-certificate.",
+)
+@click.option(
+    "--task-names",
+    type=click.IntRange(0, 200),
+    default=50,
+    help="Names of tasks that have series of their own, of each pool the busiest; the rest is `other`. 0: no task"
+    " metrics.",
+)
+@click.option(
+    "--exporter-names/--no-exporter-names",
+    default=True,
+    help="Give task metrics also by the names of celery-exporter (celery_task_succeeded_total, ...).",
 )
 @click.option(
     "--allowed-broker",

@@ -45,6 +45,7 @@ from celeriac.reporting.status_writer import StatusWriter
 from celeriac.reporting.teller import EventTeller
 from celeriac.resources.agent import agent_config_name
 from celeriac.settings import Settings
+from celeriac.tasks.reader import TaskReader
 from celeriac.telemetry.certificate import Certificate
 from celeriac.telemetry.http import Guard, Ports, serve
 from celeriac.telemetry.logs import log_unretrieved
@@ -146,6 +147,7 @@ class Operator:
             authority=self.authority,
             queue=self.queue,
             teller=self.teller,
+            tasks=TaskReader(self.metrics, self.teller, self.settings.task_names),
         )
 
     def _make_reconciler(self) -> Reconciler:

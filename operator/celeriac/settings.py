@@ -28,6 +28,8 @@ class Settings:
     status_seconds     after which changed counts alone are worth a write of the status
     status_writes_per_second  budget over all pools: a thousand new pools are told of in ten seconds
     patient_status_writes_per_second  what of it may go to counts and sentences, which can wait
+    task_names         names of tasks that have series of their own, of each pool; 0: no task metrics
+    exporter_names     task metrics also by the names of celery-exporter
     addresses          which brokers may be connected to
     resolv_conf        names the name servers of brokers' hosts; None: that of the system
     """
@@ -52,5 +54,7 @@ class Settings:
     status_writes_per_second: float = 100.0
     patient_status_writes_per_second: float = 10.0
     reconcile_workers: int = 16
+    task_names: int = 50
+    exporter_names: bool = True
     addresses: AddressPolicy = field(default_factory=AddressPolicy)
     resolv_conf: Path | None = None

@@ -106,6 +106,7 @@ class Reason(StrEnum):
     HOOKS_MISSING = "HooksMissing"
     AGENT_COMPLETE = "AgentComplete"
     REPORT_UNREADABLE = "ReportUnreadable"
+    TASK_COUNTS_UNREADABLE = "TaskCountsUnreadable"
     WORKER_MISMATCH = "WorkerMismatch"
     SIGNALS_NOT_FORWARDED = "SignalsNotForwarded"
     RESPONDING = "Responding"

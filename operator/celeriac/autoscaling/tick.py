@@ -30,6 +30,7 @@ from celeriac.connecting.connections import Connections
 from celeriac.connecting.credentials import BrokerSource, Credentials
 from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.scaling.workload import Demand
+from celeriac.tasks.reader import TaskReader
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import KnownPool, Store
 from celeriac.watching.workqueue import WorkQueue
@@ -56,6 +57,7 @@ class Autoscaler:
         authority: Authority,
         queue: WorkQueue[PoolKey],
         teller: Teller,
+        tasks: TaskReader,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -68,6 +70,7 @@ class Autoscaler:
         self._authority = authority
         self._queue = queue
         self._teller = teller
+        self._tasks = tasks
         self._clock = clock
         self._groups = Groups(store, credentials, clock)
         self._work = Stopwatch()
@@ -103,6 +106,7 @@ class Autoscaler:
         if not self._authority.may_judge_pods:
             self._scalers.clear()
             self._groups.clear()
+            self._tasks.tell_all_again()
             return
         if self._groups.follow():
             self._forget_all_but(self._groups.pools)
@@ -126,6 +130,7 @@ class Autoscaler:
         """Wait for readings and writes under way."""
         await asyncio.gather(*self._reading.values(), return_exceptions=True)
         await self._rollouts.settle()
+        await self._tasks.settle()
         await self._actuator.settle()
 
     def _scaler(self, known: KnownPool) -> PoolScaler | None:
@@ -141,6 +146,7 @@ class Autoscaler:
             self._queue.add(key)
         self._queue_sets.clear()
         self._rollouts.retain(pools.keys())
+        self._tasks.retain(pools.keys())
 
     def _retain_connections(self) -> None:
         self._connections.retain(USER, self._groups.readable.keys() | self._reading.keys())
@@ -168,6 +174,8 @@ class Autoscaler:
             if isinstance(reading, BrokerDoubt):
                 self._credentials.doubted(BrokerSource.of_pool(pool), reading.reason)
             self._step(pool, reading, broker)
+        if broker is not None:
+            self._tasks.heard(broker, pools, readings)
 
     def _learned(self, known: KnownPool) -> QueueLayout | None:
         """What workers have said of a layout; before the first step of this operator the status tells it."""

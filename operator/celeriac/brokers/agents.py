@@ -44,6 +44,8 @@ class WorkerReport:
     refusal      the word by which the broker refuses what a worker writes (OOM, MISCONF); "": it does not, or not said
     acks_late    whether tasks are acknowledged after they ran, unless they say otherwise; None: not said
     delivered    messages taken since the start of the worker; agents of earlier releases say neither: 0
+    counted      changes whenever the agent may have added to the counts of the pool's tasks; 0: it does not count, or
+                 has had nothing to
     """
 
     pod_uid: str
@@ -68,6 +70,7 @@ class WorkerReport:
     versions: tuple[tuple[str, str], ...] = ()
     limited: int = 0
     delivered: int = 0
+    counted: int = 0
     layout: QueueLayout | None = None
     time_limit: float | None = None
     acks_late: bool | None = None

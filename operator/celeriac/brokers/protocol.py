@@ -11,6 +11,7 @@ from typing import Protocol
 from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList, Restored, Traces
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueSet
+from celeriac.brokers.task_counts import Rows
 from celeriac.pool.model import QueueLayout
 
 
@@ -103,6 +104,16 @@ class DeadLetters(Protocol):
         """Delete all of a queue; their number."""
 
 
+class TaskCounts(Protocol):
+    """What the agents have counted of their pools' tasks."""
+
+    async def read(self, pools: Sequence[tuple[str, str]]) -> Sequence[Rows | BrokerDoubt]:
+        """Read the counts of each pool (key prefix, uid); what is wrong with one spoils no other.
+
+        Raises BrokerDoubt where the broker as a whole is in doubt.
+        """
+
+
 class Broker(Protocol):
     """One broker. The parts share its connections."""
 
@@ -121,6 +132,10 @@ class Broker(Protocol):
     @property
     def dead_letters(self) -> DeadLetters | None:
         """Its dead letters; None where it has none that can be looked at."""
+
+    @property
+    def task_counts(self) -> TaskCounts | None:
+        """What was counted of tasks; None where nothing is."""
 
     async def close(self) -> None:
         """Close the connections."""

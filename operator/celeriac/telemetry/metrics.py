@@ -17,8 +17,10 @@ from prometheus_client.process_collector import ProcessCollector
 from celeriac import __version__
 from celeriac.api.keys import PoolKey
 from celeriac.brokers.readings import QueueReading
+from celeriac.brokers.task_counts import Row
 from celeriac.telemetry.broker_label import broker_label
 from celeriac.telemetry.families import OperatorFamilies, PoolFamilies, WorkerFamilies
+from celeriac.telemetry.tasks import TaskFamilies
 
 
 class Direction(StrEnum):
@@ -31,10 +33,12 @@ class Direction(StrEnum):
 class Metrics:
     """The operator's metrics. No method raises, each is cheap. One thread calls them; any may read the registry."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, exporter_names: bool = True) -> None:
+        """`exporter_names`: say what is known of tasks also by the names of celery-exporter."""
         self.registry = CollectorRegistry()
         self._pools = PoolFamilies(self.registry)
         self._workers = WorkerFamilies(self.registry)
+        self._tasks = TaskFamilies(self.registry, exporter_names=exporter_names)
         self._operator = OperatorFamilies(self.registry)
         build = Info("celeriac_build", "The version of the operator that runs.", registry=self.registry)
         build.info({"version": __version__})
@@ -92,6 +96,14 @@ class Metrics:
         """Say how many of the pool's workers miss each hook; one that none misses any more loses its series."""
         self._workers.missing_hooks.set(key, dict(hooks))
 
+    def tasks(self, key: PoolKey, rows: Mapping[str, Row]) -> None:
+        """Say how the pool's tasks have ended so far, by names that may be shown: none of these numbers ever falls."""
+        self._tasks.set(key, rows)
+
+    def tasks_unread(self, key: PoolKey) -> None:
+        """Say that this cannot be read, and stands as it was."""
+        self._tasks.unread.set(key, 1)
+
     def restored(self, key: PoolKey, queued: int, dead: int) -> None:
         """Count the messages of a worker that ended: put back in their queues, or made dead letters."""
         self._workers.restored.add(key, "queue", queued)
@@ -137,7 +149,7 @@ class Metrics:
 
     def forget(self, key: PoolKey) -> None:
         """Remove all series of a pool that was deleted."""
-        for family in (*self._pools.all, *self._workers.all):
+        for family in (*self._pools.all, *self._workers.all, *self._tasks.all):
             family.forget(key)
 
     def tick(self, seconds: float) -> None:
@@ -179,7 +191,7 @@ class Metrics:
         """Say whether this replica holds the Lease. One that does not says nothing of pools."""
         self._operator.leader.set(leads)
         if not leads:
-            for family in (*self._pools.all, *self._workers.all):
+            for family in (*self._pools.all, *self._workers.all, *self._tasks.all):
                 family.clear()
 
     def workqueue(self, depth: int) -> None:

@@ -19,6 +19,9 @@ CLAIMS: Final[Mapping[str, frozenset[str]]] = {
 
 REFUSALS: Final = "refusals"
 """A hook that no capability tells of: what keeps a worker alive, and its message, where Redis refuses to write."""
+COUNTS: Final = frozenset({"task-counts", "task-key"})
+"""Those without which its tasks are not counted: of Celery, and the key in Redis."""
+BY_HOOK: Final = COUNTS | {REFUSALS}
 
 NAMED: Final = 3
 """Pods and versions that a sentence names."""
@@ -39,6 +42,11 @@ CAUSES: Final[tuple[tuple[frozenset[str], str], ...]] = (
         "the app keeps its messages in flight by means of its own: drop ack_emulation, priority_steps that are no whole"
         " numbers, or the transport class from its broker_transport_options",
     ),
+    (
+        frozenset({"task-key"}),
+        "Redis refuses the workers the hash celeriac:POOL-UID:tasks (behind the key prefix): remove what else has this"
+        " name, or grant the ACL user what celeriac acl --for workers -f POOL.yaml prints",
+    ),
 )
 """Hooks that Redis or the application take away, with the cure."""
 
@@ -53,7 +61,7 @@ class Degradation:
     pods      their names, sorted
     of        workers that report, these included
     versions  of Celery and what is below, each in words, sorted
-    lacking   capabilities that one of them lacks at least, and `REFUSALS`
+    lacking   capabilities that one of them lacks at least, and hooks of `BY_HOOK`
     hooks     which hooks are missing, and in how many of these workers
     refused   what an ACL of the broker refuses to them, in the words of its rule
     """
@@ -82,6 +90,8 @@ class Degradation:
             yield "how long tasks take is an estimate"
         if REFUSALS in self.lacking:
             yield "where Redis refuses to write a worker ends, and the message that it has just taken is lost"
+        if COUNTS & self.lacking:
+            yield "the task metrics lack what these workers run"
 
     def _cure(self) -> str:
         refused = f" {first_of(self.refused, RIGHTS)}" if self.refused else " keys or scripts"
@@ -119,4 +129,4 @@ def _in_a_rule(refused: str) -> str:
 
 
 def _lacks(report: WorkerReport) -> frozenset[str]:
-    return (CLAIMS.get(report.level, CLAIMS["drain"]) - report.capabilities) | ({REFUSALS} & set(report.missing))
+    return (CLAIMS.get(report.level, CLAIMS["drain"]) - report.capabilities) | (BY_HOOK & set(report.missing))

@@ -25,6 +25,7 @@ from celeriac.reconciling.applier import Applier
 from celeriac.reconciling.reconciler import GIVES_WAY_FOR_SECONDS, GIVES_WAY_SECONDS, Reconciler
 from celeriac.reporting.status_book import Budget, StatusBook
 from celeriac.reporting.status_writer import StatusWriter
+from celeriac.tasks.reader import TaskReader
 from celeriac.telemetry.metrics import Metrics
 from celeriac.watching.store import Store
 from celeriac.watching.workqueue import WorkQueue
@@ -64,6 +65,7 @@ class Bench:
             rollouts=RolloutReader(api),
             custody=Custody(),
             teller=self.told,
+            tasks=TaskReader(self.metrics, self.told, 50),
             **shared,
         )
         applied = AppliedBook()

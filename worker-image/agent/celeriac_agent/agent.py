@@ -24,6 +24,7 @@ from .identity import Identity
 from .idle import mind_idle_connection
 from .leftover import Leftover
 from .lost_children import lay_over_lost_children
+from .outcomes import outcomes_of
 from .own_keys import OwnKeys
 from .prefetch import Prefetch
 from .reconnect import Reconnect
@@ -37,6 +38,7 @@ from .settings import TransportSettings
 from .silence import OverdueReplies, limit_silence
 from .slots import Slots
 from .started import StartedMarks
+from .tally import Tally
 from .times import TICK_SECONDS
 from .unwritten import Unwritten
 
@@ -59,15 +61,16 @@ class Agent:
         self.restoring = Restoring(self.registry, self.slots, self.unwritten, refusals, self.counters)
         self.deliveries = Deliveries(self.settings, identity.max_attempts, self.slots, self.counters)
         self.reconnect = Reconnect(self.worker, hooks, self.slots, self.counters)
+        self.tally = Tally(hooks, self.counters)
         self.report = Report(
             *(identity, self.settings, self.worker, hooks, self.slots, self.drain, self.counters),
-            *(refusals, self.unwritten),
+            *(refusals, self.unwritten, self.tally),
             limits_prefetch=limited,
         )
         self.sampler = Sampler(hooks, self.slots, self.started, self.counters)
         self.heartbeat = Heartbeat(
             *(self.worker, hooks, self.registry, self.drain, self.report, self.sampler, self.counters),
-            *(refusals, self.unwritten),
+            *(refusals, self.unwritten, self.tally),
         )
         self.ending = Ending(self.worker, hooks, self.slots, self.drain, self.unwritten, self.heartbeat)
         self.refusals, self.overdue = refusals, OverdueReplies()
@@ -89,7 +92,8 @@ class Agent:
         if not self.hooks.have("process-task"):
             return
         try:
-            gate = Gate(self.worker, self.slots, self.drain, self.started, self.prefetch)
+            outcomes = outcomes_of(self.worker, self.hooks, self.tally, self.counters)
+            gate = Gate(self.worker, self.slots, self.drain, self.started, self.prefetch, outcomes)
             gate.install(watch=self.hooks.have("apply-async"), futures=self.hooks.have("futures"))
             if self.hooks.have("pool-close"):
                 before_pool_closes(self.worker, self.stop)
@@ -222,8 +226,6 @@ class Agent:
     def disconnected(self) -> None:
         """The connection was lost, or the worker is stopping."""
         self.worker.phase = "stopping" if self.worker.stopping else "disconnected"
-
-    # -- end
 
     def stop(self) -> None:
         """The worker was told to stop; its loop has made its last turn. Called twice, if all hooks are there."""

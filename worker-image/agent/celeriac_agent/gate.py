@@ -10,6 +10,7 @@ from celery.worker import state as worker_state
 from .celery_worker import CeleryWorker, is_known
 from .drain import Drain
 from .green import await_slot
+from .outcomes import Outcomes
 from .prefetch import Prefetch
 from .prefork import is_lost_child
 from .slots import Job, Slot, Slots
@@ -20,10 +21,16 @@ class Gate:
     """Refuses to start anything while a mark is in force, and knows what was started."""
 
     def __init__(
-        self, worker: CeleryWorker, slots: Slots, drain: Drain, started: StartedMarks, prefetch: Prefetch | None
+        self,
+        worker: CeleryWorker,
+        slots: Slots,
+        drain: Drain,
+        started: StartedMarks,
+        prefetch: Prefetch | None,
+        outcomes: Outcomes | None,
     ) -> None:
         self._worker, self._slots, self._drain = worker, slots, drain
-        self._started, self._prefetch = started, prefetch
+        self._started, self._prefetch, self._outcomes = started, prefetch, outcomes
         raw = worker.raw
         self._process_task, self._apply_async = raw._process_task, raw.pool.apply_async
         self._keeps_results = True
@@ -73,7 +80,8 @@ class Gate:
         slot = self._slots.passed.get(id(getattr(accept, "__self__", None)))
         if slot is None:
             return self._apply_foreign(target, args, kwargs, options)
-        options.update(self._callbacks(slot, options))
+        counted = options if self._outcomes is None else self._outcomes.watched(slot.request, options)
+        options.update(self._callbacks(slot, counted))
         result = self._apply_async(target, args, kwargs, **options)
         slot.result = result if self._keeps_results else None
         return result

@@ -17,6 +17,7 @@ from .refusals import CONNECT, ELSEWHERE, FETCH, REPORT, Refusals, code_of
 from .registry import STOP, STOP_ONE, Registry
 from .report import Report
 from .sampler import Sampler
+from .tally import Tally
 from .times import BACK_OFF_SECONDS, REPORT_SECONDS, SOCKET_SECONDS, TICK_SECONDS
 from .unwritten import Unwritten
 
@@ -35,10 +36,11 @@ class Heartbeat:
         counters: Counters,
         refusals: Refusals,
         unwritten: Unwritten,
+        tally: Tally,
     ) -> None:
         self._worker, self._hooks, self._registry = worker, hooks, registry
         self._drain, self._report, self._counters = drain, report, counters
-        self._sampler, self._refusals, self._unwritten = sampler, refusals, unwritten
+        self._sampler, self._refusals, self._unwritten, self._tally = sampler, refusals, unwritten, tally
         self.channel: TaskChannel | None = None  # of the latest connection
         self.thread: threading.Thread | None = None
         self._next = 0.0
@@ -66,9 +68,12 @@ class Heartbeat:
         """Make one round trip; tells whether the next is urgent, because the operator waits for the drain."""
         drain, report = self._drain, self._report
         quiet = self.channel is not None and drain.is_quiet(self.channel)
+        counts = self._tally.batch() if self._registry.registered else None
         made = report.make(self.channel, quiet)
-        beat = self._registry.beat(json.dumps(made, allow_nan=False))
+        beat = self._registry.beat(json.dumps(made, allow_nan=False), counts)
         mark, report.held = beat.mark, beat.held
+        if counts is not None:
+            self._tally.answered(counts, beat.counted)
         if beat.refusal is None:
             self._refusals.over(REPORT)
             self._refusals.over(CONNECT)
@@ -101,10 +106,22 @@ class Heartbeat:
             self.thread.start()
 
     def stop(self) -> None:
-        """End the thread; the last beat is waited for."""
+        """End the thread, whose last beat is waited for, and write what was counted since."""
         self._stop.set()
         if self.thread is not None:
             self.thread.join(2 * SOCKET_SECONDS)
+
+        try:
+            self._write_counts()
+        except Exception as error:
+            self._counters.failed("write what it counts of tasks", error)
+
+    def _write_counts(self) -> None:
+        for _ in range(2):  # a batch that was not answered, and what has come since
+            counts = self._tally.batch() if self._registry.registered else None
+            if counts is not None:
+                self._registry.add(counts)
+                self._tally.answered(counts, None)
 
     def _run(self) -> None:
         while not self._stop.wait(TICK_SECONDS / 2):

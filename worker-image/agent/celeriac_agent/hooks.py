@@ -116,6 +116,14 @@ def _children_can_be_heard() -> bool:
     return known and hasattr(ResultHandler, "_make_methods") and READY is not None
 
 
+def _ends_are_told() -> bool:
+    from celery import signals
+    from celery.worker.request import Request
+
+    told = all(hasattr(signals, name) for name in ("task_revoked", "task_unknown", "task_rejected"))
+    return told and _has(Request, "send_event", "type") and "__dict__" in dir(Request)
+
+
 def _consumer() -> Any:
     from celery.worker.consumer import Consumer
 
@@ -162,6 +170,7 @@ HOOKS: dict[str, Callable[[], bool]] = {
     # exact figures
     "apply-async": lambda: _has(_base_pool(), "apply_async", "target", "args", "kwargs"),
     # extras
+    "task-counts": _ends_are_told,
     "started-mark": lambda: hasattr(redis.Connection, "send_packed_command"),
     "refusals": _refusals_can_be_minded,
     "pool-close": lambda: _has(_base_pool(), "close") and hasattr(_channel(), "_brpop_read"),
@@ -231,6 +240,11 @@ class Hooks:
         """Note that a hook turned out not to work."""
         if self._uses(name) and name not in self.missing:
             self.missing.append(name)
+
+    def regain(self, name: str) -> None:
+        """Note that a hook works after all."""
+        if name in self.missing:
+            self.missing.remove(name)
 
     @property
     def inflight(self) -> bool:

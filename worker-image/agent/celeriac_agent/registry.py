@@ -15,6 +15,7 @@ from .inflight import InFlight, text
 from .messages import UNROUTABLE, dead_list
 from .proc import is_alive, start_ticks
 from .settings import TransportSettings
+from .tally import WRITE, Batch
 
 STOP = "stop-"  # a drain mark that begins so tells the worker to stop, too: SIGTERM has not reached it
 STOP_ONE = f"{STOP}of-"  # so does one that goes on with the name of this process: its container is to be started anew
@@ -28,13 +29,15 @@ class Beat(NamedTuple):
     """What one round trip brought back.
 
     `found` says whether the process is registered: Redis may evict the registry, and anybody delete it. `refusal` is
-    what Redis says instead of writing the report; a full one has it nevertheless.
+    what Redis says instead of writing the report; a full one has it nevertheless. `counted` is what it says to the
+    counts of tasks.
     """
 
     mark: str | None
     held: int
     found: bool
     refusal: Exception | None
+    counted: Any = None
 
 
 class Registry:
@@ -65,6 +68,12 @@ class Registry:
     @property
     def _marks(self) -> str:
         return self._key(f"{self.identity.pool_uid}:drain")
+
+    @property
+    def _tasks(self) -> tuple[str, str]:
+        """The counts of the pool's tasks, and the number of the last batch that this process has added to them."""
+        pool = self.identity.pool_uid
+        return self._key(f"{pool}:tasks"), self._key(f"{pool}:added:{self.identity.process}")
 
     @property
     def own(self) -> InFlight:
@@ -115,20 +124,24 @@ class Registry:
             **dict.fromkeys(shared, f"{keys.prefix}celeriac:*"),
         }
 
-    def beat(self, report: str) -> Beat:
-        """Write a report, read the pod's drain mark and the number of messages held: one round trip.
+    def beat(self, report: str, counts: Batch | None = None) -> Beat:
+        """Write counts and a report, read the pod's drain mark and the number of messages held: one round trip.
 
         Of a process that never was registered, nothing is asked that an ACL may refuse.
         """
         who, keys = self.identity, self.settings.keys
         with self.client.pipeline(transaction=False) as pipe:
+            if counts is not None:  # before the report, which tells of it
+                pipe.eval(WRITE, 2, *self._tasks, *counts.arguments())
             pipe.hset(self._reports, who.pod_uid, report)
             pipe.hget(self._marks, who.pod_uid)
             if self.registered:
                 pipe.hlen(keys.prefix + keys.unacked)
                 pipe.hexists(self._pools, who.pool_uid)
                 pipe.hexists(self._processes, who.process)
-            written, *read = pipe.execute(raise_on_error=False)
+            answers = pipe.execute(raise_on_error=False)
+        counted = None if counts is None else answers.pop(0)
+        written, *read = answers
         for answer in read:
             if isinstance(answer, Exception):
                 raise answer
@@ -137,7 +150,12 @@ class Registry:
             set_field(self.client, self._reports, who.pod_uid, report)
         mark, *more = read
         held, *found = more or [0]
-        return Beat(text(mark) if mark else None, int(held), all(found), refusal)
+        return Beat(text(mark) if mark else None, int(held), all(found), refusal, counted)
+
+    def add(self, counts: Batch) -> None:
+        """Write counts alone, the last ones of this process."""
+        self.client.eval(WRITE, 2, *self._tasks, *counts.arguments())
+        self.client.delete(self._tasks[1])
 
     def dial_anew(self) -> None:
         """Connect anew with the next command: the server is no master any more, and by its name another may be it."""

@@ -23,6 +23,7 @@ from .proc import OwnGroup, init_of, read_status, sigterm_arrives
 from .refusals import Refusals
 from .settings import TransportSettings
 from .slots import Slots
+from .tally import Tally
 from .unwritten import Unwritten
 
 REPORT_VERSION = 1  # as long as fields are only added
@@ -42,13 +43,14 @@ class Report:
         counters: Counters,
         refusals: Refusals,
         unwritten: Unwritten,
+        tally: Tally,
         *,
         limits_prefetch: bool,
     ) -> None:
         self._identity, self._settings = identity, settings
         self._worker, self._hooks = worker, hooks
         self._slots, self._drain, self._counters = slots, drain, counters
-        self._refusals, self._unwritten = refusals, unwritten
+        self._refusals, self._unwritten, self._tally = refusals, unwritten, tally
         self._limits_prefetch = limits_prefetch
         self.counter = 0
         self.held: int | None = None  # HLEN of the own hash, by the last beat
@@ -133,6 +135,7 @@ class Report:
             "restored": counters.restored,
             "dead": counters.dead,
             "errors": counters.errors,
+            "counted": self._tally.tries,
         }
 
 

@@ -15,6 +15,7 @@ from celeriac.brokers.redis.rights import Rights
 from celeriac.brokers.redis.rights_check import lacks
 from celeriac.brokers.redis.salvage import RedisSalvage
 from celeriac.brokers.redis.server_identity import RESTART_HOLD_SECONDS
+from celeriac.brokers.redis.task_counts import RedisTaskCounts
 from celeriac.brokers.redis.url import RedisTarget
 from celeriac.pool.model import QueueLayout
 
@@ -49,6 +50,7 @@ class RedisBroker:
         self.agents = RedisAgents(self._client)
         self.salvage = RedisSalvage(self._client, target.where)
         self.dead_letters = RedisDeadLetters(self._client, target.where)
+        self.task_counts = RedisTaskCounts(self._client, target.where)
 
     async def lacks(self, rights: Rights) -> Sequence[str]:
         """What the user of this URL lacks of these rights, in the words of an ACL. Raises BrokerDoubt."""

@@ -124,6 +124,22 @@ def registry_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
     return doubt_of(error, where)
 
 
+def counts_doubt(error: BaseException, key: str, where: str) -> BrokerDoubt:
+    """Turn the error of the key in which a pool's tasks are counted into a BrokerDoubt about these counts alone."""
+    answer = answer_of(error)
+    if "WRONGTYPE" in answer:
+        return BrokerDoubt(
+            Reason.BROKER_WRONG_TYPE,
+            f"key {quoted(key)} in {where} is no hash, so something else uses this name: remove that key",
+        )
+    if _is_refused(error, answer):
+        return BrokerDoubt(
+            Reason.BROKER_PERMISSION_DENIED,
+            f"{where} does not let this user read key {quoted(key)}: grant the ACL user what `celeriac acl` prints",
+        )
+    return doubt_of(error, where)
+
+
 def denied(lacking: Sequence[str], where: str) -> BrokerDoubt:
     """The doubt that names all that the user lacks, in the words of an ACL."""
     told = foreign(" ".join(lacking), LONGEST_LACKING)

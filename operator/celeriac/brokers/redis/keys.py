@@ -26,6 +26,11 @@ def drain_key(key_prefix: str, pool_uid: str) -> str:
     return f"{key_prefix}celeriac:{pool_uid}:drain"
 
 
+def tasks_key(key_prefix: str, pool_uid: str) -> str:
+    """Hash, what is counted and the task's name -> how many (celeriac_agent/tally.py)."""
+    return f"{key_prefix}celeriac:{pool_uid}:tasks"
+
+
 def dead_key(key_prefix: str, queue: str) -> str:
     """List of a queue's dead letters, the oldest at the right."""
     return f"{key_prefix}celeriac:dead:{queue}"

@@ -22,7 +22,7 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.executor import Executor
 from celeriac.brokers.redis.hashes import MOST_ENTRIES, TRIP_BYTES, Hash, answers, hashes
 from celeriac.brokers.redis.json_fields import WrongField
-from celeriac.brokers.redis.keys import drain_key, pools_key, processes_key, reports_key
+from celeriac.brokers.redis.keys import drain_key, pools_key, processes_key, reports_key, tasks_key
 from celeriac.brokers.redis.moves import when
 from celeriac.brokers.redis.part_queries import Values
 from celeriac.brokers.redis.queries import Ask
@@ -210,7 +210,7 @@ async def forget_pool(redis: Redis, key_prefix: str, pool_uid: str) -> None:
         processes,
         nobody_is_left,
         ("HDEL", pools_key(key_prefix), pool_uid),
-        ("DEL", reports_key(key_prefix, pool_uid), drain_key(key_prefix, pool_uid)),
+        ("DEL", reports_key(key_prefix, pool_uid), drain_key(key_prefix, pool_uid), tasks_key(key_prefix, pool_uid)),
     )
 
 

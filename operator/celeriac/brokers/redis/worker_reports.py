@@ -87,6 +87,7 @@ def _report(pod_uid: str, fields: JsonFields) -> WorkerReport:
         versions=_versions(fields),
         limited=fields.count_or("limited", 0, MOST_TASKS),
         delivered=fields.count_or("delivered", 0),
+        counted=fields.count_or("counted", 0),
         layout=_layout(fields),
         time_limit=_if_said(fields.number, "timeLimit"),
         acks_late=_if_said(fields.flag_or_none, "acksLate"),
