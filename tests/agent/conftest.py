@@ -13,7 +13,7 @@ from tests.integration.redis_server import RedisServer
 WITH_OPERATOR = {
     **dict.fromkeys(("drain_writes", "at_rest"), "first"),
     **dict.fromkeys(("reaper", "orphans"), "second"),
-    **dict.fromkeys(("recovery_access", "learned_layout"), "third"),
+    **dict.fromkeys(("recovery_access", "learned_layout", "task_metrics"), "third"),
 }
 """Modules that follow each other in one process, with one API server; the three processes take equally long."""
 LONGEST = (*WITH_OPERATOR, "flow", "inflight", "drain", "faults")

@@ -37,7 +37,8 @@ ISOLATION = (
 BROKER_VARIABLES = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
 ENDED_AT = 2e9  # later than any start: what the operator makes of times is not asked here
 
-# A task that says where it runs, and ends when it is released; and one that lets nothing else run in its process.
+# A task that says where it runs, and ends when it is released; others, the last of which lets nothing else run in its
+# process.
 APP = """\
 import ctypes
 import os
@@ -60,6 +61,10 @@ def quick(self, seconds):
     with redis.Redis.from_url(os.environ["CELERY_BROKER_URL"]) as client:
         time.sleep(seconds)
         client.rpush("ended", self.request.id)
+
+@app.task(name="fail")
+def fail():
+    raise ValueError("as intended")
 
 @app.task(name="keep_the_gil", bind=True)
 def keep_the_gil(self, seconds):

@@ -1,5 +1,6 @@
 """The verdict on a ledger. Pure: it reads the lines, and knows no operator, no agent and no Celery."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +8,8 @@ from dataclasses import dataclass, field
 from tests.ledger.lines import Event, Line
 
 SHOWN = 3
-KEPT_KEYS = ("_kombu.binding", "celery-task-meta-", "celeriac:pools")
-"""Prefixes of the keys that may remain in Redis: bindings, results, the registry of pools."""
+KEPT_KEYS = re.compile(r"_kombu\.binding|celery-task-meta-|celeriac:pools|celeriac:[^:]+:tasks$")
+"""How the keys begin that may remain in Redis: bindings, results, the registry of pools, counts of tasks."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def judge(lines: Iterable[Line], demand: Demand) -> Verdict:
         "twice": {task for counts in (starts, ends) for task, times in counts.items() if times > 1},
         "killed": _killed(ordered),
         "unsent": (starts.keys() | ends.keys()) - sent,
-        "left": {line.key for line in ordered if line.event is Event.LEFT and not line.key.startswith(KEPT_KEYS)},
+        "left": {line.key for line in ordered if line.event is Event.LEFT and not KEPT_KEYS.match(line.key)},
     }
     problems = [f"{len(those)} {kind}: {_some(those)}" for kind, those in found.items() if those]
     problems += _not_demanding(scaling, demand)

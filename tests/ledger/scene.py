@@ -84,7 +84,7 @@ class Scene:
         redis = self.story.tasks.redis
 
         def left() -> list[str]:
-            return [key for key in redis.scan_iter() if not key.startswith(KEPT_KEYS)]
+            return [key for key in redis.scan_iter() if not KEPT_KEYS.match(key)]
 
         with suppress(ClusterError):  # the checker says it better
             wait_until(lambda: not left(), "a tidy Redis", seconds=TIDY_SECONDS, every=0.5)

@@ -32,6 +32,10 @@ class PoolFamily(Collector, ABC, Generic[V]):
         self._of: dict[PoolKey, V] = {}
         registry.register(self)
 
+    def put(self, key: PoolKey, value: V) -> None:
+        """Say all of a pool anew."""
+        self._of[key] = value
+
     def forget(self, key: PoolKey) -> None:
         """Remove all series of a pool."""
         self._of.pop(key, None)
@@ -52,17 +56,28 @@ class PoolFamily(Collector, ABC, Generic[V]):
         return [metric]
 
     def _samples(self) -> Iterator[Sample]:
-        name = f"{self._name}_total" if self.type == "counter" else self._name
         for key, value in list(self._of.items()):
-            for more, number in self._series(value):
-                yield Sample(name, dict(zip(self._labels, (*key, *more), strict=True)), number)
+            yield from self._samples_of(key, value)
+
+    @abstractmethod
+    def _samples_of(self, key: PoolKey, value: V) -> Iterator[Sample]:
+        """All that a scrape is told of one pool."""
+
+
+class PoolSeries(PoolFamily[V]):
+    """A family of gauges or counters: one number for each series."""
+
+    def _samples_of(self, key: PoolKey, value: V) -> Iterator[Sample]:
+        name = f"{self._name}_total" if self.type == "counter" else self._name
+        for more, number in self._series(value):
+            yield Sample(name, dict(zip(self._labels, (*key, *more), strict=True)), number)
 
     @abstractmethod
     def _series(self, value: V) -> Iterable[tuple[tuple[str, ...], float]]:
         """The values of the other labels, and the number, of each series of one pool."""
 
 
-class PoolGauge(PoolFamily[float]):
+class PoolGauge(PoolSeries[float]):
     """A gauge of each pool."""
 
     def set(self, key: PoolKey, value: float | None) -> None:
@@ -86,7 +101,7 @@ class PoolCounter(PoolGauge):
         self._of[key] = self._of.get(key, 0) + number
 
 
-class PoolGauges(PoolFamily[Mapping[str, float]]):
+class PoolGauges(PoolSeries[Mapping[str, float]]):
     """Gauges of each pool, by one label."""
 
     def set(self, key: PoolKey, values: Mapping[str, float]) -> None:
@@ -100,7 +115,7 @@ class PoolGauges(PoolFamily[Mapping[str, float]]):
         return [((label,), number) for label, number in value.items()]
 
 
-class PoolCounters(PoolFamily[dict[str, float]]):
+class PoolCounters(PoolSeries[dict[str, float]]):
     """Counters of each pool, by one label."""
 
     type = "counter"
@@ -114,7 +129,7 @@ class PoolCounters(PoolFamily[dict[str, float]]):
         return [((label,), number) for label, number in list(value.items())]
 
 
-class PoolConditions(PoolFamily[dict[str, str]]):
+class PoolConditions(PoolSeries[dict[str, str]]):
     """The status of each condition of each pool, as one gauge for each that it may have."""
 
     def set(self, key: PoolKey, type_: str, status: str) -> None:

@@ -1,6 +1,6 @@
 """The families of what the agents count of tasks: one row of plain numbers for each name, which many families show."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 from prometheus_client import CollectorRegistry
@@ -9,26 +9,14 @@ from prometheus_client.utils import floatToGoString
 
 from celeriac.api.keys import PoolKey
 from celeriac.brokers.task_counts import BOUNDS, BUCKETS, RAN, STATES, WAITED, Row
-from celeriac.telemetry.series import POOL, PoolFamily, PoolGauge
+from celeriac.telemetry.series import PoolFamily, PoolGauge, PoolSeries
 
 Named = Mapping[str, Row]
+"""Rows by the names of tasks."""
 LE: Final = (*map(floatToGoString, BOUNDS), "+Inf")
 
 
-class _TaskFamily(PoolFamily[Named]):
-    """What one family shows of the rows."""
-
-    def __init__(self, registry: CollectorRegistry, name: str, text: str, label: str, *labels: str) -> None:
-        """`label` holds the name of a task."""
-        self._label = label
-        super().__init__(registry, name, text, label, *labels)
-
-    def set(self, key: PoolKey, rows: Named) -> None:
-        """Say them all."""
-        self._of[key] = rows
-
-
-class TaskStates(_TaskFamily):
+class TaskStates(PoolSeries[Named]):
     """A counter by the name of the task and the state in which it ended."""
 
     type: ClassVar = "counter"
@@ -39,37 +27,37 @@ class TaskStates(_TaskFamily):
                 yield (name, state), row[place]
 
 
-class TaskState(_TaskFamily):
+class TaskState(PoolSeries[Named]):
     """A counter of one state by the name of the task."""
 
     type: ClassVar = "counter"
 
     def __init__(self, registry: CollectorRegistry, name: str, text: str, label: str, state: str) -> None:
-        """`state` is one of STATES."""
+        """`state` is one of STATES; `label` holds the name of a task."""
         self._place = STATES.index(state)
         super().__init__(registry, name, text, label)
 
-    def _series(self, value: Named) -> Iterable[tuple[tuple[str, ...], float]]:
-        return [((name,), row[self._place]) for name, row in value.items()]
+    def _series(self, value: Named) -> Iterator[tuple[tuple[str, ...], float]]:
+        for name, row in value.items():
+            yield (name,), row[self._place]
 
 
-class TaskHistogram(_TaskFamily):
-    """A histogram by the name of the task; names of which it knows nothing have none."""
+class TaskHistogram(PoolFamily[Named]):
+    """A histogram by the name of the task; one of which it knows nothing has no series."""
 
     type: ClassVar = "histogram"
 
     def __init__(self, registry: CollectorRegistry, name: str, text: str, label: str, first: int) -> None:
-        """`first` is where it begins in a row."""
+        """`first` is where it begins in a row; `label` holds the name of a task."""
         self._first = first
         super().__init__(registry, name, text, label)
 
-    def _samples(self) -> Iterator[Sample]:
-        for key, rows in list(self._of.items()):
-            for name, row in rows.items():
-                buckets = row[self._first : self._first + BUCKETS]
-                if any(buckets):
-                    labels = dict(zip((*POOL, self._label), (*key, name), strict=True))
-                    yield from self._of_one(labels, buckets, row[self._first + BUCKETS])
+    def _samples_of(self, key: PoolKey, value: Named) -> Iterator[Sample]:
+        for name, row in value.items():
+            buckets = row[self._first : self._first + BUCKETS]
+            if any(buckets):
+                labels = dict(zip(self._labels, (*key, name), strict=True))
+                yield from self._of_one(labels, buckets, row[self._first + BUCKETS])
 
     def _of_one(self, labels: dict[str, str], buckets: Row, microseconds: int) -> Iterator[Sample]:
         total = 0
@@ -79,16 +67,13 @@ class TaskHistogram(_TaskFamily):
         yield Sample(f"{self._name}_count", labels, total)
         yield Sample(f"{self._name}_sum", labels, microseconds / 1e6)
 
-    def _series(self, value: Named) -> Iterable[tuple[tuple[str, ...], float]]:
-        raise NotImplementedError
-
 
 class TaskFamilies:
     """What is known of tasks by their names. `all` holds each metric that carries the labels of a pool."""
 
     def __init__(self, registry: CollectorRegistry, *, exporter_names: bool) -> None:
         """`exporter_names`: the same also by the names that Celery's users know from celery-exporter."""
-        self.rows: tuple[_TaskFamily, ...] = (
+        self.rows: tuple[PoolFamily[Named], ...] = (
             TaskStates(
                 registry,
                 "celeriac_tasks",
@@ -144,4 +129,4 @@ class TaskFamilies:
         """Say how the tasks of a pool have ended, by their names."""
         self.unread.set(key, 0)
         for family in self.rows:
-            family.set(key, rows)
+            family.put(key, rows)

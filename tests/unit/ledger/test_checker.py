@@ -97,8 +97,8 @@ def test_a_task_that_nobody_sent_is_found() -> None:
     assert verdict.problems == ("1 unsent: a",)
 
 
-def test_a_message_left_in_a_hash_of_redis_is_found_and_bindings_results_and_the_registry_are_not() -> None:
-    keys = ("celeriac:pools", "celery-task-meta-1", "unacked.pod-1", "celeriac:dead:ledger")
+def test_a_message_left_in_a_hash_of_redis_is_found_and_what_may_stay_is_not() -> None:
+    keys = ("celeriac:pools", "celeriac:uid:tasks", "celery-task-meta-1", "unacked.pod-1", "celeriac:dead:ledger")
     verdict = judge([*a_good_run(), *(Line(Event.LEFT, 20, key=key) for key in keys)], NOTHING)
     assert verdict.left == ("celeriac:dead:ledger", "unacked.pod-1")
 

@@ -17,7 +17,7 @@ from celeriac.brokers.task_counts import NOTHING, Rows
 from celeriac.pool.parse import parse_pool
 from celeriac.tasks.reader import PAUSE_SECONDS, TaskReader
 from celeriac.telemetry.metrics import Metrics
-from tests.unit.builders.pools import pool_body
+from tests.unit.builders.cluster import pool_body
 from tests.unit.builders.workers import report
 
 pytestmark = pytest.mark.unit

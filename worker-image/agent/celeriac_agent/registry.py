@@ -69,11 +69,9 @@ class Registry:
     def _marks(self) -> str:
         return self._key(f"{self.identity.pool_uid}:drain")
 
-    @property
-    def _tasks(self) -> tuple[str, str]:
-        """The counts of the pool's tasks, and the number of the last batch that this process has added to them."""
-        pool = self.identity.pool_uid
-        return self._key(f"{pool}:tasks"), self._key(f"{pool}:added:{self.identity.process}")
+    def _tasks(self, process: str) -> tuple[str, str]:
+        """The counts of the pool's tasks, and the number of the last batch that a process has added to them."""
+        return self._key(f"{self.identity.pool_uid}:tasks"), self._key(f"{self.identity.pool_uid}:added:{process}")
 
     @property
     def own(self) -> InFlight:
@@ -132,7 +130,7 @@ class Registry:
         who, keys = self.identity, self.settings.keys
         with self.client.pipeline(transaction=False) as pipe:
             if counts is not None:  # before the report, which tells of it
-                pipe.eval(WRITE, 2, *self._tasks, *counts.arguments())
+                pipe.eval(WRITE, 2, *self._tasks(who.process), *counts.arguments())
             pipe.hset(self._reports, who.pod_uid, report)
             pipe.hget(self._marks, who.pod_uid)
             if self.registered:
@@ -154,8 +152,7 @@ class Registry:
 
     def add(self, counts: Batch) -> None:
         """Write counts alone, the last ones of this process."""
-        self.client.eval(WRITE, 2, *self._tasks, *counts.arguments())
-        self.client.delete(self._tasks[1])
+        self.client.eval(WRITE, 2, *self._tasks(self.identity.process), *counts.arguments())
 
     def dial_anew(self) -> None:
         """Connect anew with the next command: the server is no master any more, and by its name another may be it."""
@@ -182,7 +179,7 @@ class Registry:
         raw = self.client.hget(self._reports, self.identity.pod_uid)
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hdel(self._processes, process)
-            pipe.delete(self.settings.keys.prefix + mutex)
+            pipe.delete(self.settings.keys.prefix + mutex, self._tasks(process)[1])
             if raw is not None and _object(raw).get("process") == process:
                 pipe.hdel(self._reports, self.identity.pod_uid)
             pipe.execute()

@@ -23,7 +23,7 @@ MOST_NAMES = 200
 LONGEST_NAME = 200  # characters
 OTHER = ""
 MOST_IN_LINE = 5_000  # what is told between two beats; more is added up at once
-REFUSED_SECONDS = 60.0  # from one refusal to the next try
+REFUSED_SECONDS = 10.0  # from one refusal to the next try
 
 # KEYS: the pool's hash, the number of the last batch of this process. ARGV: that of this batch, milliseconds to live of
 # both, the most names, and for each name: it, how many fields follow, what and how much of each.

@@ -31,6 +31,11 @@ def tasks_key(key_prefix: str, pool_uid: str) -> str:
     return f"{key_prefix}celeriac:{pool_uid}:tasks"
 
 
+def added_key(key_prefix: str, pool_uid: str, process: str) -> str:
+    """String, the number of the last batch of counts that a process has added to that hash."""
+    return f"{key_prefix}celeriac:{pool_uid}:added:{process}"
+
+
 def dead_key(key_prefix: str, queue: str) -> str:
     """List of a queue's dead letters, the oldest at the right."""
     return f"{key_prefix}celeriac:dead:{queue}"

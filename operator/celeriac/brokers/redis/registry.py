@@ -22,7 +22,7 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.executor import Executor
 from celeriac.brokers.redis.hashes import MOST_ENTRIES, TRIP_BYTES, Hash, answers, hashes
 from celeriac.brokers.redis.json_fields import WrongField
-from celeriac.brokers.redis.keys import drain_key, pools_key, processes_key, reports_key, tasks_key
+from celeriac.brokers.redis.keys import added_key, drain_key, pools_key, processes_key, reports_key, tasks_key
 from celeriac.brokers.redis.moves import when
 from celeriac.brokers.redis.part_queries import Values
 from celeriac.brokers.redis.queries import Ask
@@ -184,7 +184,7 @@ async def forget_process(redis: Redis, process: Process) -> bool:
     names, report = await ask(redis, [("HKEYS", processes), ("HGET", reports, process.pod_uid)])
     said = report_of(process.pod_uid, report) if report is not None else None
     commands: list[Command] = [
-        ("DEL", index, mutex),
+        ("DEL", index, mutex, added_key(prefix, process.pool_uid, process.process)),
         ("HDEL", processes, process.process),
     ]
     if said is None or said.process == process.process:
