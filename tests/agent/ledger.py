@@ -18,8 +18,6 @@ import redis
 STARTED, ENDED, RETRIED, FAILED = "started", "ended", "retried", "failed"
 # What may remain in Redis: kombu's bindings, the agent's registry, results; no dead letters.
 MAY_REMAIN = re.compile(
-    
-)
     r"_kombu\.binding.*|celeriac:(pools|[^:]+:(processes|reports|drain|tasks))|celery-task(set)?-meta-.+"
 )
 
