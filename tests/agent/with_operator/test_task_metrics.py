@@ -11,7 +11,7 @@ import pytest
 from tests.integration.brokers import producer
 from tests.integration.kube import Kube
 from tests.integration.live_node import LiveNode
-from tests.integration.live_shop import LiveShop
+from tests.integration.live_shop import SECONDS, LiveShop
 from tests.integration.operator_process import OperatorProcess
 from tests.integration.redis_server import RedisServer
 
@@ -22,7 +22,7 @@ TOLD_SECONDS = 5.0
 
 @pytest.fixture
 def shop(kube: Kube, redis: RedisServer, operator: OperatorProcess, tmp_path: Path) -> Iterator[LiveShop]:
-    with LiveNode(kube, tmp_path, redis) as node:
+    with LiveNode(kube, tmp_path, redis, drains=False) as node:
         yield LiveShop(kube, redis, node, operator)
 
 
@@ -63,7 +63,9 @@ def test_an_exception_is_told_within_seconds_and_no_count_is_lost_over_restarts(
 
     assert shop.operator.stop() == 0
     send("fail", queue="ml", ignore_result=True)
+    shop.operator.forget_log()
     shop.operator.start()
+    shop.operator.wait_for_log("this replica leads", seconds=SECONDS)
     shop.wait(lambda: failed(shop) == 3, "and over one of the operator")
     with shop.redis.client() as client:
         client.delete(f"celeriac:{shop.uid}:tasks")

@@ -61,7 +61,8 @@ ROWS = st.dictionaries(NAMES, st.tuples(*[st.integers(0, 5)] * WIDTH), max_size=
 def test_no_counter_ever_falls_and_no_more_names_are_shown_than_may_be(
     readings: list[dict[str, Row]], most: int
 ) -> None:
-    tally, before = Tally(most), {}
+    tally = Tally(most)
+    before: dict[str, Row] = {}
     for rows in readings:
         shown = tally.take(rows)
         assert len(shown) <= most + 1
