@@ -106,6 +106,7 @@ def figures(outcome: Outcome) -> dict[str, float | None]:
         "reserved": workers.reserved,
         "agent_errors": workers.agent_errors,
         "draining": sum(pod.drainable for pod in workers.marked),
+        "oldest_drain_seconds": workers.oldest_drain_seconds,
         "degraded": len(outcome.degradation.pods) if outcome.degradation else 0,
         "refused": len(workers.refusals),
         "ending": demand.ending,

@@ -29,6 +29,7 @@ from celeriac.cluster.records import DeploymentRecord
 from celeriac.connecting.connections import Connections
 from celeriac.connecting.credentials import BrokerSource, Credentials
 from celeriac.pool.model import QueueLayout, WorkerPool
+from celeriac.scaling.policy import QueueWaitTarget
 from celeriac.scaling.workload import Demand
 from celeriac.tasks.reader import TaskReader
 from celeriac.telemetry.metrics import Metrics
@@ -239,6 +240,7 @@ def _measure(
     outcome: Outcome,
 ) -> None:
     """Say what was found of one pool."""
+    target = pool.policy.target
     if isinstance(reading, PoolReading):
         metrics.queues(pool.key, reading.queues)
     else:
@@ -251,6 +253,8 @@ def _measure(
         slots=deployment.spec_replicas * pool.policy.slots,
         running=outcome.demand.at_work if isinstance(outcome.demand, Demand) else None,
         stuck=len(outcome.stuck),
+        target_wait=target.seconds if isinstance(target, QueueWaitTarget) else None,
+        revision=int(deployment.revision) if deployment.revision.isdecimal() else None,
     )
     metrics.decision(pool.key, outcome.reason)
     metrics.workers(pool.key, figures(outcome))

@@ -33,6 +33,13 @@ class PoolFamilies:
             "Pods that are Terminating and do not end: condition PodsEnd. No replica is kept for them.",
         )
         self.slots = gauge("pool_slots", "Tasks that the pool's replicas can run at the same time.")
+        self.target_wait = gauge(
+            "pool_target_wait_seconds",
+            "How long a task may wait by the pool's target; absent where the target is a number of tasks per slot.",
+        )
+        self.revision = gauge(
+            "pool_revision", "Revision of the pool's Deployment: it grows with each rollout; absent before the first."
+        )
         self.waiting = of_queues(
             "waiting_tasks",
             "Messages in the queue's lists, all priorities together; those whose ETA has not come are left out of a "
@@ -60,6 +67,12 @@ class PoolFamilies:
             "Scaling decisions by their reason. A pool at rest, of which nothing changes, needs none at most ticks.",
             "reason",
         )
+        self.decision = PoolGauges(
+            registry,
+            "celeriac_pool_decision",
+            "1 for the reason of the last scaling decision; other reasons have no series.",
+            "reason",
+        )
         self.scaled = PoolCounters(
             registry,
             "celeriac_pool_scaled_pods",
@@ -68,6 +81,7 @@ class PoolFamilies:
         )
         self.all: tuple[PoolFamily[Any], ...] = (
             *(self.desired, self.replicas, self.ready, self.running, self.stuck, self.slots),
+            *(self.target_wait, self.revision, self.decision),
             *(self.waiting, self.held, self.scheduled, self.dead, self.condition, self.decisions, self.scaled),
         )
 
@@ -106,6 +120,10 @@ class WorkerFamilies:
                 "degraded_workers", "Workers whose agent lacks something that its level needs: condition AgentDegraded."
             ),
             "draining": gauge("draining_pods", "Pods that take no new task and go when theirs have ended."),
+            "oldest_drain_seconds": gauge(
+                "oldest_drain_seconds",
+                "For how long the operator has seen a pod drain, of the one that drains the longest; 0 where none does.",
+            ),
             "runtime_seconds": gauge(
                 "task_runtime_seconds", "Mean time that a task occupies a slot; absent until known."
             ),

@@ -56,10 +56,13 @@ class Metrics:
         slots: int,
         running: int | None = None,
         stuck: int = 0,
+        target_wait: float | None = None,
+        revision: int | None = None,
     ) -> None:
         """Say how large a pool is (pods), what it can run at a time (`slots`, tasks) and runs; None: not known.
 
-        `stuck`: pods that are deleted and do not go away.
+        `stuck`: pods that are deleted and do not go away; `target_wait`: seconds that a task may wait, by the target;
+        `revision`: of the Deployment.
         """
         self._pools.desired.set(key, desired)
         self._pools.replicas.set(key, replicas)
@@ -67,6 +70,8 @@ class Metrics:
         self._pools.slots.set(key, slots)
         self._pools.stuck.set(key, stuck)
         self._pools.running.set(key, running)
+        self._pools.target_wait.set(key, target_wait)
+        self._pools.revision.set(key, revision)
         for direction in Direction:
             self._pools.scaled.add(key, direction, 0)
 
@@ -142,6 +147,7 @@ class Metrics:
     def decision(self, key: PoolKey, reason: str) -> None:
         """Count one scaling decision; `reason` is a `Reason`."""
         self._pools.decisions.add(key, reason, 1)
+        self._pools.decision.set(key, {reason: 1})
 
     def scale(self, key: PoolKey, direction: Direction, pods: int) -> None:
         """Count the pods of one change of the replicas."""

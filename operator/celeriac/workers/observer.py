@@ -50,7 +50,7 @@ class _Seen:
 
 
 class Observer:
-    """Remembers of one pool's Pods when a report or cost last changed, since when each is ready or deleted."""
+    """Remembers of one pool's Pods when a report or cost last changed, since when each is ready, drains or is deleted."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
@@ -59,6 +59,7 @@ class Observer:
         self._at_rest: dict[str, float] = {}
         self._costs: dict[str, _Cost] = {}
         self._deleted: dict[str, float] = {}
+        self._draining: dict[str, float] = {}
 
     def observe(
         self,
@@ -85,7 +86,7 @@ class Observer:
         self._at_rest = {
             each.pod.uid: now if each.quiet is not False else self._at_rest.get(each.pod.uid, now) for each in workers
         }
-        return Workers(
+        found = Workers(
             tuple(
                 replace(
                     each,
@@ -98,6 +99,9 @@ class Observer:
             ),
             marks,
         )
+        self._draining = {pod.uid: self._draining.get(pod.uid, now) for pod in found.marked}
+        longest = max((now - since for since in self._draining.values()), default=0.0)
+        return replace(found, oldest_drain_seconds=longest)
 
     def _worker(self, pod: PodRecord, report: WorkerReport | None, slots: int, now: float) -> Worker:
         seen, begun, costs = self._seen.get(pod.uid), pod.uid in self._begun, self._costs[pod.uid].recent

@@ -116,10 +116,14 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """All workers of one pool at one moment, Terminating ones included: they do work, but are no capacity."""
+    """All workers of one pool at one moment, Terminating ones included: they do work, but are no capacity.
+
+    oldest_drain_seconds  for how long the Pod that drains the longest has been seen to do so; 0 where none does
+    """
 
     all: tuple[Worker, ...]
     marks: Mapping[str, str]
+    oldest_drain_seconds: float = 0.0
 
     @property
     def running(self) -> int:

@@ -47,6 +47,24 @@ def test_both_directions_exist_before_the_first_scaling_so_that_rate_sees_it() -
     assert value(metrics, "pool_scaled_pods_total", ML, direction="down") == 0
 
 
+def test_only_the_last_decision_has_a_series_while_all_are_counted() -> None:
+    metrics = Metrics()
+    for reason in (Reason.BACKLOG, Reason.WITHIN_TARGET):
+        metrics.decision(ML, reason)
+    assert value(metrics, "pool_decision", ML, reason=Reason.WITHIN_TARGET) == 1
+    assert value(metrics, "pool_decision", ML, reason=Reason.BACKLOG) is None
+    assert value(metrics, "pool_decisions_total", ML, reason=Reason.BACKLOG) == 1
+
+
+def test_a_pool_that_scales_by_tasks_per_slot_has_no_wait_to_be_held_against() -> None:
+    metrics = Metrics()
+    metrics.pool(ML, desired=0, replicas=0, ready=0, slots=0, target_wait=10, revision=3)
+    assert value(metrics, "pool_target_wait_seconds", ML) == 10
+    assert value(metrics, "pool_revision", ML) == 3
+    metrics.pool(ML, desired=0, replicas=0, ready=0, slots=0)
+    assert value(metrics, "pool_target_wait_seconds", ML) is None
+
+
 def test_a_condition_has_exactly_one_status() -> None:
     metrics = Metrics()
     for status in ("True", "Unknown", "False"):

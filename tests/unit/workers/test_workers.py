@@ -253,3 +253,14 @@ def test_a_worker_is_restless_once_it_has_held_something_for_seconds() -> None:
     for now, active, restless in ((0.0, 1, False), (4.0, 1, False), (5.0, 1, True), (6.0, 0, False), (10.0, 1, False)):
         (seen,) = observe([pod()], report(counter=int(now) + 1, active=active), observer=observer, now=now).pods()
         assert seen.restless is restless, now
+
+
+def test_the_drain_that_began_first_is_the_oldest_until_its_pod_works_again() -> None:
+    observer = Observer()
+    first, second = pod("a", drain_token="t"), pod("b", drain_token="u")
+    both = {"a": "t", "b": "u"}
+    assert observe([pod("a"), pod("b")], observer=observer, now=0.0).oldest_drain_seconds == 0
+    assert observe([first, pod("b")], marks={"a": "t"}, observer=observer, now=10.0).oldest_drain_seconds == 0
+    assert observe([first, second], marks=both, observer=observer, now=40.0).oldest_drain_seconds == 30
+    assert observe([pod("a"), second], marks={"b": "u"}, observer=observer, now=50.0).oldest_drain_seconds == 10
+    assert observe([first, second], marks=both, observer=observer, now=60.0).oldest_drain_seconds == 20
