@@ -105,9 +105,10 @@ sbom: ## What is in the wheel and in the operator's image, of uv.lock with hashe
 	@mkdir -p dist
 	$(UV_AS_LOCKED) export --quiet --frozen --no-dev --format cyclonedx1.5 --output-file dist/celeriac.cdx.json >/dev/null
 
-generate: ## Write anew what tests hold identical to its source: the chart's CRD, tables of docs/api.md and docs/troubleshooting.md, golden manifests
+generate: ## Write anew what tests hold identical to its source: the chart's CRD, tables of docs/api.md and docs/troubleshooting.md, dashboards, golden manifests
 	cp crds/*.yaml charts/celeriac/files/
 	$(UV_RUN) python -m tests.api_tables
 	$(UV_RUN) python -m tests.situations
 	$(UV_RUN) python -m tests.status_table
+	$(UV_RUN) python -m tests.dashboards
 	UPDATE_GOLDEN=1 $(UV_RUN) pytest -q tests/unit/resources -s

@@ -5,7 +5,7 @@ import contextlib
 import json
 import math
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,16 @@ class Prometheus:
             raise PrometheusError(f"{expression}\n{json.dumps(body)}")
         return [series for series in body["data"]["result"] if not math.isnan(float(series["value"][1]))]
 
+    async def over(self, expression: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
+        """The series of an expression over time: `values` of each are pairs of a moment and a text."""
+        asked = {"query": expression, "start": str(start), "end": str(end), "step": str(step)}
+        async with self._session.get(f"{self._url}/api/v1/query_range", params=asked) as answer:
+            body = await answer.json()
+        if body["status"] != "success":
+            raise PrometheusError(f"{expression}\n{json.dumps(body)}")
+        found: list[dict[str, Any]] = body["data"]["result"]
+        return found
+
     async def value(self, expression: str) -> float | None:
         """The value of an expression with one series; None without any."""
         found = await self.query(expression)
@@ -52,13 +62,21 @@ class Prometheus:
 
 
 @contextlib.asynccontextmanager
-async def running_prometheus(targets: Sequence[str]) -> AsyncIterator[Prometheus]:
-    """Start a Prometheus that scrapes `targets` (host:port) the way that the chart's ServiceMonitor asks for."""
+async def running_prometheus(
+    targets: Sequence[str], labels: Mapping[str, str] | None = None, rules: Mapping[str, Any] | None = None
+) -> AsyncIterator[Prometheus]:
+    """Start a Prometheus that scrapes `targets` (host:port) the way that the chart's ServiceMonitor asks for.
+
+    `labels`: which all targets get; `rules`: the groups of alerts that it evaluates with each scrape.
+    """
     with tempfile.TemporaryDirectory(prefix="prometheus ") as folder:
         directory = Path(folder)
-        job = {"job_name": "celeriac", "honor_labels": True, "static_configs": [{"targets": list(targets)}]}
+        targeted = {"targets": list(targets), "labels": dict(labels or {})}
+        job = {"job_name": "celeriac", "honor_labels": True, "static_configs": [targeted]}
+        (directory / "rules.yml").write_text(yaml.safe_dump(dict(rules or {"groups": []})))
         interval = f"{int(SCRAPE_SECONDS * 1000)}ms"
-        config = {"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": [job]}
+        often = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
+        config = {"global": often, "scrape_configs": [job], "rule_files": ["rules.yml"]}
         (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
         port = free_port()
         command = [
