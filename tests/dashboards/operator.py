@@ -297,7 +297,7 @@ def process() -> list[Any]:
 
 def operator() -> Json:
     """The whole dashboard."""
-    lead = f"max by (instance) (changes({own('celeriac_leader')}[{RATE}])) > 0"
+    lead = f"max by (instance) (changes(celeriac_leader{{{OPERATOR}}}[{RATE}])) > 0"
     return board(
         "celeriac-operator",
         "Celeriac / Operator",

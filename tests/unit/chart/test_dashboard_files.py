@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.dashboards.__main__ import FOLDER, dashboards, text
-from tests.unit.chart.metric_names import metric_names
+from tests.unit.chart.metric_names import TASK_METRICS, metric_names
 
 pytestmark = pytest.mark.unit
 
@@ -22,7 +22,6 @@ FILES = sorted(FOLDER.glob("*.json"))
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24
 UNITS = {"short", "s", "cps", "reqps", "bytes", "percentunit"}
-TASK_METRICS = {f"celeriac_{name}" for name in ("tasks_total", "task_runtime_seconds", "task_wait_seconds")}
 SELECTOR = re.compile(r"\b((?:celeriac|process)_\w+)(\{[^}]*\})?")
 
 
