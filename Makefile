@@ -24,7 +24,7 @@ endif
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
-.PHONY: help setup run hooks test unit properties integration agent faults e2e lint format demo cluster cluster-down bench bench-scale bench-memory ledger ledger-today generate dist sbom
+.PHONY: help setup run hooks test unit properties integration agent faults e2e lint format demo cluster cluster-down bench bench-scale bench-memory pictures ledger ledger-today generate dist sbom
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ bench-scale: setup ## What many pools cost, how fast they react: POOLS="1 100 10
 
 bench-memory: setup ## Whether memory stays flat: MINUTES=30 of POOLS=1000 with bursts; OUT=docs/memory gets .csv and .svg
 	$(UV_RUN) --group plot python -m tests.bench.scale.memory --minutes $(or $(MINUTES),30) --pools $(or $(POOLS),1000) $(if $(OPERATOR),--operator "$(OPERATOR)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+pictures: setup ## The dashboards drawn into docs/pictures, of a run on a real API server, Redis and Prometheus; ARGS="--pools 40"
+	$(UV_RUN) --group plot python -m tests.pictures $(ARGS)
 
 ledger: setup ## No task lost, twice or killed by scaling: 300 tasks in each of 38 cells, 32 minutes; CELLS="prefork 5.3-solo"
 	$(UV_RUN) python -m tests.ledger $(if $(CELLS),--cells "$(CELLS)") $(if $(PARALLEL),--parallel $(PARALLEL))

@@ -150,6 +150,12 @@ def fleet() -> Json:
     numbers = [
         stat("Pools", "Pools that the operator knows.", Query(f"count({most('pool_condition', READY)})")),
         stat(
+            "Leaders",
+            "Replicas of operators that lead: one for each operator. None: nothing scales.",
+            Query(f"sum({of_operator('leader')})"),
+            steps={None: RED, 1: GREEN},
+        ),
+        stat(
             "In need",
             "Pools whose broker cannot be read, that are Stalled, have dead letters or workers that do not respond.",
             Query(f"count(({hurts()}) >= 100) or vector(0)"),
@@ -185,7 +191,7 @@ def fleet() -> Json:
     tile_link = pool_link("${__field.labels.namespace}", "${__field.labels.pool}")
     lines = [
         row("Now"),
-        (4, [(3, panel) for panel in numbers]),
+        (4, list(zip((2, 2, 2, *[3] * 6), numbers, strict=True))),
         (
             8,
             [
@@ -257,20 +263,6 @@ def fleet() -> Json:
                         Query(f"sum by (direction) (increase({SCALED}[$__rate_interval]))", "{{direction}}"),
                     ),
                 ),
-            ],
-        ),
-        (
-            4,
-            [
-                (
-                    24,
-                    stat(
-                        "Leaders",
-                        "Replicas of operators that lead: one for each operator. None: nothing scales.",
-                        Query(f"sum({of_operator('leader')})"),
-                        steps={None: RED, 1: GREEN},
-                    ),
-                )
             ],
         ),
     ]

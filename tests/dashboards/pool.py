@@ -443,7 +443,7 @@ def annotations() -> list[Json]:
         annotation(
             "Alerts",
             RED,
-            'ALERTS{alertname=~"Celeriac.+", alertstate="firing", namespace=~"$namespace", pool=~"$pool"}',
+            'ALERTS{cluster=~"$cluster", alertname=~"Celeriac.+", alertstate="firing", namespace=~"$namespace", pool=~"$pool"}',
             "{{alertname}}",
             "{{severity}}",
         ),

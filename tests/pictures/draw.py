@@ -6,16 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("agg")
-from matplotlib import pyplot
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from tests.dashboards.board import COLUMNS
 from tests.pictures.charts import bars, curves
 from tests.pictures.data import Json, Line
-from tests.pictures.look import BACKGROUND, EDGE, FAINT, PANEL, TEXT, color, ink, number, properties, shortened, stepped
+from tests.pictures.look import (
+    BACKGROUND,
+    EDGE,
+    FAINT,
+    PANEL,
+    TEXT,
+    color,
+    ink,
+    number,
+    properties,
+    shortened,
+    stepped,
+)
 
 WIDTH = 15.0
 """Inches of a whole picture."""
@@ -32,7 +42,7 @@ class Picture:
 
     def __init__(self, dashboard: Json, choice: Mapping[str, str], rows: int) -> None:
         self.height = rows * UNIT + HEAD
-        self.figure = pyplot.figure(figsize=(WIDTH, self.height), facecolor=BACKGROUND, dpi=DPI)
+        self.figure = Figure(figsize=(WIDTH, self.height), facecolor=BACKGROUND, dpi=DPI)
         chosen = "   ".join(f"{name}: {value}" for name, value in choice.items())
         self._say(0.1, HEAD / 2, dashboard["title"], size=14, weight="bold", color=TEXT)
         self._say(WIDTH - 0.1, HEAD / 2, chosen, size=9, color=FAINT, ha="right")
@@ -68,7 +78,6 @@ class Picture:
         """As a PNG with few colours."""
         memory = io.BytesIO()
         self.figure.savefig(memory, format="png", facecolor=BACKGROUND)
-        pyplot.close(self.figure)
         image = (
             Image.open(memory)
             .convert("RGB")
@@ -82,9 +91,8 @@ class Picture:
 
     def _frame(self, left: float, top: float, width: float, height: float, fill: str = PANEL, edge: str = EDGE) -> None:
         x, y, w, h = self._part(left, top, width, height)
-        self.figure.patches.append(
-            pyplot.Rectangle((x, y), w, h, transform=self.figure.transFigure, facecolor=fill, edgecolor=edge, lw=0.6)
-        )
+        place = {"transform": self.figure.transFigure, "facecolor": fill, "edgecolor": edge, "lw": 0.6}
+        self.figure.add_artist(Rectangle((x, y), w, h, zorder=-1, **place))
 
     def _say(self, left: float, top: float, text: str, **style: Any) -> None:
         style = {"va": "center", "ha": "left", **style}
