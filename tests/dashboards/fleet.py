@@ -27,6 +27,7 @@ from tests.dashboards.panels import (
     YELLOW,
     Json,
     Query,
+    Steps,
     named,
     series,
     stat,
@@ -122,7 +123,7 @@ GOOD: Final = (
 FAILING: Final = {None: "transparent", 0.01: YELLOW, 0.1: RED}
 
 
-def steps(colors: dict[float | None, str]) -> list[Json]:
+def steps(colors: Steps) -> list[Json]:
     """The steps of thresholds."""
     return [{"color": color, "value": value} for value, color in colors.items()]
 

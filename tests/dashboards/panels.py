@@ -8,7 +8,7 @@ Json = dict[str, Any]
 
 DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "#8e8e8e"
-Steps = Mapping[float | None, str]
+Steps = Mapping[Any, str]
 """The colour from each value on; None: from the lowest."""
 PLAIN: Final[Steps] = {None: "text"}
 BAD_ABOVE_ZERO: Final[Steps] = {None: GREEN, 1: RED}

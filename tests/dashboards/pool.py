@@ -39,6 +39,7 @@ from tests.dashboards.panels import (
 )
 
 RATE: Final = "$__rate_interval"
+OF_THE_POOL: Final = 'cluster=~"$cluster", namespace=~"$namespace", pool=~"$pool"'
 CALM: Final = {
     GREEN: "WithinTarget|NoChange",
     GREY: "Idle|ScaleToZero|ScaleToZeroPending",
@@ -443,7 +444,7 @@ def annotations() -> list[Json]:
         annotation(
             "Alerts",
             RED,
-            'ALERTS{cluster=~"$cluster", alertname=~"Celeriac.+", alertstate="firing", namespace=~"$namespace", pool=~"$pool"}',
+            f'ALERTS{{alertname=~"Celeriac.+", alertstate="firing", {OF_THE_POOL}}}',
             "{{alertname}}",
             "{{severity}}",
         ),

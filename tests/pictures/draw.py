@@ -91,7 +91,7 @@ class Picture:
 
     def _frame(self, left: float, top: float, width: float, height: float, fill: str = PANEL, edge: str = EDGE) -> None:
         x, y, w, h = self._part(left, top, width, height)
-        place = {"transform": self.figure.transFigure, "facecolor": fill, "edgecolor": edge, "lw": 0.6}
+        place: Any = {"transform": self.figure.transFigure, "facecolor": fill, "edgecolor": edge, "lw": 0.6}
         self.figure.add_artist(Rectangle((x, y), w, h, zorder=-1, **place))
 
     def _say(self, left: float, top: float, text: str, **style: Any) -> None:
