@@ -396,7 +396,7 @@ def trouble() -> list[Any]:
                     8,
                     series(
                         "Workers that do not do all they should",
-                        "Silent, not fetching, started anew, refused by Redis; agents that lack something or fail.",
+                        "Silent, not fetching, started anew, refused by Redis; agents that fail; counts not read.",
                         Query(one("pool_silent_workers"), "silent"),
                         Query(one("pool_not_fetching_workers"), "not fetching"),
                         Query(one("pool_degraded_workers"), "degraded"),
@@ -404,6 +404,7 @@ def trouble() -> list[Any]:
                         Query(one("pool_refused_workers"), "refused"),
                         Query(one("pool_agent_errors"), "errors of agents"),
                         Query(rate("pool_restarted_workers_total", how="increase"), "started anew"),
+                        Query(one("pool_unread_task_counts"), "counts of tasks unread"),
                     ),
                 ),
             ],

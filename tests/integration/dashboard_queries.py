@@ -68,8 +68,3 @@ def choices(
             name: "|".join(sorted(set(each)))
             for name, each in zip(("namespace", "pool"), zip(*pools, strict=True), strict=True)
         }
-
-
-def metrics_of(expression: str) -> set[str]:
-    """The names of the operator's metrics in an expression."""
-    return {re.sub(r"_(bucket|count|sum)$", "", name) for name in re.findall(r"\bceleriac_\w+", expression)}

@@ -45,6 +45,14 @@ EVERYTHING: dict[str, Any] = {
             "tlsConfig": {"serverName": "celeriac"},
         },
     },
+    "prometheusRule": {
+        "enabled": True,
+        "labels": {"release": "prometheus"},
+        "alertLabels": {"team": "queues"},
+        "disabled": ["CeleriacAgentDegraded"],
+        "runbookUrl": "https://docs.example.com/runbooks/",
+        "thresholds": {"waitFactor": 3.5, "drainSeconds": 14400},
+    },
     "dashboards": {"annotations": {"grafana_folder": "Celery"}},
     "podDisruptionBudget": {"maxUnavailable": "50%"},
     "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {"matchLabels": {"team": "metrics"}}}]},
@@ -82,7 +90,7 @@ def test_lint_has_nothing_to_say(helm: Helm, values: dict[str, Any]) -> None:
 def test_the_api_server_takes_every_manifest_without_a_warning(
     helm: Helm, chart_cluster: ControlPlane, values: dict[str, Any], apply: str
 ) -> None:
-    manifests = [m for m in helm.template(values) if m["kind"] != "ServiceMonitor"]
+    manifests = [m for m in helm.template(values) if m["kind"] not in ("ServiceMonitor", "PrometheusRule")]
     assert len(manifests) >= 10
     said = chart_cluster.kubectl(
         "apply", apply, "--dry-run=server", "--warnings-as-errors", "-f", "-", stdin=yaml.safe_dump_all(manifests)
@@ -121,6 +129,7 @@ def test_every_value_reaches_the_manifests(helm: Helm) -> None:
         "--metrics-certificate=/etc/celeriac/metrics/tls.crt",
         "--metrics-key=/etc/celeriac/metrics/tls.key",
         "--metrics-auth",
+        "--task-names=50",
         "--log-level=DEBUG",
         "--log-format=json",
     ]
@@ -189,6 +198,10 @@ def test_a_list_of_namespaces_leaves_no_cluster_role_for_the_operator(helm: Helm
         ({"serviceAccount": {"name": "robot' || 'a' == 'a"}}, "serviceAccount/name"),
         ({"log": {"level": "info"}}, "'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
         ({"metrics": {"port": 80}}, "metrics/port"),
+        ({"metrics": {"clusterLabel": "k8s cluster"}}, "metrics/clusterLabel"),
+        ({"prometheusRule": {"thresholds": {"waitFor": "5 minutes"}}}, "prometheusRule/thresholds/waitFor"),
+        ({"prometheusRule": {"thresholds": {"failingRatio": 10}}}, "prometheusRule/thresholds/failingRatio"),
+        ({"prometheusRule": {"operatorSelector": '{job="x"}'}}, "prometheusRule/operatorSelector"),
         (
             {"metrics": {"serviceMonitor": {"authorization": {"credentials": {"name": "x"}}}}},
             "authorization/credentials",

@@ -2,7 +2,6 @@
 
 from celeriac.telemetry.metrics import Metrics
 
-TASK_METRICS = {f"celeriac_{name}" for name in ("tasks_total", "task_runtime_seconds", "task_wait_seconds")}
 SUFFIX = {"counter": "_total", "info": "_info"}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.chart.metric_names import TASK_METRICS, metric_names
+from tests.unit.chart.metric_names import metric_names
 
 pytestmark = pytest.mark.unit
 
@@ -27,7 +27,7 @@ def test_every_threshold_of_the_values_is_used_and_no_other() -> None:
 
 def test_every_metric_of_an_alert_exists() -> None:
     asked = {name for each in RULES for name in re.findall(r"celeriac_\w+", each["expr"])}
-    assert {re.sub(r"_(count|sum|bucket)$", "", name) for name in asked} <= metric_names() | TASK_METRICS
+    assert {re.sub(r"_(count|sum|bucket)$", "", name) for name in asked} <= metric_names()
 
 
 def test_every_alert_of_a_pool_tells_twins_in_namespaces_and_clusters_apart() -> None:
