@@ -122,7 +122,7 @@ class WorkerFamilies:
             "draining": gauge("draining_pods", "Pods that take no new task and go when theirs have ended."),
             "oldest_drain_seconds": gauge(
                 "oldest_drain_seconds",
-                "For how long the operator has seen a pod drain, of the one that drains the longest; 0 where none does.",
+                "For how long the operator has seen the pod drain that drains the longest; 0 where none does.",
             ),
             "runtime_seconds": gauge(
                 "task_runtime_seconds", "Mean time that a task occupies a slot; absent until known."

@@ -50,7 +50,7 @@ class _Seen:
 
 
 class Observer:
-    """Remembers of one pool's Pods when a report or cost last changed, since when each is ready, drains or is deleted."""
+    """Remembers of one pool's Pods when a report or cost last changed, since when each is ready, drains, is deleted."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
