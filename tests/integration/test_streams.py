@@ -84,6 +84,11 @@ async def quiet(_: web.StreamResponse) -> None:
     await asyncio.Event().wait()
 
 
+async def one_and_silence(response: web.StreamResponse) -> None:
+    await says(ONE)(response)
+    await quiet(response)
+
+
 async def refused(_: web.StreamResponse) -> None: ...
 
 
@@ -111,6 +116,7 @@ class Watcher:
 @pytest.fixture
 def watcher(monkeypatch: pytest.MonkeyPatch) -> Watcher:
     monkeypatch.setattr(streams, "AT_ONCE_SECONDS", 0.01)
+    monkeypatch.setattr("celeriac.cluster.stream.SILENT_SECONDS", 0.5)
     monkeypatch.setattr("celeriac.watching.setbacks.FIRST_PAUSE_SECONDS", 0.01)
     return Watcher()
 
@@ -166,6 +172,8 @@ INTERRUPTED = {
     "an end before any event": (says(), "1", 0),
     "a cut in an event": (says(ONE, TWO, cut=True), "5", 0),
     "an error that is no 410": (says(ONE, error(500)), "5", 1),
+    "silence": (one_and_silence, "5", 0),
+    "silence from the beginning": (quiet, "1", 0),
     "a refusal": (refused, "1", 1),
     "no JSON": (no_json, "1", 1),
     "an event without a version": (says(ONE, ("ADDED", {"metadata": {}})), "5", 1),

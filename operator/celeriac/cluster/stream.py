@@ -15,7 +15,7 @@ from celeriac.cluster.paths import Resource
 SERVER_SECONDS: Final = 300
 """After which the API server ends a watch; the next goes on where it ended."""
 SILENT_SECONDS: Final = 70.0
-"""An API server sends a bookmark about once a minute: one that sends nothing for longer is out of reach."""
+"""An API server sends a bookmark about once a minute: one that sends nothing for longer may be out of reach."""
 CONNECT_SECONDS: Final = 5.0
 HEAD_SECONDS: Final = 20.0
 
@@ -36,8 +36,8 @@ async def watch_objects(
 ) -> AsyncIterator[Happening]:
     """What happens after the resourceVersion `since` to the objects that carry the labels.
 
-    An object that loses them is deleted, to a watch. It ends without an error when the API server ends it. Raises
-    ApiError; Expired where `since` is too long ago.
+    An object that loses them is deleted, to a watch. It ends without an error when the API server ends it, or is silent
+    for long. Raises ApiError; Expired where `since` is too long ago.
     """
     query = {
         "watch": "true",
@@ -55,9 +55,17 @@ async def watch_objects(
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """The lines of a stream, however long. What is behind the last newline was cut off: it is part of no event."""
-    rest = b""
-    async for piece in content.iter_any():
+    """The lines of a stream, however long. What is behind the last newline was cut off: it is part of no event.
+
+    They end where nothing comes for SILENT_SECONDS. Of a kind without any event since its own start an API server sends
+    no bookmarks either (seen on 1.34), so that silence proves nothing; whether it can be reached, the next watch tells.
+    """
+    rest, pieces = b"", content.iter_any()
+    while True:
+        try:
+            piece = await anext(pieces)
+        except (StopAsyncIteration, TimeoutError):
+            return
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             if line:
