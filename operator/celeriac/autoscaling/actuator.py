@@ -149,7 +149,7 @@ class Actuator:
         try:
             written = await self._writer.write(key, change)
             if written.replicas is not None:
-                self._store.note_replicas(key, written.replicas)
+                self._store.note_replicas(key, written.replicas, written.version)
             if written.performed:
                 self._performed(known, change, scaler)
             elif written.refusal is not None:

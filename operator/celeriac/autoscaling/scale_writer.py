@@ -58,11 +58,13 @@ class Written:
 
     performed  whether it was made
     replicas   as they are now, None where that is not known
+    version    the resourceVersion of the Deployment that has so many
     refusal    why the API server refused it; None where the next tick simply decides again
     """
 
     performed: bool = False
     replicas: int | None = None
+    version: str = ""
     refusal: ApiError | None = None
 
 
@@ -105,11 +107,11 @@ class ScaleWriter:
 
     async def _patch(self, key: PoolKey, change: Change, scale: Scale) -> Written:
         if scale.replicas != change.before:
-            return Written(replicas=scale.replicas)
+            return Written(replicas=scale.replicas, version=scale.resource_version)
         if not self._authority.may_act:
             return Written()
-        await self._scaler.patch_scale(key, change.after, resource_version=scale.resource_version)
-        return Written(performed=True, replicas=change.after)
+        made = await self._scaler.patch_scale(key, change.after, resource_version=scale.resource_version)
+        return Written(performed=True, replicas=change.after, version=made.resource_version)
 
 
 def _is_settled(deployment: DeploymentRecord, change: Change) -> bool:

@@ -17,7 +17,8 @@ def _nobody(before: Any, after: Any) -> None:
 class Cache(Generic[I, R]):
     """Records of one kind by identity, each with the moment of its last event, so that a list cannot undo it.
 
-    With each goes the resourceVersion of the body that it was made from; none where it was amended since.
+    With each goes the resourceVersion of the last body of it, by which an older one is known: the answer to a write may
+    be slower than the watch, which has told of what came after.
     """
 
     def __init__(self, changed: Callable[[R | None, R | None], None] = _nobody) -> None:
@@ -25,6 +26,8 @@ class Cache(Generic[I, R]):
         self._changed = changed
         self._records: dict[I, R] = {}
         self._versions: dict[I, str] = {}
+        self._amended: set[I] = set()
+        """Of which no body says all that is known."""
         self._touched: dict[I, int] = {}
         self._clock = itertools.count(1)
 
@@ -38,7 +41,13 @@ class Cache(Generic[I, R]):
 
     def made_from(self, identity: I, version: str) -> R | None:
         """The record, if it was made from the body of this resourceVersion: that body brings nothing new."""
-        return self._records.get(identity) if version and self._versions.get(identity) == version else None
+        is_known = version and self._versions.get(identity) == version and identity not in self._amended
+        return self._records.get(identity) if is_known else None
+
+    def is_older(self, identity: I, version: str) -> bool:
+        """Whether a body of this resourceVersion is older than the last one, be that of a deletion."""
+        last = self._versions.get(identity, "")
+        return version.isdecimal() and last.isdecimal() and int(version) < int(last)
 
     def values(self) -> list[R]:
         """All records."""
@@ -51,16 +60,25 @@ class Cache(Generic[I, R]):
     def put(self, identity: I, record: R, version: str = "") -> None:
         """Take over a record; `version` is empty where no body of the API server says all of it."""
         self._touched[identity] = self.now()
-        self._versions[identity] = version
+        if version:
+            self._versions[identity] = version
+            self._amended.discard(identity)
+        else:
+            self._amended.add(identity)
         before = self._records.get(identity)
         if before != record:
             self._records[identity] = record
             self._changed(before, record)
 
-    def drop(self, identity: I) -> bool:
-        """Forget a record; a list that began earlier does not bring it back. Returns whether there was one."""
+    def drop(self, identity: I, version: str = "") -> bool:
+        """Forget a record; neither a list that began earlier nor an older body brings it back.
+
+        Returns whether there was one.
+        """
         self._touched[identity] = self.now()
-        self._versions.pop(identity, None)
+        if version:
+            self._versions[identity] = version
+        self._amended.discard(identity)
         before = self._records.pop(identity, None)
         if before is not None:
             self._changed(before, None)
@@ -76,6 +94,7 @@ class Cache(Generic[I, R]):
             if self._touched.get(identity, 0) > since:
                 continue
             self._versions[identity] = versions.get(identity, "")
+            self._amended.discard(identity)
             before, after = self._records.get(identity), listed.get(identity)
             if before == after:
                 continue
@@ -83,7 +102,8 @@ class Cache(Generic[I, R]):
             if after is not None:
                 self._records[identity] = after
             else:
-                del self._records[identity], self._versions[identity]
+                del self._records[identity]
             self._changed(before, after)
         self._touched = {i: at for i, at in self._touched.items() if i in self._records or at > since}
+        self._versions = {i: v for i, v in self._versions.items() if i in self._records or i in self._touched}
         return changed

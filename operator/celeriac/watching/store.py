@@ -182,9 +182,9 @@ class Store:
         key, version = PoolKey(body["metadata"]["namespace"], body["metadata"]["name"]), version_of(body)
         if deleted:
             edge.forget(body)
-            if not cache.drop(key):
+            if not cache.drop(key, version):
                 return
-        elif cache.made_from(key, version) is not None:
+        elif cache.made_from(key, version) is not None or cache.is_older(key, version):
             return
         else:
             record = edge.record(body, cache.get(key))
@@ -232,8 +232,11 @@ class Store:
     def note_pod(self, body: Body) -> None:
         """Take over the marks that a write of our own left on a Pod, before the watch tells of them.
 
-        Nothing else of it, and no Pod that is gone: a watch event may have been faster than the answer.
+        Nothing else of it, and no Pod that is gone: a watch event may have been faster than the answer. One that tells
+        of a later state has the later marks.
         """
+        if self._pods.is_older(body["metadata"]["uid"], version_of(body)):
+            return
         written = self._pod_edge.record(body)
         current = self._pods.get(written.uid) if written is not None else None
         if written is not None and current is not None:
@@ -241,8 +244,13 @@ class Store:
             self._pods.put(written.uid, marked)
             self._members.place(marked)
 
-    def note_replicas(self, key: PoolKey, replicas: int) -> None:
-        """Remember a count that was just read from or written to /scale, before the watch tells of it."""
+    def note_replicas(self, key: PoolKey, replicas: int, version: str) -> None:
+        """Remember a count that was just read from or written to /scale, before the watch tells of it.
+
+        `version` is that of the Deployment which has it: the watch may have told of a later one.
+        """
+        if self.deployments.is_older(key, version):
+            return
         record = self.deployments.get(key)
         if record is not None and record.spec_replicas != replicas:
             self.deployments.put(key, replace(record, spec_replicas=replicas, resource_version=""))

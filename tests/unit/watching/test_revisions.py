@@ -56,7 +56,7 @@ CHANGES: dict[str, Callable[[Store], None]] = {
     "its Pod's end": lambda store: store.pod_event(pod("2"), deleted=True),
     "its Pod's label": lambda store: store.pod_event(pod("2", "other"), deleted=False),
     "a mark of our own": lambda store: store.note_pod(pod("2", **{"celeriac.dev/drain": "token"})),
-    "a count of our own": lambda store: store.note_replicas(ML, 4),
+    "a count of our own": lambda store: store.note_replicas(ML, 4, ""),
     "a list without its Pod": lambda store: store.replace_pods([], store.moments()[2]),
     "a list with another Deployment": lambda store: store.replace_deployments([deployment("2", 5)], store.moments()[1]),
 }
@@ -125,7 +125,7 @@ def test_a_body_that_is_known_is_not_read_again(
 
 def test_what_a_write_of_our_own_changed_is_read_again_with_the_next_body(store: Store) -> None:
     """The write may have lost against another one whose event came before it."""
-    store.note_replicas(ML, 4)
+    store.note_replicas(ML, 4, "")
     store.note_pod(pod(**{"celeriac.dev/drain": "token"}))
     store.replace_deployments([deployment()], store.moments()[1])
     store.replace_pods([pod()], store.moments()[2])
@@ -137,7 +137,7 @@ def test_what_a_write_of_our_own_changed_is_read_again_with_the_next_body(store:
 
 def test_what_a_list_brought_while_a_write_was_noted_is_read_again_with_the_next_list(store: Store) -> None:
     moment = store.moments()[1]
-    store.note_replicas(ML, 4)
+    store.note_replicas(ML, 4, "")
     store.replace_deployments([deployment("2", replicas=5)], moment)
     known = store.deployments.get(ML)
     assert known is not None

@@ -122,6 +122,70 @@ def test_a_mark_that_is_written_while_the_label_changes_leaves_the_pod_where_it_
     assert [record.drain_token for record in store.pods(PoolKey("team", "b"))] == ["token"]
 
 
+def deployment(version: int, replicas: int, observed: int = 1) -> dict[str, Any]:
+    metadata = {"namespace": "team", "name": "ml", "uid": "d", "generation": 2, "resourceVersion": str(version)}
+    return {"metadata": metadata, "spec": {"replicas": replicas}, "status": {"observedGeneration": observed}}
+
+
+ML = PoolKey("team", "ml")
+
+
+def known(store: Store) -> tuple[int, int]:
+    """Replicas and the generation that the controller has seen."""
+    record = store.deployments.get(ML)
+    assert record is not None
+    return record.spec_replicas, record.observed_generation
+
+
+def test_the_answer_to_a_write_that_the_watch_has_overtaken_undoes_nothing() -> None:
+    """An apply is answered late: meanwhile the controller has seen what was applied, and nothing comes after that."""
+    store = Store(lambda _: None)
+    store.deployment_event(deployment(7, 10, observed=2), deleted=False)
+    store.deployment_event(deployment(6, 10, observed=1), deleted=False)
+    assert known(store) == (10, 2)
+    store.note_replicas(ML, 3, "6")
+    assert known(store) == (10, 2)
+    store.note_replicas(ML, 3, "8")
+    assert known(store) == (3, 2)
+    store.deployment_event(deployment(7, 10, observed=2), deleted=False)
+    store.deployment_event(deployment(8, 3, observed=2), deleted=False)
+    assert known(store) == (3, 2)
+
+
+def test_the_answer_to_a_write_brings_nothing_back_that_was_deleted_since() -> None:
+    store = Store(lambda _: None)
+    store.deployment_event(deployment(5, 10), deleted=False)
+    store.deployment_event(deployment(7, 10), deleted=True)
+    store.deployment_event(deployment(6, 10), deleted=False)
+    assert store.deployments.get(ML) is None
+    store.deployment_event(deployment(8, 4), deleted=False)
+    assert known(store) == (4, 1)
+
+
+def test_a_list_is_believed_although_it_is_older_than_what_was_known() -> None:
+    """An etcd that was restored from a backup begins anew at an earlier version."""
+    store = Store(lambda _: None)
+    store.deployment_event(deployment(700, 10), deleted=False)
+    store.replace_deployments([deployment(5, 2)], store.moments()[1])
+    assert known(store) == (2, 1)
+    store.deployment_event(deployment(6, 3), deleted=False)
+    assert known(store) == (3, 1)
+
+
+def test_marks_of_a_late_answer_are_none() -> None:
+    store = Store(lambda _: None)
+
+    def marked(version: str, token: str | None) -> dict[str, Any]:
+        body = pod("one", "ml")
+        body["metadata"] |= {"resourceVersion": version, "annotations": {"celeriac.dev/drain": token} if token else {}}
+        return body
+
+    store.pod_event(marked("5", None), deleted=False)
+    store.pod_event(marked("7", "second"), deleted=False)
+    store.note_pod(marked("6", "first"))
+    assert [record.drain_token for record in store.pods(PoolKey("team", "ml"))] == ["second"]
+
+
 def broken(body: dict[str, Any]) -> dict[str, Any]:
     """The same object, as no version of the operator expects it."""
     return body | {"spec": 7, "status": [7]}
