@@ -164,17 +164,17 @@ CORE, APPS, OURS = (
     f"/apis/apps/v1/namespaces/{SHOP}",
     f"/apis/celeriac.dev/v1alpha1/namespaces/{SHOP}/celeryworkerpools",
 )
-EVENTS = f"/apis/events.k8s.io/v1/namespaces/{SHOP}/events"
+EVENTS = f"/api/v1/namespaces/{SHOP}/events"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases"
 BUSINESS = "the operator has no business with"
 
 
 def event(controller: str) -> Body:
     regarding = {"apiVersion": POOL["apiVersion"], "kind": POOL["kind"], "name": "ml", "namespace": SHOP}
-    words = {"type": "Normal", "reason": "ScaledUp", "action": "Reconcile", "note": "to 3"}
-    source = {"reportingController": controller, "reportingInstance": "one", "eventTime": "2026-01-02T03:04:05.000000Z"}
-    head = {"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "ml.1", "namespace": SHOP}}
-    return {**head, "regarding": regarding, **words, **source}
+    words = {"type": "Normal", "reason": "ScaledUp", "action": "Reconcile", "message": "to 3"}
+    source = {"reportingComponent": controller, "reportingInstance": "one", "eventTime": "2026-01-02T03:04:05.000000Z"}
+    head = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "ml.1", "namespace": SHOP}}
+    return {**head, "involvedObject": regarding, **words, **source}
 
 
 def lease(name: str, namespace: str) -> Body:
@@ -327,10 +327,12 @@ def others(shop: Shop) -> list[Ask]:
     scale, labels = {"spec": {"replicas": 0}}, AGENT["metadata"]["labels"]
     named_after = "what selects the Pods of the pool that it is named after"
     secret = {"apiVersion": "v1", "kind": "Secret", "name": "x", "namespace": SHOP}
-    about_a_secret = changed(event("celeriac.dev/operator"), "regarding", to=secret)
-    involved = {"kind": "Pod", "name": "x", "namespace": SHOP}
-    core_event = {**named("v1", "Event", "e"), "involvedObject": involved, "source": {"component": "kubelet"}}
-    core_event["metadata"]["namespace"] = SHOP
+    about_a_secret = changed(event("celeriac.dev/operator"), "involvedObject", to=secret)
+    pod = {"apiVersion": "v1", "kind": "Pod", "name": "x", "namespace": SHOP}
+    source = {"reportingController": "kubelet", "reportingInstance": "one", "eventTime": "2026-01-02T03:04:05.000000Z"}
+    newer = {**named("events.k8s.io/v1", "Event", "e"), "regarding": pod, "type": "Normal", **source}
+    newer |= {"reason": "R", "action": "A"}
+    newer["metadata"]["namespace"] = SHOP
     agent, settings = "ConfigMaps with its agent", f"{CORE}/configmaps/settings"
     reader = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}
     token = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
@@ -361,7 +363,7 @@ def others(shop: Shop) -> list[Ask]:
         ),
         Ask("create", EVENTS, event("example.com/other"), "events of its own"),
         Ask("create", EVENTS, about_a_secret, "about pools"),
-        Ask("create", f"{CORE}/events", core_event, "events of its own"),
+        Ask("create", f"/apis/events.k8s.io/v1/namespaces/{SHOP}/events", newer, "events of its own"),
         Ask(
             "patch",
             f"{APPS}/replicasets/{shop.replica_set}/status",

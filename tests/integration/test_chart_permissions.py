@@ -55,7 +55,7 @@ NEEDED = [
     *(Access(verb, "pods") for verb in ("get", "list", "watch", "patch")),
     *(Access(verb, "configmaps") for verb in ("get", "list", "create", "delete")),
     Access("get", "secrets", name="broker"),
-    *(Access(verb, "events", group="events.k8s.io") for verb in ("create", "patch")),
+    *(Access(verb, "events") for verb in ("create", "patch")),
 ]
 NODE = Access("get", "nodes", namespace="")
 LEASE = [lease("get"), lease("update"), lease("create", name="")]
@@ -70,7 +70,7 @@ NEVER = [
     *(Access(verb, "configmaps") for verb in ("watch", "update", "patch", "deletecollection")),
     *(Access(verb, "nodes", namespace="") for verb in ("list", "watch", "update", "patch", "delete")),
     *(Access(verb, "secrets") for verb in ("list", "watch", "create", "update", "patch", "delete")),
-    Access("create", "events"),
+    Access("create", "events", group="events.k8s.io"),
     Access("create", "serviceaccounts", subresource="token"),
     Access("list", "customresourcedefinitions", namespace="", group="apiextensions.k8s.io"),
     Access("list", "namespaces", namespace=""),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -43,11 +44,35 @@ async def test_an_event_that_repeats_is_counted_in_one_object_that_describe_show
         await recorder.settle()
     (event,) = await api.list_all(EVENTS, pool.key.namespace)
     assert event["series"]["count"] == 3
-    assert event["note"].startswith("the broker is away, 3 s x")
-    assert (len(event["note"].encode()), event["reportingController"]) == (1024, "celeriac.dev/operator")
+    assert event["message"].startswith("the broker is away, 3 s x")
+    assert (len(event["message"].encode()), event["reportingComponent"]) == (1024, "celeriac.dev/operator")
+    assert event["count"] == 3
+    assert event["firstTimestamp"] <= event["lastTimestamp"]
     described = pool.kubectl("describe", "cwp", "ml")
     assert "ConnectionFailed" in described
     assert "x3 over" in described
+
+
+async def test_describe_shows_events_in_the_order_in_which_they_happened(api: Api, pool: LivePool) -> None:
+    """Eleven of one second, written beside each other, then one that was there before and comes again."""
+    recorder = EventRecorder(api, "operator-1")
+    recorder.emit(pool.reference, "Warning", "ConnectionFailed", "the broker is away")
+    reasons = [f"Step{number}" for number in range(10)]
+    for reason in reasons:
+        recorder.emit(pool.reference, "Normal", reason, "one thing after the other")
+    await recorder.settle(10)
+    assert described_reasons(pool) == ["ConnectionFailed", *reasons]
+    second = int(time.time())
+    await asyncio.sleep(second + 1 - time.time())  # the API keeps whole seconds
+    recorder.emit(pool.reference, "Warning", "ConnectionFailed", "the broker is away")
+    await recorder.settle(10)
+    assert described_reasons(pool) == [*reasons, "ConnectionFailed"]
+
+
+def described_reasons(pool: LivePool) -> list[str]:
+    """The reasons of the events as `kubectl describe` lists them."""
+    _, _, events = pool.kubectl("describe", "cwp", "ml").partition("Events:")
+    return [line.split()[1] for line in events.splitlines() if line.startswith(("  Normal", "  Warning"))]
 
 
 async def test_a_chatty_pool_silences_neither_another_nor_its_own_warnings(api: Api, pool: LivePool) -> None:
@@ -57,7 +82,7 @@ async def test_a_chatty_pool_silences_neither_another_nor_its_own_warnings(api: 
     recorder.emit({**pool.reference, "uid": "another", "name": "other"}, "Normal", "ScaledUp", "event of another")
     recorder.emit(pool.reference, "Warning", "ConnectionFailed", "the broker is away")
     await recorder.settle(10)
-    notes = [event["note"] for event in await api.list_all(EVENTS, pool.key.namespace)]
+    notes = [event["message"] for event in await api.list_all(EVENTS, pool.key.namespace)]
     assert len(notes) == BURST + 2
     assert {"event of another", "the broker is away"} <= set(notes)
 
@@ -186,7 +211,7 @@ async def test_a_list_whose_page_token_expires_midway_is_read_again_as_a_whole(a
     async with await Api.connect(str(pool.control_plane.kubeconfig), on_request=expire) as reader:
         listed = await reader.list_all(EVENTS, pool.key.namespace, page_size=2)
     assert statuses == [200, 410, 200]
-    assert sorted(event["note"] for event in listed) == ["event 0", "event 1", "event 2"]
+    assert sorted(event["message"] for event in listed) == ["event 0", "event 1", "event 2"]
 
 
 # Errors, credentials, the fence

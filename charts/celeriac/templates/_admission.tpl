@@ -114,12 +114,13 @@ configmaps:
 events:
   matchConstraints:
     resourceRules:
-      - {apiGroups: [events.k8s.io], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [events]}
+      - {apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [events]}
   validations:
     - expression: >-
-        object.reportingController == 'celeriac.dev/operator' && has(object.regarding)
-        && object.regarding.kind == 'CeleryWorkerPool' && object.regarding.apiVersion.startsWith('celeriac.dev/')
-        && (request.operation == 'CREATE' || oldObject.reportingController == object.reportingController)
+        has(object.reportingComponent) && object.reportingComponent == 'celeriac.dev/operator'
+        && has(object.involvedObject.kind) && object.involvedObject.kind == 'CeleryWorkerPool'
+        && has(object.involvedObject.apiVersion) && object.involvedObject.apiVersion.startsWith('celeriac.dev/')
+        && (request.operation == 'CREATE' || (has(oldObject.reportingComponent) && oldObject.reportingComponent == object.reportingComponent))
       message: the operator may only write events of its own, about pools
 leases:
   matchConstraints:
@@ -138,7 +139,7 @@ other:
       - {apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [deployments]}
       - {apiGroups: [apps], apiVersions: [v1], operations: [UPDATE], resources: [deployments/scale, replicasets/scale]}
       - {apiGroups: [celeriac.dev], apiVersions: ["*"], operations: [UPDATE], resources: [celeryworkerpools/status]}
-      - {apiGroups: [events.k8s.io], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [events]}
+      - {apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [events]}
       - {apiGroups: [coordination.k8s.io], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [leases]}
       {{- /* Reviews change nothing. */}}
       - {apiGroups: [authentication.k8s.io, authorization.k8s.io], apiVersions: ["*"], operations: [CREATE], resources: ["*"]}

@@ -15,7 +15,7 @@ RIGHTS: Final = {
     "/pods": ("get", "list", "watch", "patch"),
     "/configmaps": ("get", "list", "create", "delete"),
     "/secrets": ("get",),
-    "events.k8s.io/events": ("create", "patch"),
+    "/events": ("create", "patch"),
 }
 """Verbs by GROUP/RESOURCE or GROUP/RESOURCE/SUBRESOURCE."""
 

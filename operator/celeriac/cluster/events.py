@@ -3,11 +3,13 @@
 As in client-go an event that repeats within a window is counted in one object, and each object that is talked about
 has a token bucket; unlike there it has one for each type, so that a lively pool's scalings never hide its Warnings. An
 event is a courtesy: where it cannot be written, the operator goes on.
+
+They are written as core/v1: `kubectl describe` sorts by lastTimestamp, which events.k8s.io/v1 does not let a writer
+set (validation.ValidateEventCreate), and leaves those of one second as they are listed: by name, so that names ascend.
 """
 
 import asyncio
 import logging
-import secrets
 import socket
 import time
 from collections import OrderedDict
@@ -21,6 +23,7 @@ from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError, NotFound
 from celeriac.cluster.paths import EVENTS
 from celeriac.cluster.text import bounded_bytes
+from celeriac.cluster.times import timestamp
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class _Series:
     """One event that may repeat; `name` is None while its object is being created."""
 
     last: float
+    last_observed: datetime
     count: int = 1
     name: str | None = None
 
@@ -67,6 +71,7 @@ class EventRecorder:
         self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
         self._writing: set[asyncio.Task[None]] = set()
+        self._numbered = 0
 
     def emit(
         self,
@@ -85,20 +90,21 @@ class EventRecorder:
         the count rises.
         """
         key = (regarding["uid"], type, reason, action, message if dedupe is None else dedupe)
-        now = self._clock()
+        now, observed = self._clock(), datetime.now(UTC)
         series = self._series.get(key)
         if series is not None and now - series.last < WINDOW_SECONDS:
-            series.count, series.last = series.count + 1, now
+            series.count, series.last, series.last_observed = series.count + 1, now, observed
             if series.name is None or not self._may_write(regarding["uid"], type, now):
                 return
         elif self._may_write(regarding["uid"], type, now):
-            series = _Series(last=now)
+            series = _Series(now, observed)
         else:
             log.debug("event dropped, too many on %s %s: %s", regarding["kind"], regarding["name"], message)
             return
         _remember(self._series, key, series)
-        event = {"type": type, "reason": reason, "action": action, "note": bounded_bytes(message, NOTE_SIZE)}
-        task = asyncio.get_running_loop().create_task(self._tell(key, series, dict(regarding), event))
+        event = {"type": type, "reason": reason, "action": action, "message": bounded_bytes(message, NOTE_SIZE)}
+        self._numbered = max(self._numbered + 1, time.time_ns())
+        task = asyncio.get_running_loop().create_task(self._tell(key, series, dict(regarding), event, self._numbered))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
@@ -110,11 +116,11 @@ class EventRecorder:
                 task.cancel()
 
     async def _tell(
-        self, key: tuple[str, ...], series: _Series, regarding: dict[str, str], event: dict[str, Any]
+        self, key: tuple[str, ...], series: _Series, regarding: dict[str, str], event: dict[str, Any], number: int
     ) -> None:
         """Write one event; a failure is worth a line in the log."""
         try:
-            await self._write(series, regarding, event)
+            await self._write(series, regarding, event, number)
         except ApiError as error:
             log.warning(
                 "event %s on %s %s not written: %s", event["reason"], regarding["kind"], regarding["name"], error
@@ -123,12 +129,15 @@ class EventRecorder:
             if series.name is None:
                 self._series.pop(key, None)
 
-    async def _write(self, series: _Series, regarding: dict[str, str], event: dict[str, Any]) -> None:
+    async def _write(self, series: _Series, regarding: dict[str, str], event: dict[str, Any], number: int) -> None:
         """Count one more in the object of the series; create it where it is new, or has expired on the server."""
-        observed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        namespace = regarding["namespace"]
+        observed, namespace = series.last_observed, regarding["namespace"]
         if series.name is not None:
-            patch = {"series": {"count": series.count, "lastObservedTime": observed}}
+            patch = {
+                "count": series.count,
+                "lastTimestamp": timestamp(observed),
+                "series": {"count": series.count, "lastObservedTime": _micro_time(observed)},
+            }
             try:
                 await self._api.merge_patch(EVENTS, namespace, series.name, patch, manager=REPORTING_CONTROLLER)
                 return
@@ -137,11 +146,14 @@ class EventRecorder:
         body: dict[str, Any] = {
             "apiVersion": EVENTS.api_version,
             "kind": "Event",
-            "metadata": {"name": f"{regarding['name'][:NAME_LENGTH]}.{secrets.token_hex(8)}", "namespace": namespace},
-            "regarding": regarding,
+            "metadata": {"name": f"{regarding['name'][:NAME_LENGTH]}.{number:016x}", "namespace": namespace},
+            "involvedObject": regarding,
             **event,
-            "eventTime": observed,
-            "reportingController": REPORTING_CONTROLLER,
+            "count": 1,
+            "firstTimestamp": timestamp(observed),
+            "lastTimestamp": timestamp(observed),
+            "eventTime": _micro_time(observed),
+            "reportingComponent": REPORTING_CONTROLLER,
             "reportingInstance": self._instance,
         }
         created = await self._api.create(EVENTS, namespace, body)
@@ -157,6 +169,11 @@ class EventRecorder:
             return False
         bucket.tokens -= 1
         return True
+
+
+def _micro_time(moment: datetime) -> str:
+    """A metav1.MicroTime."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:

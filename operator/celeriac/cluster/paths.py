@@ -41,7 +41,7 @@ def _segment(name: str) -> str:
 CELERY_WORKER_POOLS = Resource(API_VERSION, PLURAL)
 CONFIG_MAPS = Resource("v1", "configmaps")
 DEPLOYMENTS = Resource("apps/v1", "deployments")
-EVENTS = Resource("events.k8s.io/v1", "events")
+EVENTS = Resource("v1", "events")
 LEASES = Resource("coordination.k8s.io/v1", "leases")
 NAMESPACES = Resource("v1", "namespaces")
 NODES = Resource("v1", "nodes")
