@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from celeriac.api.reasons import Reason
 from celeriac.autoscaling.outcome import Outcome
 from celeriac.cluster.times import parse_timestamp, timestamp
 from celeriac.pool.layouts import layout_fields
@@ -21,6 +22,8 @@ from celeriac.scaling.workload import Demand
 Status = dict[str, Any]
 
 MESSAGE_LIMIT = 1024
+ROUNDING = timedelta(seconds=2)
+"""By which two tellings of one moment may differ."""
 MOST = 2**53 - 1
 """What the CRD lets a number be: a broker may say any, and a status that is refused would stand still."""
 NAMING = frozenset({PODS_END, WORKERS_RESPONDING})
@@ -52,7 +55,6 @@ def build_status(
     status |= _restarts(outcome, previous)
     if outcome is not None:
         status["desiredReplicas"] = outcome.decision.replicas
-        status["decision"] = _decision(outcome, previous.get("decision") or {}, now)
         if isinstance(outcome.demand, Demand):
             status["waiting"] = min(outcome.demand.waiting, MOST)
             status["running"] = min(outcome.demand.at_work, MOST)
@@ -60,6 +62,7 @@ def build_status(
             status |= _learned(outcome, outcome.demand)
         if outcome.idle_seconds is not None:
             status |= _idle(view, outcome, outcome.idle_seconds, previous, now)
+        status["decision"] = _decision(view, outcome, previous.get("decision") or {}, now, status.get("idleSince"))
     return status
 
 
@@ -155,14 +158,22 @@ def _timed(
     return timed
 
 
-def _decision(outcome: Outcome, previous: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The decision's time is that of its reason; the sentence may change its numbers meanwhile."""
+def _decision(
+    view: View, outcome: Outcome, previous: Mapping[str, Any], now: datetime, idle_since: str | None
+) -> dict[str, Any]:
+    """The decision's time is that of its reason; the sentence may change its numbers meanwhile.
+
+    What will happen at a moment is told by that moment: a status is read later than it is written.
+    """
     time = previous.get("time") if previous.get("reason") == outcome.reason else None
-    return {
-        "reason": outcome.reason,
-        "message": outcome.message[:MESSAGE_LIMIT],
-        "time": time or timestamp(now),
-    }
+    message = outcome.message[:MESSAGE_LIMIT]
+    if outcome.reason == Reason.ZERO_PENDING and idle_since is not None and view.policy is not None:
+        since = now - timedelta(seconds=outcome.idle_seconds or 0.0)
+        if abs((told := parse_timestamp(idle_since)) - since) < ROUNDING:
+            since = told
+        due = since + timedelta(seconds=view.policy.scale_to_zero_after_seconds)
+        message = f"{message}: at {timestamp(due)}"
+    return {"reason": outcome.reason, "message": message, "time": time or timestamp(now)}
 
 
 def _idle(view: View, outcome: Outcome, seconds: float, previous: Mapping[str, Any], now: datetime) -> Status:
@@ -181,6 +192,6 @@ def _idle(view: View, outcome: Outcome, seconds: float, previous: Mapping[str, A
 def _idle_since(seconds: float, previous: str | None, now: datetime, *, before: bool) -> str:
     """The moment idleness began; a difference of a second to the last one is rounding, not news."""
     since = now - timedelta(seconds=seconds)
-    if previous is not None and (before or abs((parse_timestamp(previous) - since).total_seconds()) < 2):
+    if previous is not None and (before or abs(parse_timestamp(previous) - since) < ROUNDING):
         return previous
     return timestamp(since)

@@ -2,10 +2,10 @@
 
 `decide` is pure. What was read goes through named steps in the order of the Kubernetes HPA: target, tolerance,
 stabilization, rate, bounds; then the rule for zero, which the HPA does not have. Each step hands on a count and a
-sentence, so that the count that acts and the sentence that explains it cannot differ.
+sentence, so that the count that acts and the sentence that explains it cannot differ. No sentence counts seconds down:
+it may be read long after it was made, and who reads it can tell the time (`status.decision`).
 """
 
-import math
 from dataclasses import dataclass
 
 from celeriac.api.reasons import Reason
@@ -184,14 +184,14 @@ def _rule_for_zero(step: _Step, policy: Policy, demand: Demand, history: History
     idle = now - history.idle_since
     ahead = demand.scheduled + demand.deferred
     if ahead and demand.agent:
-        quiet = f"nothing waiting or running since {int(idle)} s, {count(ahead, 'ETA task')} not yet due"
+        quiet = f"nothing waiting or running, {count(ahead, 'ETA task')} not yet due"
     else:
-        quiet = f"nothing waiting, running or scheduled since {int(idle)} s"
-    left = math.ceil(policy.scale_to_zero_after_seconds - idle)
-    if left > 0:
+        quiet = "nothing waiting, running or scheduled"
+    after = policy.scale_to_zero_after_seconds
+    if idle < after:
         kept = "" if demand.current_replicas == 1 else "1 kept warm, "
-        return _Step(1, f"{kept}0 in {left} s: {quiet}")
-    return _Step(0, f"0: {quiet}") if step.replicas == 0 else step
+        return _Step(1, f"{kept}0 after {after} s of {quiet}")
+    return _Step(0, f"0 after {after} s of {quiet}") if step.replicas == 0 else step
 
 
 def _reason(step: _Step, demand: Demand, wanted: int) -> str:

@@ -1,7 +1,6 @@
 """When a decision may change although nothing that it was made from does: the clocks that run in `decide`. Pure.
 
-A pool whose inputs stay as they are comes to the same decision until the first of these moments. Only its sentence may
-change before, where that counts seconds.
+A pool whose inputs stay as they are comes to the same decision, in the same words, until the first of these moments.
 """
 
 import math

@@ -57,8 +57,7 @@ def _without_tasks(policy: Policy, demand: Demand) -> Need:
     if must_be_held(demand):
         return Need(1, 0.0, f"{count(demand.scheduled, 'scheduled task')} held by workers: 1 replica")
     if is_near(policy, demand):
-        seconds = max(0.0, demand.next_eta_seconds or 0.0)
-        return Need(1, 0.0, f"nothing waiting, but an ETA task is due in {seconds:.0f} s: 1 replica")
+        return Need(1, 0.0, "nothing waiting, but an ETA task is due too soon to be without a worker: 1 replica")
     if not demand.exact:
         return Need(kept, 0.0, f"nothing waiting, but what workers hold is an estimate: {count(kept, 'replica')}")
     if demand.held_elsewhere:

@@ -145,6 +145,22 @@ def test_a_decision_that_is_held_back_shows_why() -> None:
     assert "1 running" in status["decision"]["message"]
 
 
+def test_when_a_pool_goes_to_sleep_is_told_by_the_moment_which_stays_true() -> None:
+    """Written at noon after 86 s of idleness, read at any time; a write half a second later says the same."""
+    policy, demand = Policy(slots=1), Demand(waiting=0, running=0, current_replicas=1)
+    decision = decide(policy, demand, fresh_history(1, 0.0, idle_since=0.0), 86.0)
+    assert decision.reason == Reason.ZERO_PENDING
+    idle = Outcome(demand, decision, plan(policy, decision, demand, Workload(1)), idle_seconds=86.0)
+    first = build_status(view(deployment=deployment(1, 1), outcome=idle), {}, NOW, "s")
+    assert first["decision"]["message"] == (
+        "0 after 300 s of nothing waiting, running or scheduled: at 2026-01-01T12:03:34Z"
+    )
+    later = replace(idle, idle_seconds=87.9)
+    moment = NOW + timedelta(seconds=1.4)
+    second = build_status(view(deployment=deployment(1, 1), outcome=later), first, moment, "s")
+    assert second["decision"] == first["decision"]
+
+
 def test_counts_alone_are_no_urgent_news_but_replicas_and_conditions_are() -> None:
     before = build_status(view(outcome=outcome(7, 0, 20), deployment=deployment(20, 20)), {}, NOW, "s")
     counts = build_status(view(outcome=outcome(8, 1, 20), deployment=deployment(20, 20)), before, NOW, "s")
@@ -180,7 +196,7 @@ def with_workers(*pods: PodRecord, **marks: str) -> Outcome:
     workers = Observer().observe(pods, reports, marks, 4, 0.0)
     learned = Learned.seeded(runtime_seconds=1.23456, cold_start_seconds=2.04)
     demand = Demand(waiting=1, running=2, current_replicas=1, held_elsewhere=3, agent=True, runtime_seconds=1.23456)
-    return replace(outcome(1, 2, 1), demand=demand, workers=workers, learned=learned, dead_letters=2)
+    return replace(outcome(1, 2, 1), demand=demand, workers=workers, learned=learned, dead={"celery": 2})
 
 
 def test_what_the_workers_report_is_in_the_status() -> None:

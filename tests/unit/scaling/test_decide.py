@@ -178,16 +178,16 @@ class TestZero:
         history = replace(fresh_history(5, NOW - 61), idle_since=NOW - 61)
         decision = decide(Policy(slots=1), demand(replicas=5), history, NOW)
         assert (decision.replicas, decision.reason) == (1, Reason.DEMAND_FELL)
-        assert decision.message == "1 kept warm, 0 in 239 s: nothing waiting, running or scheduled since 61 s"
+        assert decision.message == "1 kept warm, 0 after 300 s of nothing waiting, running or scheduled"
 
     def test_the_wait_for_zero_in_words(self) -> None:
         history = replace(fresh_history(1, NOW - 86), idle_since=NOW - 86)
         pending = decide(Policy(slots=1), demand(replicas=1), history, NOW)
         assert (pending.replicas, pending.reason, pending.limit) == (1, Reason.ZERO_PENDING, None)
-        assert pending.message == "0 in 214 s: nothing waiting, running or scheduled since 86 s"
+        assert pending.message == "0 after 300 s of nothing waiting, running or scheduled"
         done = decide(Policy(slots=1), demand(replicas=1), history, NOW + 214)
         assert (done.replicas, done.reason, done.limit) == (0, Reason.SCALE_TO_ZERO, None)
-        assert done.message == "0: nothing waiting, running or scheduled since 300 s"
+        assert done.message == "0 after 300 s of nothing waiting, running or scheduled"
         after = decide(Policy(slots=1), demand(replicas=0), done.history, NOW + 215)
         assert (after.replicas, after.reason) == (0, Reason.IDLE)
         assert after.message == "nothing waiting, running or scheduled: 0 replicas"
@@ -263,7 +263,7 @@ class TestAgent:
     def test_far_eta_tasks_let_a_pool_sleep_and_the_sentence_says_so(self) -> None:
         pool = DrivenPool(Policy(slots=1), replicas=1, history=fresh_history(1, 1000.0))
         held = demand(replicas=1, scheduled=3, agent=True)
-        assert pool.see(held).message == "0 in 300 s: nothing waiting or running since 0 s, 3 ETA tasks not yet due"
+        assert pool.see(held).message == "0 after 300 s of nothing waiting or running, 3 ETA tasks not yet due"
         asleep = pool.wait(300).see(held)
         assert (asleep.replicas, asleep.reason) == (0, Reason.SCALE_TO_ZERO)
 
@@ -281,7 +281,8 @@ class TestAgent:
         decision = decide(Policy(slots=1), seen, fresh_history(0, NOW), NOW)
         assert decision.replicas == replicas
         if replicas:
-            assert decision.message == f"nothing waiting, but an ETA task is due in {due_in:.0f} s: 1 replica"
+            due = "nothing waiting, but an ETA task is due too soon to be without a worker: 1 replica"
+            assert decision.message == due
 
     def test_a_pool_does_not_fall_asleep_for_less_time_than_that_takes(self) -> None:
         history = fresh_history(1, NOW, idle_since=NOW - 900)

@@ -38,11 +38,11 @@ class ServerIdentity:
 
     def check_settled(self) -> None:
         """Raise BrokerDoubt (Restarted) while the hold after a restart lasts."""
-        if (left := self._hold_until - self._clock()) > 0:
+        if self._clock() < self._hold_until:
             raise BrokerDoubt(
                 Reason.BROKER_RESTARTED,
                 f"{self._where} restarted or was replaced, so its queues may have been lost: replicas are held for"
-                f" another {left:.0f} s; send again what is missing",
+                f" {self._hold_seconds:.0f} s; send again what is missing",
             )
 
     def _check_server(self, server: Mapping[str, Any]) -> None:

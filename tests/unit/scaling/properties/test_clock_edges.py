@@ -4,7 +4,6 @@ The tick relies on it: it leaves a pool alone until then.
 """
 
 import math
-import re
 from dataclasses import replace
 from itertools import accumulate
 
@@ -47,9 +46,8 @@ def after(reading: Demand | Doubt, seconds: float) -> Demand | Doubt:
 
 
 def told(decision: Decision) -> tuple[object, ...]:
-    """All that a decision says, but for the seconds that it counts."""
-    message = re.sub(r"(0 in|since|due in) \d+ s", r"\1 ... s", decision.message)
-    return decision.replicas, decision.reason, decision.active, decision.limit, message
+    """All that a decision says: no sentence counts seconds."""
+    return decision.replicas, decision.reason, decision.active, decision.limit, decision.message
 
 
 def stays_until_the_edge(it: Lived, parts: list[float], ticking: bool) -> None:
