@@ -197,6 +197,45 @@ WAITING: Final = {
         "container init was OOM-killed (memory limit too low?): unknown",
     ),
 }
+LAST_WORDS: Final = {
+    "a module of the app is missing": "ModuleNotFoundError: No module named 'myproject'",
+    "spec.app names a module that is not there": (
+        "Error: Invalid value for '-A' / '--app': \nUnable to load celery application.\nThe module myproject was not"
+        " found."
+    ),
+    "spec.app names no app": (
+        "Error: Invalid value for '-A' / '--app': \nUnable to load celery application.\nModule 'proj' has no attribute"
+        " 'celery'"
+    ),
+    "the image has no gevent": "ModuleNotFoundError: No module named 'gevent'",
+    "packages that do not go together": "ImportError: cannot import name 'Redis' from 'redis' (/x/redis/__init__.py)",
+    "code for another Python": "SyntaxError: invalid syntax",
+    "a variable that the app needs": "KeyError: 'DATABASE_URL'",
+    "a setting that Django needs": (
+        "django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty."
+    ),
+    "Celery does not know an option": "Error: No such option: --frob",
+    "Celery refuses the value of an option": (
+        "Error: Invalid value for '-c' / '--concurrency': 'x' is not a valid integer."
+    ),
+    "the app's URL names no transport": "KeyError: 'No such transport: foo'",
+    "a script finds no celery": "/app/start.sh: line 3: celery: command not found",
+    "a script finds a program of another CPU": "/app/start.sh: line 3: /app/bin: cannot execute: Exec format error",
+    "a library that is linked to is missing": (
+        "python: error while loading shared libraries: libpq.so.5: cannot open shared object file: No such file or"
+        " directory"
+    ),
+    "a folder that may not be written": "OSError: [Errno 30] Read-only file system: '/app/cache'",
+    "a file that may not be read": "PermissionError: [Errno 13] Permission denied: '/app/settings.toml'",
+    "the app connects while it starts": (
+        'django.db.utils.OperationalError: connection to server at "db" (10.0.0.9), port 5432 failed: Connection'
+        " refused"
+    ),
+    "the app looks a host up while it starts": "socket.gaierror: [Errno -2] Name or service not known",
+    "no thread can be started": "RuntimeError: can't start new thread",
+}
+"""The end of the log of a worker that ended with code 1 (an exception: behind the frames of its traceback)."""
+FRAMES: Final = 'Traceback (most recent call last):\n  File "/app/proj.py", line 1, in <module>\n    start()\n'
 EXITS: Final = {
     "out of memory": (137, "OOMKilled"),
     "the worker is killed": (137, "Error"),
@@ -285,9 +324,11 @@ def pod_situations() -> Iterator[Situation]:
         yield _problem(what, {"conditions": [unscheduled]})
     for what, (reason, words) in WAITING.items():
         yield _problem(what, _worker(state={"waiting": {"reason": reason, "message": words}}))
-    for what, (code, reason) in EXITS.items():
+    ends = [(what, code, reason, "") for what, (code, reason) in EXITS.items()]
+    ends += [(what, 1, "Error", _log(words)) for what, words in LAST_WORDS.items()]
+    for what, code, reason, log in ends:
         backing_off = {"waiting": {"reason": "CrashLoopBackOff"}}
-        ended = {"terminated": {"exitCode": code, "reason": reason}}
+        ended = {"terminated": {"exitCode": code, "reason": reason, "message": log}}
         yield _problem(what, _worker(state=backing_off, lastState=ended, restartCount=5))
 
 
@@ -318,6 +359,11 @@ def _doubt(what: str, doubt: BrokerDoubt) -> Situation:
 
 def _worker(**status: Any) -> dict[str, Any]:
     return {"containerStatuses": [{"name": "worker", "ready": False, "restartCount": 0, **status}]}
+
+
+def _log(words: str) -> str:
+    """What click says stands behind its usage, an exception behind the frames of its traceback."""
+    return words if words.startswith(("Error: No", "Error: Invalid", "/", "python")) else FRAMES + words
 
 
 def _problem(what: str, status: dict[str, Any]) -> Situation:

@@ -24,6 +24,15 @@ IN_TROUBLE: dict[str, dict[str, Any]] = {
     "image": {"image": "celeriac-demo:absent"},
     "launcher": {"launcher": ["/opt/python/bin/python"]},
     "crash": {"app": "no_such_module"},
+    "imports": {
+        "app": "broken_app",
+        "template": {
+            "env": [{"name": "PYTHONPATH", "value": "/broken"}],
+            "volumes": [{"name": "broken", "configMap": {"name": "broken"}}],
+            "volumeMounts": [{"name": "broken", "mountPath": "/broken"}],
+        },
+    },
+    "option": {"worker": {"extraArgs": ["--frob"]}},
     "variable": {"template": {"env": [TOKEN]}},
     "volume": {"template": {"volumes": [VOLUME], "volumeMounts": [{"name": "settings", "mountPath": "/settings"}]}},
     "secret": {"broker": SECRET},
@@ -36,6 +45,7 @@ IN_TROUBLE: dict[str, dict[str, Any]] = {
 def pools(shared: Story) -> Story:
     """One pool per kind of trouble and a healthy one, each with a task that waits for it."""
     shared.kube.create_secret("password", url=shared.broker_url.replace("redis://", "redis://:hunter2@"))
+    shared.kubectl("create", "configmap", "broken", "--from-literal=broken_app.py=import myproject")
     shared.pool("healthy", ["healthy"], scaling={"scaleToZeroAfterSeconds": 3600})
     for name, spec in IN_TROUBLE.items():
         shared.declare(name, [name], pool="solo", **spec)
@@ -81,10 +91,27 @@ def test_an_image_without_the_launchers_python_is_told_to_have_another_launcher(
     pools.kube.patch(POOLS, "launcher", {"spec": {"launcher": ["python"]}})
 
 
-def test_a_worker_that_ends_again_and_again_refers_to_its_log(pools: Story) -> None:
+def test_an_app_that_is_not_there_is_named(pools: Story) -> None:
     message = told(pools, "crash", "CrashLoop")
-    assert "log says" in message
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in message
+    assert "correct spec.app" in message
     pools.kube.patch(POOLS, "crash", {"spec": {"app": "celery_app"}})
+
+
+def test_describe_alone_names_the_module_that_an_app_cannot_import(pools: Story) -> None:
+    told(pools, "imports", "CrashLoop")
+    conditions, _, events = pools.kubectl("describe", "cwp", "imports").partition("Events:")
+    for shown in (conditions, events):
+        assert "ModuleNotFoundError: No module named 'myproject'" in shown
+        assert "the image has no module myproject" in shown
+    pools.kube.patch(POOLS, "imports", {"spec": {"app": "celery_app"}})
+
+
+def test_an_option_that_celery_refuses_is_named(pools: Story) -> None:
+    message = told(pools, "option", "CrashLoop")
+    assert "No such option" in message
+    assert "correct spec.worker.extraArgs" in message
+    pools.kube.patch(POOLS, "option", {"spec": {"worker": {"extraArgs": None}}})
 
 
 def test_a_missing_secret_of_the_template_is_named(pools: Story) -> None:

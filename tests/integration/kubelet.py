@@ -49,6 +49,13 @@ class FakePod:
         last = terminated(0, "Error") if restarts else None
         self._tell("Pending", state, restarts=restarts, last_state=last)
 
+    def crashes(self, log: str, *, code: int = 1, reason: str = "Error") -> None:
+        """Its container has ended twice, and waits to be started anew; `log` is what the kubelet keeps of its log."""
+        last = terminated(0, reason, code)
+        last["terminated"]["message"] = log
+        state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s restarting failed container"}}
+        self._tell("Running", state, restarts=2, last_state=last)
+
     def finds_no_node(self, message: str) -> None:
         """The scheduler's words."""
         condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -74,6 +75,10 @@ def test_an_operator_killed_in_the_middle_of_a_scale_up_goes_on_where_it_was(api
         after = kube.wait_for(DEPLOYMENTS, "ml", lambda found: bool(found["spec"]["replicas"] != before), 30)
         assert after["spec"]["replicas"] > before
         kube.wait_for_replicas("ml", 25, 30)
+        operator.wait_for_log(f"pool {namespace}/ml: scaled from")
+        scaled = re.findall(rf"pool {namespace}/ml: scaled from (\d+) to (\d+) \((\w+)\): \S", operator.log())
+        assert scaled[-1][1:] == ("25", "Backlog")
+        assert len(set(scaled)) == len(scaled), "one line for each"
 
 
 def test_three_idle_pools_cost_no_write_but_the_lease_over_a_minute(quiet: QuietOperator) -> None:

@@ -66,6 +66,7 @@ class Reason(StrEnum):
     KEYS_ARE_KEPT = "KeysAreKept"
     KEYS_MAY_BE_EVICTED = "KeysMayBeEvicted"
     NOT_TOLD = "NotTold"
+    SIMILAR_QUEUE = "SimilarQueue"
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_UNREADABLE = "SecretUnreadable"
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"

@@ -25,6 +25,7 @@ from celeriac.cluster.client import Api
 from celeriac.cluster.errors import ApiError
 from celeriac.pool.model import WorkerPool
 from celeriac.scaling.decision import Retirement
+from celeriac.telemetry.logs import fields
 from celeriac.telemetry.metrics import Direction, Metrics
 from celeriac.watching.store import KnownPool, Store
 from celeriac.watching.workqueue import WorkQueue
@@ -192,7 +193,11 @@ class Actuator:
         key, up = known.key, change.pods > 0
         self.refusals.forget(key)
         scaler.scaled(change.pods, self._clock())
-        log.info("pool %s: scaled from %d to %d: %s", key, change.before, change.after, change.message)
+        log.info(
+            *("pool %s: scaled from %d to %d (%s): %s", key, change.before, change.after),
+            *(change.reason, change.message),
+            extra=fields(pool=str(key), before=change.before, after=change.after, reason=change.reason),
+        )
         if self._store.pools.get(key) is not None:
             self._metrics.scale(key, Direction.UP if up else Direction.DOWN, abs(change.pods))
         self._queue.add(key)

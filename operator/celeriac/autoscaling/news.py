@@ -1,5 +1,7 @@
 """What of a pool's step is an event by itself; pure."""
 
+from collections.abc import Mapping
+
 from celeriac.api.notices import Notice
 from celeriac.api.reasons import Reason
 from celeriac.api.words import first_of
@@ -10,18 +12,12 @@ from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.workers.observer import DEAF_SECONDS
 
 
-def of_dead_letters(pool: WorkerPool, before: Outcome | None, now: Outcome) -> tuple[Notice, ...]:
-    """Messages that nobody will start again, unless somebody puts them back."""
-    if before is None or before.dead_letters is None or now.dead_letters is None:
-        return ()
-    more = now.dead_letters - before.dead_letters
-    if more <= 0:
-        return ()
-    message = (
-        f"{more} messages are dead letters now ({now.dead_letters} in all): each was running in"
-        f" {pool.max_attempts} workers that died; see them with `celeriac dead-letters list QUEUE`"
-    )
-    return (Notice(pool.key, "Warning", Reason.DEAD_LETTERED, message, "dead-letters"),)
+def new_dead_letters(before: Outcome | None, now: Outcome) -> Mapping[str, int]:
+    """By queue, messages that nobody will start again, unless somebody puts them back."""
+    if before is None or before.dead is None or now.dead is None:
+        return {}
+    more = {queue: number - before.dead.get(queue, 0) for queue, number in now.dead.items()}
+    return {queue: number for queue, number in more.items() if number > 0}
 
 
 def of_deaf(pool: WorkerPool, before: Outcome | None, now: Outcome) -> tuple[Notice, ...]:

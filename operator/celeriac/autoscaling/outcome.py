@@ -1,5 +1,6 @@
 """What a tick found and decided for one pool: the one value from which status, metrics and events are made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ class Outcome:
     healing         which of them is started anew for that; None where the spec forbids it, or nothing can be said
     learned         rates and times that were measured on them
     layout          how its queues are laid out, as its workers have said; None where the spec says the same
-    dead_letters    messages that were started too often by workers that died
+    dead            by queue, messages that were started too often by workers that died; None where nobody knows
     durability      whether its broker keeps what nobody deletes; None where that is not known
     refusal         what its broker refuses although it can be read; None where it takes what is written
     stuck           its deleted Pods that do not go away
@@ -48,12 +49,17 @@ class Outcome:
     responses: Responses | None = None
     healing: Healing | None = None
     learned: Learned | None = None
-    dead_letters: int | None = None
+    dead: Mapping[str, int] | None = None
     rollout: Rollout | None = None
     durability: Durability | None = None
     layout: QueueLayout | None = None
     stuck: tuple[Stuck, ...] = ()
     refusal: BrokerDoubt | None = None
+
+    @property
+    def dead_letters(self) -> int | None:
+        """Those of all queues."""
+        return None if self.dead is None else sum(self.dead.values())
 
     @property
     def reason(self) -> str:
@@ -73,10 +79,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What the tick knows of a pool: the outcome, None without a Deployment; and why its broker cannot be read."""
+    """What the tick knows of a pool: the outcome, None without a Deployment; why its broker cannot be read; a slip."""
 
     outcome: Outcome | None = None
     doubt: BrokerDoubt | None = None
+    misspelled: str | None = None
 
 
 def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:

@@ -9,17 +9,17 @@ from celeriac.api.reasons import Reason
 from celeriac.autoscaling.demand import demand_of, demand_without_agent, sample_of, unreported, workload_of
 from celeriac.autoscaling.drain_marker import NO_MARKING, Marking, corrected, told_to_stop
 from celeriac.autoscaling.healer import Healer, Healing
-from celeriac.autoscaling.news import deaf_pods, of_dead_letters, of_deaf, of_healing, of_layout
+from celeriac.autoscaling.news import deaf_pods, new_dead_letters, of_deaf, of_healing, of_layout
 from celeriac.autoscaling.outcome import Outcome, urgent_outcome
 from celeriac.autoscaling.rest import Rest
 from celeriac.autoscaling.rollout_view import RolloutView
 from celeriac.autoscaling.scale_writer import Change
 from celeriac.autoscaling.sight import Sight, Step
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.readings import PoolReading
+from celeriac.brokers.readings import PoolReading, has_messages
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.layouts import layout_of
-from celeriac.pool.model import QueueLayout
+from celeriac.pool.model import QueueLayout, WorkerPool
 from celeriac.scaling.decide import decide
 from celeriac.scaling.decision import History, Plan, Retirement
 from celeriac.scaling.history import fresh_history, record_change
@@ -75,6 +75,10 @@ class PoolScaler:
         self.layout = seed.layout
         self.outcome: Outcome | None = None
         self.doubt: BrokerDoubt | None = None
+        self.used: frozenset[str] = frozenset()
+        """Queues in which a message was seen."""
+        self.read_since: float | None = None
+        """Since when its queues are read; None while they are not."""
         self._doubt_since = now
         self._idle_since = None if seed.idle_seconds is None else now - seed.idle_seconds
         self._idle_since_before: float | None = None
@@ -115,6 +119,7 @@ class PoolScaler:
         self.generation = sight.pool.generation
         outcome_before, doubt_before, layout_before = self.outcome, self.doubt, self.layout
         self._note_doubt(sight.reading, now)
+        self._note_use(sight.pool, sight.reading, now)
         other_doubt = _reason(doubt_before) != _reason(self.doubt)
         if sight.deployment is None or sight.deployment.controller_uid != sight.pool.uid:
             self._history = self.outcome = None
@@ -125,10 +130,10 @@ class PoolScaler:
             _change(outcome),
             _marking(sight, outcome),
             _retirement(sight, outcome.plan),
-            of_dead_letters(sight.pool, outcome_before, outcome)
-            + of_layout(sight.pool, layout_before, self.layout)
+            of_layout(sight.pool, layout_before, self.layout)
             + of_deaf(sight.pool, outcome_before, outcome)
             + of_healing(sight.pool, outcome),
+            new_dead_letters(outcome_before, outcome),
             is_news=other_doubt or urgent_outcome(outcome_before) != urgent_outcome(outcome),
         )
 
@@ -165,7 +170,7 @@ class PoolScaler:
             responses=self._responses if readable and self._workers else None,
             healing=self._healing if readable and self._workers else None,
             learned=self._learned if readable and self._workers else None,
-            dead_letters=reading.dead if isinstance(reading, PoolReading) else None,
+            dead=_dead(reading),
             rollout=rollout,
             layout=self.layout,
             durability=reading.durability if isinstance(reading, PoolReading) else None,
@@ -209,6 +214,18 @@ class PoolScaler:
             self._doubt_since = now
         self.doubt = reading
 
+    def _note_use(self, pool: WorkerPool, reading: PoolReading | BrokerDoubt, now: float) -> None:
+        """Remember which queues have had a message; where there is one, each task that was done came from it."""
+        if isinstance(reading, BrokerDoubt):
+            self.read_since = None
+            return
+        self.read_since = now if self.read_since is None else self.read_since
+        if len(self.used) < len(pool.queues):
+            processed = any(report.processed for report in reading.reports.values())
+            worked = processed or self._learned.runtime_seconds is not None
+            all_of_it = pool.queues if worked and len(pool.queues) == 1 else ()
+            self.used |= {*all_of_it, *(queue for queue, found in reading.queues.items() if has_messages(found))}
+
     def _demand(self, sight: Sight, replicas: int) -> Demand | Doubt:
         reading = sight.reading
         if isinstance(reading, BrokerDoubt):
@@ -222,6 +239,12 @@ class PoolScaler:
         )
 
 
+def _dead(reading: PoolReading | BrokerDoubt) -> dict[str, int] | None:
+    if isinstance(reading, BrokerDoubt):
+        return None
+    return {queue: counts.dead for queue, counts in reading.queues.items() if counts.dead}
+
+
 def _reason(doubt: BrokerDoubt | None) -> Reason | None:
     return doubt.reason if doubt else None
 
@@ -231,7 +254,8 @@ def _change(outcome: Outcome) -> Change | None:
     if planned.replicas is None:
         return None
     in_rollout = outcome.rollout is not None
-    return Change(outcome.demand.current_replicas, planned.replicas, planned.message, in_rollout)
+    before = outcome.demand.current_replicas
+    return Change(before, planned.replicas, planned.message, in_rollout, outcome.decision.reason)
 
 
 def _retirement(sight: Sight, planned: Plan) -> tuple[str, Retirement] | None:

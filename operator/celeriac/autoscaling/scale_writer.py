@@ -39,12 +39,14 @@ class Change:
     """A change of the replicas that was planned when they were `before`.
 
     in_rollout  planned with old and new pods beside each other: nothing goes down otherwise once a rollout has begun
+    reason      that of the decision
     """
 
     before: int
     after: int
     message: str
     in_rollout: bool = False
+    reason: str = ""
 
     @property
     def pods(self) -> int:

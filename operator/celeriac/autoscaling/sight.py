@@ -1,7 +1,7 @@
 """What a tick sees of one pool, and what it wants of it: plain values."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from celeriac.api.notices import Notice
 from celeriac.autoscaling.drain_marker import NO_MARKING, Marking
@@ -44,6 +44,7 @@ class Step:
     marking  of Pods that are to go, or to stay after all
     retire   old Pods that make room in a rollout, with the name of their ReplicaSet
     notices  to be told
+    dead     new dead letters by queue, whose tasks are to be told
     is_news  whether the status shall say it at once
     """
 
@@ -52,10 +53,11 @@ class Step:
     marking: Marking = NO_MARKING
     retire: tuple[str, Retirement] | None = None
     notices: tuple[Notice, ...] = ()
+    dead: Mapping[str, int] = field(default_factory=dict)
     is_news: bool = False
 
     @property
     def wants_nothing(self) -> bool:
         """Whether nothing comes of it: nothing to do, to tell, or to try again."""
         is_done = self.change is None and self.retire is None and not self.marking
-        return is_done and not self.notices and not self.is_news
+        return is_done and not self.notices and not self.dead and not self.is_news

@@ -8,22 +8,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Teller
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.actuator import Actuator
+from celeriac.autoscaling.dead_letter_news import DeadLetterNews
 from celeriac.autoscaling.groups import USER, Groups
 from celeriac.autoscaling.outcome import Outcome, Outlook, figures
 from celeriac.autoscaling.pool_scaler import PoolScaler, Seed
 from celeriac.autoscaling.queue_sets import QueueSets
 from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.autoscaling.sight import Sight
+from celeriac.autoscaling.spelling_watch import SpellingWatch
 from celeriac.autoscaling.stopwatch import Stopwatch
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.protocol import Broker
+from celeriac.brokers.protocol import Broker, QueueNames
 from celeriac.brokers.readings import PoolReading
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.connecting.connections import Connections
@@ -72,6 +75,8 @@ class Autoscaler:
         self._queue = queue
         self._teller = teller
         self._tasks = tasks
+        self._dead_letters = DeadLetterNews(teller)
+        self._spelling = SpellingWatch(clock)
         self._clock = clock
         self._groups = Groups(store, credentials, clock)
         self._work = Stopwatch()
@@ -86,7 +91,7 @@ class Autoscaler:
         scaler = self._scaler(known)
         if scaler is None or scaler.generation != known.generation:
             return None
-        return Outlook(scaler.outcome_at(self._clock()), scaler.doubt)
+        return Outlook(scaler.outcome_at(self._clock()), scaler.doubt, self._spelling.of(known.key))
 
     async def run(self, seconds: float) -> None:
         """Tick for ever, every `seconds`; a tick that takes longer is followed at once by the next."""
@@ -114,6 +119,8 @@ class Autoscaler:
             self._retain_connections()
         for pool, doubt in self._groups.in_doubt:
             self._step(pool, doubt)
+        for key in self._spelling.look(self._groups.readable, self._scalers, partial(_names, self._connections)):
+            self._queue.add(key)
         for address, members in self._groups.readable.items():
             if address not in self._reading:
                 work = self._work.measured(self._read(address, members))
@@ -130,6 +137,8 @@ class Autoscaler:
     async def settle(self) -> None:
         """Wait for readings and writes under way."""
         await asyncio.gather(*self._reading.values(), return_exceptions=True)
+        await self._dead_letters.settle()
+        await self._spelling.settle()
         await self._rollouts.settle()
         await self._tasks.settle()
         await self._actuator.settle()
@@ -223,6 +232,8 @@ class Autoscaler:
             self._queue_sets.clear()
         for notice in step.notices:
             self._teller.tell(notice)
+        if step.dead:
+            self._dead_letters.begin(pool, scaler.layout, step.dead, broker.dead_letters if broker else None)
         if step.outcome is not None and deployment is not None:
             _measure(self._metrics, pool, deployment, reading, step.outcome)
             if step.outcome.healing is not None:
@@ -230,6 +241,14 @@ class Autoscaler:
         if step.is_news:
             self._queue.add(pool.key)
         self._actuator.carry_out(known, pool, step, scaler, broker.agents if broker is not None else None)
+
+
+def _names(connections: Connections, address: BrokerAddress) -> QueueNames | None:
+    """Whom to ask for names of queues there."""
+    try:
+        return connections.broker(address).names
+    except BrokerDoubt:
+        return None
 
 
 def _measure(

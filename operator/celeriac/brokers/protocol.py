@@ -94,6 +94,9 @@ class DeadLetters(Protocol):
     async def oldest(self, layout: QueueLayout, queue: str, most: int) -> Sequence[DeadLetter]:
         """The oldest of a queue first, `most` of them at most."""
 
+    async def newest(self, layout: QueueLayout, queue: str, most: int) -> Sequence[DeadLetter]:
+        """The newest of a queue, `most` of them at most, in the order in which they came."""
+
     async def requeue(self, layout: QueueLayout, queue: str, *, to: str | None = None) -> int:
         """Put all of a queue back into it (or into `to`), behind what waits there, the oldest first.
 
@@ -112,6 +115,13 @@ class TaskCounts(Protocol):
 
         Raises BrokerDoubt where the broker as a whole is in doubt.
         """
+
+
+class QueueNames(Protocol):
+    """Knows names of queues."""
+
+    async def known(self, layout: QueueLayout, names: Sequence[str]) -> Sequence[str]:
+        """Those of these names that are those of queues, by a binding or by messages; fewer where rights are."""
 
 
 class Broker(Protocol):
@@ -136,6 +146,10 @@ class Broker(Protocol):
     @property
     def task_counts(self) -> TaskCounts | None:
         """What was counted of tasks; None where nothing is."""
+
+    @property
+    def names(self) -> QueueNames | None:
+        """Knows names of queues; None where it can be asked for none."""
 
     async def close(self) -> None:
         """Close the connections."""

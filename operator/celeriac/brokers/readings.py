@@ -47,6 +47,11 @@ class QueueReading:
     next_eta: float | None = None
 
 
+def has_messages(queue: QueueReading) -> bool:
+    """Whether there is any message of it."""
+    return bool(queue.waiting or queue.held or queue.scheduled or queue.deferred or queue.dead)
+
+
 class Durability(NamedTuple):
     """Whether the broker keeps what nobody deletes; `message` says how that is, and the cure where it does not."""
 

@@ -16,7 +16,7 @@ UNSEEN = "the operator has not looked at it yet: is it running, and does it watc
 ASIDE = ("BrokerDurable", "WorkersResponding", "DrainLongEnough", "LateTasksSafe", "PodsEnd")
 """Those that ought to hold, are no part of Ready and hold no decision."""
 WANTED = ("Ready", "BrokerReachable", "ScalingActive", *ASIDE)
-ABNORMAL = ("Stalled", "AgentDegraded")
+ABNORMAL = ("Stalled", "AgentDegraded", "QueueLooksMisspelled")
 UNDER_WAY = ("Creating", "PodsStarting", "RollingOut")
 """Reasons of a pool that is not Ready and calls for nobody: its last decision says more."""
 
@@ -68,8 +68,8 @@ def _aside(conditions: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for item in conditions:
         if item["type"] in ASIDE and item["status"] == "False":
             yield item["reason"]
-        elif item["type"] == "AgentDegraded" and item["status"] == "True":
-            yield "AgentDegraded"
+        elif item["type"] in ("AgentDegraded", "QueueLooksMisspelled") and item["status"] == "True":
+            yield item["type"]
 
 
 def explanation(pool: Mapping[str, Any], now: datetime) -> Iterator[str]:

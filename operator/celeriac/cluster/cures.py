@@ -147,6 +147,88 @@ START: Final[Cures] = (
     (r"no space left on device", "free disk space on the node"),
 )
 
+LAST_WORDS: Final[Cures] = (
+    (
+        r"No module named '?(?P<name>(gevent|eventlet|greenlet))\b",
+        "install {name} in the image (celery[{name}]), or choose another spec.pool",
+    ),
+    (
+        r"No module named '?(?P<name>[\w.-]+)",
+        f"the image has no module {{name}} where Python looks: install it there, or correct spec.app, or workingDir in"
+        f" {POD}",
+    ),
+    (
+        r"cannot import name",
+        "versions of packages in spec.image do not go together, or a module lacks the name: correct it in the image",
+    ),
+    (r"module (?P<name>\S+:\S+) was not found", "correct spec.app: {name} names no app, as module:app does"),
+    (r"Module '(?P<name>[\w.-]+)' has no attribute", "correct spec.app: what follows module {name} names no app in it"),
+    (
+        r"(Syntax|Indentation|Tab)Error",
+        "the code in spec.image is broken, or made for another Python than the image has: correct it there",
+    ),
+    (
+        r"KeyError: '(?P<name>[A-Z][A-Z0-9_]+)'|(?P<name2>[A-Z][A-Z0-9_]{2,}): (unbound variable|parameter )",
+        f"set the variable {{name}} in {POD}.env or .envFrom",
+    ),
+    (
+        r"ImproperlyConfigured|validation errors? for|UndefinedValueError|not found\. Declare it as envvar",
+        f"the app misses a setting: set what it names in {POD}.env or .envFrom",
+    ),
+    (
+        r"Retrying to establish a connection",
+        "the broker did not answer when the worker started: see condition BrokerReachable, or let the app try again"
+        " (broker_connection_retry_on_startup)",
+    ),
+    (r"No such transport", "the app's broker_url names no transport that its image has: see spec.broker"),
+    (
+        r"No such option:? '?(?P<name>--?[\w-]+)",
+        "Celery in spec.image does not know {name}: correct spec.worker.extraArgs",
+    ),
+    (
+        r"Invalid value for|requires an argument|unexpected extra argument|Missing (argument|option|parameter)"
+        r"|does not take a value",
+        "Celery refuses an option: correct spec.worker.extraArgs, or spec.app",
+    ),
+    (r"Unable to load celery application", "correct spec.app: it names a module, and the app in it (module:app)"),
+    (
+        r"exec format error",
+        f"build spec.image for the node's CPU, or choose nodes by {POD}.nodeSelector (kubernetes.io/arch)",
+    ),
+    (r"GLIBC|shared librar|symbol not found|Error relocating", "build spec.image with the libraries that it links to"),
+    (
+        r"Cannot allocate memory|MemoryError|can't start new thread",
+        f"raise resources.limits.memory in {POD}, or lower spec.concurrency",
+    ),
+    (r"No space left|Disk quota", f"give more room: raise ephemeral-storage in {POD}.resources, or mount a volume"),
+    (r"Too many open files", "raise the limit of open files (ulimit -n) of the node's container runtime"),
+    (r"superuser privileges", f"set securityContext.runAsUser in {POD}, or accept_content without pickle in the app"),
+    (
+        r"Read-only file system",
+        f"under podSecurity: Restricted the root is read-only: mount an emptyDir there by {POD}.volumes, or write to"
+        " /tmp",
+    ),
+    (
+        r"(Name or service not known|name resolution|could not translate host|getaddrinfo)",
+        "the app connects to a host that is not known when it starts: correct its address in the image or in"
+        f" {POD}.env, or the cluster's DNS",
+    ),
+    (
+        r"(Connection ?refused|timed? ?out|No route to host|Network is unreachable|ConnectionError|OperationalError)",
+        "the app connects to a service that does not answer when it starts: correct its address in the image or in"
+        f" {POD}.env, or the network policies",
+    ),
+    (
+        r"ermission denied|PermissionError",
+        "the image's user may not do that: correct the rights in the image (chmod), or spec.launcher",
+    ),
+    (
+        r"(/|sh: |env: |tini|dumb-init|exec|python|ommand).*(not found|No such file|can't open|could not be found)",
+        "the image has not what is started: correct spec.launcher or the image",
+    ),
+)
+"""By the last words of a container that ended (`celeriac.cluster.last_words`)."""
+
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "it ended by itself: a worker must stay in the foreground; correct spec.launcher, and see its log",
     1: "its log says why (kubectl logs --previous): most often a module that cannot be imported or a setting that is"

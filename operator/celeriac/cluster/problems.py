@@ -10,6 +10,7 @@ from typing import Final
 from celeriac.api.reasons import Reason
 from celeriac.cluster import cures
 from celeriac.cluster.body import Body
+from celeriac.cluster.last_words import last_words
 from celeriac.cluster.text import MESSAGE_LENGTH, bounded
 
 
@@ -107,13 +108,15 @@ def _keeps_failing(container: Body, ended: Body) -> bool:
 
 
 def _crash_loop(label: str, restarts: int, ended: Body) -> Problem:
-    """Say how a container ended the last time."""
+    """Say how a container ended the last time, and what it said last where that explains it."""
     why = ended.get("reason", "")
     code = f"exit code {ended['exitCode']}" if "exitCode" in ended else "an unknown exit code"
     detail = f"{code}, {why}" if why and why != "Error" else code
-    last_words = f": {ended['message']}" if ended.get("message") else ""
-    cure = cures.OOM if why == "OOMKilled" else cures.EXIT_CODES.get(ended.get("exitCode", -1), cures.CRASHED)
-    return _joined(Reason.CRASH_LOOP, f"{label} ended with {detail} after {restarts} restarts{last_words}", cure)
+    exit_code = ended.get("exitCode", -1)
+    said = last_words(ended.get("message") or "", exit_code) if why != "OOMKilled" else None
+    cure = (cures.cure(cures.LAST_WORDS, said) if said else None) or cures.EXIT_CODES.get(exit_code, cures.CRASHED)
+    what = f"{label} ended with {detail} after {restarts} restarts{f': {said}' if said else ''}"
+    return _joined(Reason.CRASH_LOOP, what, cures.OOM if why == "OOMKilled" else cure)
 
 
 def _problem(reason: Reason, what: str) -> Problem:

@@ -13,6 +13,7 @@ from celeriac.reporting.standing import standing
 from celeriac.reporting.view import (
     BROKER_REACHABLE,
     DRAINING,
+    QUEUE_LOOKS_MISSPELLED,
     SCALING_ACTIVE,
     SCALING_LIMITED,
     Condition,
@@ -38,7 +39,15 @@ def conditions(view: View, overdue: Obstacle | None = None) -> list[Condition]:
         drain_long_enough(view),
         late_tasks_safe(view),
         pods_end(view),
+        *_misspelled(view),
     ]
+
+
+def _misspelled(view: View) -> list[Condition]:
+    """There is no such condition where nothing looks so: nobody can say that a name is right."""
+    if view.misspelled is None or view.broker is not None:
+        return []
+    return [Condition.of(QUEUE_LOOKS_MISSPELLED, True, Reason.SIMILAR_QUEUE, view.misspelled)]
 
 
 def _broker_reachable(view: View) -> Condition:

@@ -20,6 +20,7 @@ from celeriac.reporting.view import (
     DRAIN_LONG_ENOUGH,
     LATE_TASKS_SAFE,
     PODS_END,
+    QUEUE_LOOKS_MISSPELLED,
     READY,
     SCALING_ACTIVE,
     SCALING_LIMITED,
@@ -47,6 +48,7 @@ ACTIONS: Final = {
     DRAIN_LONG_ENOUGH: "ReadReports",
     LATE_TASKS_SAFE: "ReadReports",
     PODS_END: "WatchPods",
+    QUEUE_LOOKS_MISSPELLED: "ReadQueues",
 }
 """Conditions whose trouble is worth an event of type Warning and its end one of type Normal, with what was tried."""
 UNDER_WAY: Final = frozenset({Reason.CREATING, Reason.PODS_STARTING, Reason.ROLLING_OUT})
@@ -243,7 +245,7 @@ def _is_trouble(condition: Mapping[str, Any] | None) -> bool:
     type_, status, reason = condition["type"], condition["status"], condition["reason"]
     if type_ == SCALING_LIMITED:
         return bool(status == "True" and reason in LIMITS)
-    if type_ == AGENT_DEGRADED:
+    if type_ in (AGENT_DEGRADED, QUEUE_LOOKS_MISSPELLED):
         return bool(status == "True")
     if type_ == SCALING_ACTIVE:
         return bool(status == "False" and reason in (Reason.FAILED_UPDATE_SCALE, Reason.ANOTHER_WRITER))

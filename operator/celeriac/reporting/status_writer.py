@@ -38,5 +38,7 @@ class StatusWriter:
         except (NotFound, Conflict):
             return step.again_seconds  # deleted, or made anew under the same name: its own event brings it back
         for notice in self.book.written(view, step.status, time.monotonic()):
+            level = logging.WARNING if notice.type == "Warning" else logging.INFO
+            log.log(level, "pool %s: %s: %s", key, notice.reason, notice.message)
             self._teller.tell(notice)
         return step.again_seconds

@@ -25,6 +25,7 @@ WORKERS_RESPONDING = "WorkersResponding"
 AGENT_DEGRADED = "AgentDegraded"
 LATE_TASKS_SAFE = "LateTasksSafe"
 PODS_END = "PodsEnd"
+QUEUE_LOOKS_MISSPELLED = "QueueLooksMisspelled"
 
 ASLEEP = frozenset({Reason.SCALED_TO_ZERO, Reason.WAKING_UP})
 """Reasons of Ready while a pool is at zero, or on its way back from there."""
@@ -60,6 +61,7 @@ class View:
     scale_refusal   why the replicas could not be written
     rival           the field manager that writes the replicas, too
     operator        whose it is, where several operators share a cluster
+    misspelled      which of its queues looks like a slip; None where none does
     slept           whether it was at zero, or on its way back from there, when its status was last written
     """
 
@@ -72,6 +74,7 @@ class View:
     scale_refusal: str | None = None
     rival: str | None = None
     operator: str = ""
+    misspelled: str | None = None
     slept: bool = False
 
     @property

@@ -18,6 +18,8 @@ TMP_DIR = "/tmp"
 
 # Fields of spec.template.spec that belong to the worker's container; the others belong to the pod.
 CONTAINER_FIELDS = ("imagePullPolicy", "workingDir", "envFrom", "resources")
+LAST_WORDS = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+"""Where a container fails, the end of its log becomes part of the Pod's status, from which the pool says why."""
 MERGED_FIELDS = ("env", "volumeMounts", "volumes", "initContainers", "sidecars", "securityContext")
 
 
@@ -61,6 +63,7 @@ def _worker_container(pool: WorkerPool, users: Mapping[str, Any], url_has_query:
         "startupProbe": startup_probe(),
         "readinessProbe": readiness_probe(),
         "volumeMounts": [*_mounts(pool, users, agent), *users.get("volumeMounts", [])],
+        **LAST_WORDS,
         **{name: users[name] for name in CONTAINER_FIELDS if name in users},
     }
     context = worker_security_context(pool.pod_security)
@@ -74,7 +77,7 @@ def _init_containers(level: PodSecurity, users: Mapping[str, Any]) -> list[dict[
     """
     sidecars = [{**sidecar, "restartPolicy": "Always"} for sidecar in users.get("sidecars", [])]
     helpers = [*users.get("initContainers", []), *sidecars]
-    return [_with_security(level, helper) for helper in helpers]
+    return [_with_security(level, {**LAST_WORDS, **helper}) for helper in helpers]
 
 
 def _with_security(level: PodSecurity, helper: dict[str, Any]) -> dict[str, Any]:

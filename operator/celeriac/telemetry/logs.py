@@ -11,6 +11,14 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+FIELDS = "celeriac_fields"
+"""Attribute of a record: what its sentence says, for programs."""
+
+
+def fields(**values: Any) -> dict[str, dict[str, Any]]:
+    """The `extra` of a record whose line of JSON has these fields, too."""
+    return {FIELDS: values}
+
 
 class TextFormatter(logging.Formatter):
     """One line per record, and below it where an exception came from.
@@ -31,7 +39,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(TextFormatter):
-    """One JSON object per line: time, level, logger, message, and exception where there is one."""
+    """One JSON object per line: time, level, logger, message, `fields`, and exception where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON."""
@@ -40,6 +48,7 @@ class JsonFormatter(TextFormatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            **getattr(record, FIELDS, {}),
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)

@@ -221,13 +221,11 @@ def test_a_pool_whose_gone_worker_may_hold_messages_never_goes_to_zero() -> None
 def test_new_dead_letters_are_told_and_those_that_were_there_are_not() -> None:
     life = Life(replicas=1)
     life.dead = 4
-    assert life.tick().notices == ()
+    assert life.tick().dead == {}
     life.dead = 6
-    [notice] = life.tick().notices
-    assert (notice.type, notice.reason, notice.pool) == ("Warning", Reason.DEAD_LETTERED, KEY)
-    assert notice.message.startswith("2 messages are dead letters now (6 in all)")
+    assert life.tick().dead == {"celery": 2}
     life.dead = 1
-    assert life.tick().notices == ()
+    assert life.tick().dead == {}
 
 
 def test_a_pod_that_is_gone_by_now_is_not_marked() -> None:

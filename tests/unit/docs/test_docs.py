@@ -87,9 +87,9 @@ def test_the_index_leads_to_every_page_and_every_decision() -> None:
     assert pages - index == set()
 
 
-def test_decisions_are_numbered_without_a_gap_and_say_why_what_and_at_what_price() -> None:
+def test_decisions_have_a_number_each_and_say_why_what_and_at_what_price() -> None:
     pages = sorted((DOCS / "decisions").glob("*.md"))
-    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    assert len({int(page.name[:4]) for page in pages}) == len(pages)
     wrong = [page.name for page in pages if not {"context", "decision", "consequences"} <= anchors(page)]
     assert wrong == []
 

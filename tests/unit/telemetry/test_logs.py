@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.api.reasons import Reason
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.telemetry.logs import configure_logging, log_unretrieved
+from celeriac.telemetry.logs import configure_logging, fields, log_unretrieved
 
 pytestmark = pytest.mark.unit
 
@@ -69,3 +69,10 @@ async def test_a_task_that_failed_unheard_is_told_without_its_words(capsys: pyte
     assert "never retrieved" in told
     assert CANARY not in told
     await task
+
+
+def test_what_a_line_says_is_in_fields_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    logging.getLogger("celeriac").info("scaled to %d", 3, extra=fields(pool="shop/ml", after=3))
+    entry = json.loads(capsys.readouterr().err)
+    assert (entry["message"], entry["pool"], entry["after"]) == ("scaled to 3", "shop/ml", 3)

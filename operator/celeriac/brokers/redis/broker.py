@@ -10,6 +10,7 @@ from celeriac.brokers.redis import registry
 from celeriac.brokers.redis.calls import calling
 from celeriac.brokers.redis.client import RedisClient
 from celeriac.brokers.redis.dead_letters import RedisDeadLetters
+from celeriac.brokers.redis.names import RedisQueueNames
 from celeriac.brokers.redis.queue_reader import RedisQueues
 from celeriac.brokers.redis.rights import Rights
 from celeriac.brokers.redis.rights_check import lacks
@@ -51,6 +52,7 @@ class RedisBroker:
         self.salvage = RedisSalvage(self._client, target.where)
         self.dead_letters = RedisDeadLetters(self._client, target.where)
         self.task_counts = RedisTaskCounts(self._client, target.where)
+        self.names = RedisQueueNames(self._client)
 
     async def lacks(self, rights: Rights) -> Sequence[str]:
         """What the user of this URL lacks of these rights, in the words of an ACL. Raises BrokerDoubt."""

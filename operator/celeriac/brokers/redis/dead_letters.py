@@ -41,6 +41,10 @@ class RedisDeadLetters:
         """See DeadLetters.oldest."""
         return await calling(oldest(self._redis, layout.key_prefix, queue, most), self._client)
 
+    async def newest(self, layout: QueueLayout, queue: str, most: int) -> Sequence[DeadLetter]:
+        """See DeadLetters.newest."""
+        return await calling(newest(self._redis, layout.key_prefix, queue, most), self._client)
+
     async def requeue(self, layout: QueueLayout, queue: str, *, to: str | None = None) -> int:
         """See DeadLetters.requeue."""
         return await calling(requeue(self._redis, layout, queue, to or queue, self._where), self._client)
@@ -67,9 +71,19 @@ async def count_all(redis: Redis, key_prefix: str) -> dict[str, int]:
 
 async def oldest(redis: Redis, key_prefix: str, queue: str, most: int) -> list[DeadLetter]:
     """The oldest of a queue first, `most` of them at most."""
-    key = dead_key(key_prefix, queue)
+    return await _from(redis, dead_key(key_prefix, queue), 0, most)
+
+
+async def newest(redis: Redis, key_prefix: str, queue: str, most: int) -> list[DeadLetter]:
+    """The newest of a queue, `most` of them at most, in the order in which they came."""
+    number = await count(redis, key_prefix, queue)
+    return await _from(redis, dead_key(key_prefix, queue), max(number - most, 0), most)
+
+
+async def _from(redis: Redis, key: str, first: int, most: int) -> list[DeadLetter]:
+    """Letters from this place on, counted from the oldest."""
     shown: list[DeadLetter] = []
-    while len(shown) < most and (found := await in_list(redis, key, len(shown), most - len(shown))):
+    while len(shown) < most and (found := await in_list(redis, key, first + len(shown), most - len(shown))):
         shown += [_shown(each.text) for each in found]
     return shown
 
