@@ -108,6 +108,27 @@ def test_a_killed_child_and_a_time_limit_are_failures_and_a_terminated_task_is_r
     rig.wait_for(lambda: states(rig).get(WORK) == {"revoked": 1}, "it is revoked", 20)
 
 
+@pytest.mark.parametrize(
+    ("spec", "kinds"),
+    [
+        pytest.param(*each.values, ("exit", "cancelled", *more), id=each.id, marks=each.marks)
+        for pool, more in (
+            *(("threads", ("interrupt",)), ("prefork", ("interrupt",))),
+            *(("gevent", ("timeout",)), ("eventlet", ("interrupt",))),
+        )
+        for each in once(quick=["threads", "gevent"], pools=[pool])
+    ],
+)
+def test_what_is_no_exception_is_a_failure_too(rig: Rig, spec: Spec, kinds: tuple[str, ...]) -> None:
+    """But for solo, whose worker ends, and a GreenletExit, of which Celery says that the task succeeded."""
+    rig.start(spec)
+    for kind in kinds:
+        rig.send(f"by-{kind}", name="ledger_app.escape", args=[kind])
+    rig.send("handled", name="ledger_app.fail_and_exit")
+    rig.wait_for(lambda: states(rig).get("ledger_app.escape") == {"failed": len(kinds)}, "each is counted", 20)
+    rig.wait_for(lambda: states(rig).get("ledger_app.fail_and_exit") == {"failed": 1}, "the other", 10)
+
+
 @pytest.mark.parametrize("spec", once(quick=["threads"]))
 def test_how_long_a_task_has_waited_is_known_where_its_message_tells(rig: Rig, spec: Spec) -> None:
     rig.start(spec)

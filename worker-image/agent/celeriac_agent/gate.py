@@ -80,8 +80,8 @@ class Gate:
         slot = self._slots.passed.get(id(getattr(accept, "__self__", None)))
         if slot is None:
             return self._apply_foreign(target, args, kwargs, options)
-        counted = options if self._outcomes is None else self._outcomes.watched(slot.request, options)
-        options.update(self._callbacks(slot, counted))
+        slot.run = None if self._outcomes is None else self._outcomes.run_of(slot.request, options)
+        options.update(self._callbacks(slot, options if slot.run is None else slot.run.options))
         result = self._apply_async(target, args, kwargs, **options)
         slot.result = result if self._keeps_results else None
         return result

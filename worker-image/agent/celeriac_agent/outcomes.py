@@ -42,13 +42,13 @@ class Outcomes:
         ):
             signal.connect(receiver, weak=False)
 
-    def watched(self, request: Any, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The options of the pool's apply_async, with callbacks that count."""
+    def run_of(self, request: Any, options: Mapping[str, Any]) -> Run | None:
+        """What counts the end of a request that is given to the pool with these options; None where it cannot."""
         try:
-            return Run(request, self._tally, self._counters, options).options
+            return Run(request, self._tally, self._counters, options)
         except Exception as error:
             self._counters.failed("count a task", error)
-            return options
+            return None
 
     def _revoked(self, sender: Any = None, **_: Any) -> None:
         self._count(getattr(sender, "name", None), REVOKED)
@@ -79,7 +79,10 @@ def outcomes_of(worker: CeleryWorker, hooks: Hooks, tally: Tally, counters: Coun
 
 
 class Run:
-    """One request in the pool: it is counted once, whoever tells first that it has ended."""
+    """One request in the pool: it is counted once, whoever tells first that it has ended.
+
+    `options` are those of the pool's apply_async, with callbacks that count.
+    """
 
     def __init__(self, request: Any, tally: Tally, counters: Counters, options: Mapping[str, Any]) -> None:
         self._request, self._name = request, request.task.name
@@ -103,6 +106,8 @@ class Run:
         """In place of the request's own, which does nothing where events are off."""
         if type in EVENTS:
             self._said.append(EVENTS[type])
+        elif type == "task-revoked":
+            self._is_over = True  # the signal tells of it
         return self._send_event(type, **fields)
 
     def on_accept(self, *args: Any, **kwargs: Any) -> Any:
@@ -136,6 +141,11 @@ class Run:
             if not soft and not self._worker_ends():
                 self._attempt(self._count, FAILED, self._seconds())
 
+    def vanished(self) -> None:
+        """Its thread or greenlet has ended, and nobody was called: what it raised is no Exception."""
+        self._attempt(self._count, FAILED, self._seconds())
+        self._let_go()
+
     def _start(self, args: tuple[Any, ...]) -> None:
         now = time.monotonic()
         since = args[1] if len(args) > 1 and isinstance(args[1], (int, float)) else now
@@ -148,12 +158,11 @@ class Run:
         outcome = args[0] if args else None
         failed, result, seconds = outcome if isinstance(outcome, tuple) and len(outcome) == 3 else (True, outcome, None)
         state = state_of(self._said, exception_of(result)) if failed else SUCCEEDED
-        if state is not None:
-            self._count(state, seconds if isinstance(seconds, (int, float)) else self._seconds())
+        self._count(state, seconds if isinstance(seconds, (int, float)) else self._seconds())
 
-    def _count(self, state: str, seconds: float | None) -> None:
-        if not self._is_over:
-            self._is_over = True
+    def _count(self, state: str | None, seconds: float | None) -> None:
+        over, self._is_over = self._is_over, True
+        if state is not None and not over:
             self._tally.ended(self._name, state, None if state == REJECTED else seconds)
 
     def _seconds(self) -> float | None:

@@ -43,6 +43,7 @@ class Slot(Job):
     request: Any = None
     tag: str = ""
     child: int | None = None
+    run: Any = None  # what counts its end
     ending: bool = False  # Celery was told of its end, and has perhaps not acknowledged it yet
 
     def is_handed_over(self) -> bool:
@@ -110,8 +111,10 @@ class Slots:
         """
         for slot in list(self.passed.values()):
             # For a word that is on its way, in the executor, or in a child's pipe.
-            waits = slot.ending or slot.future() is not None or slot.is_expected()
-            if slot.is_over() or not (waits or is_known(slot.request)):
+            waits, is_over = slot.ending or slot.future() is not None or slot.is_expected(), slot.is_over()
+            if is_over and slot.run is not None:
+                slot.run.vanished()
+            if is_over or not (waits or is_known(slot.request)):
                 self.leave(slot)
         for job, slot in list(self.orphans.items()):
             if not start_ticks(slot.child or 0):
