@@ -80,7 +80,8 @@ def test_names_are_cut_and_can_be_written() -> None:
     one = tally()
     one.ended("x" * 10_000, FAILED)
     one.ended("half \ud800 pair", FAILED)
-    assert set(taken(one).changes) == {"x" * LONGEST_NAME, "half ? pair"}
+    one.ended("ü" * 150, FAILED)
+    assert set(taken(one).changes) == {"x" * LONGEST_NAME, "half ? pair", "ü" * (LONGEST_NAME // 2)}
 
 
 def test_nothing_is_lost_that_many_threads_tell() -> None:

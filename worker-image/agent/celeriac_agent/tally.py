@@ -20,7 +20,7 @@ SUCCEEDED, FAILED, RETRIED, REVOKED, REJECTED = STATES = ("succeeded", "failed",
 BOUNDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)  # seconds; the last is open
 RAN, WAITED = "ran", "waited"  # histograms: with the number of a bucket, and for the sum in microseconds without
 MOST_NAMES = 200
-LONGEST_NAME = 200  # characters
+LONGEST_NAME = 200  # bytes
 OTHER = ""
 MOST_IN_LINE = 5_000  # what is told between two beats; more is added up at once
 REFUSED_SECONDS = 10.0  # from one refusal to the next try
@@ -159,4 +159,4 @@ def shown(name: Any) -> str:
     """A task's name as Redis keeps it: what is none is among the others."""
     if not isinstance(name, str):
         return OTHER
-    return name[:LONGEST_NAME].encode(errors="replace").decode()
+    return name[:LONGEST_NAME].encode(errors="replace")[:LONGEST_NAME].decode(errors="ignore")

@@ -25,11 +25,11 @@ from celeriac.brokers.task_counts import BUCKETS, NOTHING, RAN, STATES, WAITED, 
 MOST_FIELDS: Final = 8_000
 """200 names have 36 each at most."""
 LONGEST: Final = 1_024
-"""Bytes of a field with its name: a name has 200 characters."""
-MOST_BYTES: Final = 512 * 1024
-"""Of one pool; usual ones have some 10 KiB."""
-AT_ONCE: Final = 20
-"""Pools that are read in one round trip."""
+"""Bytes of a field with its name: a task's name has 200."""
+MOST_BYTES: Final = 1792 * 1024
+"""Of one pool: 200 names of 200 bytes have less. Usual ones have some 10 KiB."""
+AT_ONCE: Final = 8
+"""Pools that are read in one round trip: 14 MiB, see budget.py."""
 BETWEEN: Final = b"\0"
 
 _NUMBER: Final = re.compile(rb"[0-9]{1,15}")
