@@ -15,7 +15,7 @@ from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.task_counts import MOST_FIELDS
 from celeriac.brokers.redis.url import parse
-from celeriac.brokers.task_counts import BUCKETS, RAN, ended
+from celeriac.brokers.task_counts import BUCKETS, RAN, STATES, ended
 from tests.cluster.ports import HOST
 from tests.dialers import dialer
 from tests.integration.redis_server import RedisServer
@@ -88,8 +88,8 @@ async def test_what_somebody_else_keeps_there_costs_its_own_pool_and_little(
 
 
 async def test_as_many_names_as_agents_write_are_read(server: RedisServer, broker: RedisBroker) -> None:
-    kinds = ("succeeded", "failed", "retried", "revoked", "rejected", "ran", "waited")
-    kinds += tuple(f"{what}{bucket}" for what in ("ran", "waited") for bucket in range(BUCKETS))
+    histograms = [f"{what}{bucket}" for what in ("ran", "waited") for bucket in ("", *range(BUCKETS))]
+    kinds = [*STATES, *histograms]
     names = [f"{number:x>{LONGEST_NAME}}" for number in range(MOST_NAMES)]
     fields = {f"{kind}|{name}": 123_456_789 for kind in kinds for name in (*names, "")}
     with server.client() as client:

@@ -27,7 +27,7 @@ DOUBT_SECONDS: Final = 5.0
 TOLD_AT: Final = 2
 """So many failed readings in a row are told."""
 
-Heard = frozenset[tuple[str, int]]
+Heard = list[tuple[str, int]]
 """Which processes report, and what of each changes when it has counted."""
 
 
@@ -95,7 +95,7 @@ class TaskReader:
             known = self._known[pool.key] = _Known(pool.uid, Tally(self._most_names))
         if known.reading is not reading:  # else nothing of it has changed
             known.reading = reading
-            heard = frozenset((each.process, each.counted) for each in reading.reports.values())
+            heard = [(each.process, each.counted) for each in reading.reports.values()]
             known.is_due |= known.heard is None or heard != known.heard
             known.heard = heard
         return known.is_due and now >= known.next_at
