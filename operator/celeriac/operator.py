@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any
 
 from celeriac import __version__
+from celeriac.answering.answers import Answers
+from celeriac.answering.desk import Desk
 from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.names import (
@@ -119,6 +121,8 @@ class Operator:
         self.reaper = self._make_reaper()
         self.autoscaler = self._make_autoscaler()
         self.reconciler = self._make_reconciler()
+        answers = Answers(self.store, self.autoscaler.accounts, self.credentials, self.connections)
+        self.desk = Desk(api, answers, self.authority, metrics, settings.watch_namespaces)
 
     def _make_reaper(self) -> Reaper:
         return Reaper(
@@ -177,6 +181,7 @@ class Operator:
             self.reaper.run(settings.reap_seconds),
             self.sweeper.run(settings.agent_sweep_seconds),
             *(self.reconciler.run() for _ in range(settings.reconcile_workers)),
+            self.desk.run(),
         ]
         readers: list[Coroutine[Any, Any, None]] = [
             self.watch.run(after_start=self._take_signals),
@@ -250,6 +255,7 @@ class Operator:
         self.statuses.book.forget_all()
         for known in self.store.pools.values():
             self.queue.add(known.key)
+        self.desk.take_over()
 
 
 def _guard(settings: Settings, api: Api) -> Guard:

@@ -22,6 +22,7 @@ NAMESPACE = "celeriac-demo"
 OPERATOR_NAMESPACE = "celeriac"
 CLIENT = "client"
 CRD = "celeryworkerpools.celeriac.dev"
+CRDS = (CRD, "celerypoolrequests.celeriac.dev")
 OPERATOR = Image("celeriac:dev", ROOT / "operator" / "Dockerfile", ROOT)
 DEMO = Image(IMAGE, ROOT / "worker-image" / "Dockerfile", ROOT / "worker-image")
 TIMEOUT = "--timeout=180s"
@@ -67,10 +68,10 @@ def set_up(target: Target) -> None:
 
 
 def tear_down(target: Target) -> None:
-    """Remove all that `set_up` made, the CustomResourceDefinition included; safe to repeat."""
+    """Remove all that `set_up` made, the CustomResourceDefinitions included; safe to repeat."""
     with step("remove the demo"):
         _helm(target, "uninstall", "celeriac", "--ignore-not-found")
-        things = (f"crd/{CRD}", f"namespace/{NAMESPACE}", f"namespace/{OPERATOR_NAMESPACE}")
+        things = (*(f"crd/{name}" for name in CRDS), f"namespace/{NAMESPACE}", f"namespace/{OPERATOR_NAMESPACE}")
         target.kubectl("delete", *things, "--ignore-not-found", "--wait=false")
         # Workers in the middle of a task would otherwise wait for their Redis, which goes with them.
         _in_demo(target, "delete", "pods", "--all", "--force", "--grace-period=0")
@@ -151,7 +152,8 @@ def what_next(target: Target) -> str:
     """What a person can try by hand."""
     removal = "make cluster-down NAME=demo"
     if isinstance(target, NamedCluster):
-        removal = f"helm uninstall celeriac -n {OPERATOR_NAMESPACE}; kubectl delete crd/{CRD} ns/{NAMESPACE}"
+        things = " ".join((*(f"crd/{name}" for name in CRDS), f"ns/{NAMESPACE}"))
+        removal = f"helm uninstall celeriac -n {OPERATOR_NAMESPACE}; kubectl delete {things}"
     return f"""
 The system is up. Try this next:
   export KUBECONFIG={shlex.quote(str(target.kubeconfig))} PATH="{tools.binary("kubectl").parent}:$PATH"

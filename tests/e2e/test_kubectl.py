@@ -1,11 +1,18 @@
-"""What a person sees and does with kubectl alone."""
+"""What a person sees and does with kubectl, and with its plugin as somebody who has the role `edit` alone."""
+
+import json
+from collections.abc import Callable
 
 import pytest
+from click.testing import CliRunner
 
+from celeriac.cli.kubectl import celery
+from tests.cluster.process import wait_until
 from tests.e2e.story import PATIENCE, Story
 
 pytestmark = pytest.mark.e2e
 
+Plugin = Callable[..., str]
 UNPIN = '{"spec":{"replicas":null}}'
 
 
@@ -58,4 +65,58 @@ def test_scale_pins_and_a_null_unpins(ml: Story) -> None:
     ml.kube.wait_for_pool("ml", lambda pool: pool["status"].get("readyReplicas") == 3)
     ml.kubectl("patch", "cwp", "ml", "--type=merge", "--patch", UNPIN)
     ml.kube.wait_for_condition("ml", "ScalingActive", "True", "ScalingFromQueues")
+    ml.wait_for_zero("ml")
+
+
+@pytest.fixture
+def plugin(ml: Story) -> Plugin:
+    """`kubectl celery` as a ServiceAccount with the role `edit` in the story's namespace."""
+    ml.kubectl("create", "serviceaccount", "editor")
+    ml.kubectl("create", "rolebinding", "editor", "--clusterrole=edit", f"--serviceaccount={ml.namespace}:editor")
+    token = ml.kubectl("create", "token", "editor").strip()
+    config = json.loads(ml.cluster.kubectl("config", "view", "--raw", "--flatten", "--output=json"))
+    user = {"name": "editor", "user": {"token": token}}
+    config |= {
+        "users": [user],
+        "contexts": [
+            {
+                "name": "e",
+                "context": {"cluster": config["clusters"][0]["name"], "user": "editor", "namespace": ml.namespace},
+            }
+        ],
+        "current-context": "e",
+    }
+    file = ml.cluster.kubeconfig.parent / f"editor-{ml.namespace}.json"
+    file.write_text(json.dumps(config))
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(celery, [*words, "--kubeconfig", str(file)])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
+def test_an_editor_follows_a_worker_lets_it_go_and_starts_all_anew(ml: Story, plugin: Plugin) -> None:
+    def pod_names() -> set[str]:
+        return set(ml.kubectl("get", "pods", "--selector=celeriac.dev/pool=ml", "--output=name").split())
+
+    plugin("pin", "ml", "1")
+    ml.tasks.send("ml_service", 1, seconds=15)
+    wait_until(lambda: json.loads(plugin("top", "ml", "-o", "json"))[0].get("running") == 1, "it runs", seconds=60)
+    (busy,) = pod_names()
+    assert "received" in plugin("logs", "ml", "--tail", "100")
+    assert "(ready)" in plugin("-n", ml.namespace, "logs", "ml")
+    assert "ends its tasks" in plugin("drain", busy.removeprefix("pod/"))
+    assert "(ending)" in plugin("logs", "ml", "--state", "ending")
+    ml.tasks.wait_until_done(seconds=PATIENCE)
+    ml.kubectl("wait", "--for=delete", busy, f"--timeout={PATIENCE:.0f}s")
+    ml.kube.wait_for_pool("ml", lambda pool: pool["status"].get("readyReplicas") == 1)
+    (second,) = pod_names()
+    assert "replaced one after the other" in plugin("restart", "ml")
+    ml.kubectl("wait", "--for=delete", second, f"--timeout={PATIENCE:.0f}s")
+    ml.kube.wait_for_pool("ml", lambda pool: pool["status"].get("readyReplicas") == 1)
+    assert "Ready True" in plugin("why", "ml")
+    assert "Pinned" in plugin("explain", "ml")
+    plugin("resume", "ml")
     ml.wait_for_zero("ml")

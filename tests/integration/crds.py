@@ -8,12 +8,14 @@ from tests.cluster.process import wait_until
 
 CRDS = Path(__file__).parents[2] / "crds"
 POOLS = "celeryworkerpools.celeriac.dev"
+REQUESTS = "celerypoolrequests.celeriac.dev"
 
 
 def install_crds(control_plane: ControlPlane) -> None:
     """Apply crds/, whatever was there before, and wait until the API server serves them."""
     control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    wait_established(control_plane, POOLS)
+    for name in (POOLS, REQUESTS):
+        wait_established(control_plane, name)
 
 
 def wait_established(control_plane: ControlPlane, name: str) -> None:

@@ -15,6 +15,7 @@ from tests.cluster.control_plane import ControlPlane
 
 CHART = Path(__file__).parents[2] / "charts" / "celeriac"
 CRD = "celeryworkerpools.celeriac.dev"
+CRDS = (CRD, "celerypoolrequests.celeriac.dev")
 RELEASE = "celeriac"
 SYSTEM = "celeriac-system"
 
@@ -51,8 +52,8 @@ class Helm:
 
 @pytest.fixture(scope="module")
 def chart_cluster(control_plane: ControlPlane) -> ControlPlane:
-    """The control plane without our CRD, which the chart owns here; every other module puts it back for itself."""
-    control_plane.kubectl("delete", "crd", CRD, "--ignore-not-found")
+    """The control plane without our CRDs, which the chart owns here; every other module puts it back for itself."""
+    control_plane.kubectl("delete", "crd", *CRDS, "--ignore-not-found")
     names = (SYSTEM, "shop", "billing", "other")
     namespaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names]
     control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(namespaces))
@@ -66,11 +67,11 @@ def helm(chart_cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def install(helm: Helm) -> Iterator[Install]:
-    """Installs the chart with values; whatever is left afterwards is removed, the CRD too."""
+    """Installs the chart with values; whatever is left afterwards is removed, the CRDs too."""
 
     def do(values: dict[str, Any]) -> str:
         return helm.run("install", RELEASE, str(CHART), f"--namespace={SYSTEM}", values=values)
 
     yield do
     helm.try_run("uninstall", RELEASE, f"--namespace={SYSTEM}", "--ignore-not-found")
-    helm.control_plane.kubectl("delete", "crd", CRD, "--ignore-not-found")
+    helm.control_plane.kubectl("delete", "crd", *CRDS, "--ignore-not-found")

@@ -149,11 +149,13 @@ def test_one_replica_gets_no_disruption_budget_that_would_block_a_drain(helm: He
     assert len(kinds(helm.template({"replicas": 2}), "PodDisruptionBudget")) == 1
 
 
-def test_the_crd_is_the_repositorys_own_but_for_helms_metadata(helm: Helm) -> None:
-    (crd,) = kinds(helm.template({}), "CustomResourceDefinition")
-    assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
-    assert crd["metadata"].pop("labels")["app.kubernetes.io/name"] == "celeriac"
-    assert crd == yaml.safe_load((CHART.parents[1] / "crds" / "celeryworkerpools.yaml").read_text())
+def test_the_crds_are_the_repositorys_own_but_for_helms_metadata(helm: Helm) -> None:
+    crds = {each["spec"]["names"]["plural"]: each for each in kinds(helm.template({}), "CustomResourceDefinition")}
+    for crd in crds.values():
+        assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+        assert crd["metadata"].pop("labels")["app.kubernetes.io/name"] == "celeriac"
+    files = (CHART.parents[1] / "crds").glob("*.yaml")
+    assert crds == {file.stem: yaml.safe_load(file.read_text()) for file in files}
 
 
 def test_a_list_of_namespaces_leaves_no_cluster_role_for_the_operator(helm: Helm) -> None:

@@ -54,7 +54,7 @@ def test_a_pool_is_pinned_and_resumed(control_plane: ControlPlane, shop: str, ru
     pinned = run("pin", "ml", "5")
     assert (pinned.exit_code, "ml is pinned to 5" in pinned.output) == (0, True), pinned.output
     assert spec_of(control_plane, shop)["replicas"] == 5
-    assert "pinned to 5 by spec.replicas" in run("explain", "ml").output
+    assert "pinned to 5 by spec.replicas" in run("why", "ml").output
     resumed = run("resume", "ml")
     assert resumed.exit_code == 0, resumed.output
     assert "replicas" not in spec_of(control_plane, shop)
@@ -98,18 +98,18 @@ def test_kubectl_finds_the_plugin_and_hands_it_the_cluster(control_plane: Contro
 def test_a_pool_that_is_not_there_is_told_from_a_kind_that_is_not_there(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    missing = run("explain", "none")
+    missing = run("why", "none")
     assert missing.exit_code == 1
     assert '"none" not found: see `kubectl celery list -A`' in missing.output
     monkeypatch.setattr(pools_api, "VERSION", "v9")  # the API server has no such version: as if the CRD were not there
-    for command in (("list",), ("explain", "ml"), ("pin", "ml", "1")):
+    for command in (("list",), ("why", "ml"), ("pin", "ml", "1")):
         result = run(*command)
         assert (result.exit_code, "install Celeriac's chart" in result.output) == (1, True), result.output
 
 
 def test_a_user_without_permission_is_told_which_one(control_plane: ControlPlane, run: Run) -> None:
     kubeconfig = control_plane.kubeconfig_for("eve")
-    for command in (("list",), ("explain", "ml"), ("pause", "ml")):
+    for command in (("list",), ("why", "ml"), ("pause", "ml")):
         result = run(*command, kubeconfig=kubeconfig)
         assert result.exit_code == 1
         assert 'User "eve" cannot' in result.output

@@ -138,7 +138,8 @@ other:
       - {apiGroups: [""], apiVersions: [v1], operations: [CREATE, DELETE], resources: [configmaps]}
       - {apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [deployments]}
       - {apiGroups: [apps], apiVersions: [v1], operations: [UPDATE], resources: [deployments/scale, replicasets/scale]}
-      - {apiGroups: [celeriac.dev], apiVersions: ["*"], operations: [UPDATE], resources: [celeryworkerpools/status]}
+      - {apiGroups: [celeriac.dev], apiVersions: ["*"], operations: [UPDATE], resources: [celeryworkerpools/status, celerypoolrequests/status]}
+      - {apiGroups: [celeriac.dev], apiVersions: ["*"], operations: [DELETE], resources: [celerypoolrequests]}
       - {apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [events]}
       - {apiGroups: [coordination.k8s.io], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [leases]}
       {{- /* Reviews change nothing. */}}

@@ -65,6 +65,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [celeriac.dev]
   resources: [celeryworkerpools/finalizers]
   verbs: [update]
+{{- /* What people ask by kubectl celery, and the answers. */}}
+- apiGroups: [celeriac.dev]
+  resources: [celerypoolrequests]
+  verbs: [list, watch, delete]
+- apiGroups: [celeriac.dev]
+  resources: [celerypoolrequests/status]
+  verbs: [patch]
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]

@@ -74,6 +74,8 @@ class PoolScaler:
         """Of the spec that the last step heeded."""
         self.layout = seed.layout
         self.outcome: Outcome | None = None
+        self.reading: PoolReading | BrokerDoubt | None = None
+        """What the last step was made of."""
         self.doubt: BrokerDoubt | None = None
         self.used: frozenset[str] = frozenset()
         """Queues in which a message was seen."""
@@ -116,7 +118,7 @@ class PoolScaler:
         return step
 
     def _step(self, sight: Sight, now: float) -> Step:
-        self.generation = sight.pool.generation
+        self.generation, self.reading = sight.pool.generation, sight.reading
         outcome_before, doubt_before, layout_before = self.outcome, self.doubt, self.layout
         self._note_doubt(sight.reading, now)
         self._note_use(sight.pool, sight.reading, now)

@@ -14,6 +14,7 @@ from celeriac.api.authority import Authority
 from celeriac.api.keys import PoolKey
 from celeriac.api.notices import Teller
 from celeriac.api.reasons import Reason
+from celeriac.autoscaling.accounts import Accounts
 from celeriac.autoscaling.actuator import Actuator
 from celeriac.autoscaling.dead_letter_news import DeadLetterNews
 from celeriac.autoscaling.groups import USER, Groups
@@ -84,6 +85,7 @@ class Autoscaler:
         self._queue_sets = QueueSets(store, self._learned)
         self._reading: dict[BrokerAddress, asyncio.Task[None]] = {}
         self._stopped = False
+        self.accounts = Accounts(self._scaler, clock)
         self.last_tick = clock()
 
     def outlook(self, known: KnownPool) -> Outlook | None:
@@ -153,6 +155,7 @@ class Autoscaler:
             del self._scalers[key]
             self._actuator.forget(key)
             self._metrics.forget(key)
+            self.accounts.journal.forget(key)
             self._queue.add(key)
         self._queue_sets.clear()
         self._rollouts.retain(pools.keys())
@@ -235,6 +238,7 @@ class Autoscaler:
         if step.dead:
             self._dead_letters.begin(pool, scaler.layout, step.dead, broker.dead_letters if broker else None)
         if step.outcome is not None and deployment is not None:
+            self.accounts.journal.note(pool.key, step.outcome)
             _measure(self._metrics, pool, deployment, reading, step.outcome)
             if step.outcome.healing is not None:
                 self._metrics.restarted(pool.key, len(step.outcome.healing.begun))

@@ -97,14 +97,16 @@ class DeadLetters(Protocol):
     async def newest(self, layout: QueueLayout, queue: str, most: int) -> Sequence[DeadLetter]:
         """The newest of a queue, `most` of them at most, in the order in which they came."""
 
-    async def requeue(self, layout: QueueLayout, queue: str, *, to: str | None = None) -> int:
+    async def requeue(
+        self, layout: QueueLayout, queue: str, *, to: str | None = None, ids: Collection[str] = ()
+    ) -> int:
         """Put all of a queue back into it (or into `to`), behind what waits there, the oldest first.
 
-        Their deaths are forgotten. Gives their number.
+        Those of these tasks alone where `ids` names some. Their deaths are forgotten. Gives their number.
         """
 
-    async def purge(self, layout: QueueLayout, queue: str) -> int:
-        """Delete all of a queue; their number."""
+    async def purge(self, layout: QueueLayout, queue: str, *, ids: Collection[str] = ()) -> int:
+        """Delete all of a queue, or those of these tasks alone; their number."""
 
 
 class TaskCounts(Protocol):

@@ -1,6 +1,7 @@
 """Asks a cluster what can be wrong with Celeriac in it: the CRD, the operator, its rights and policies, the pools."""
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from celeriac import __version__
@@ -11,36 +12,55 @@ from celeriac.api.names import (
     NAMESPACES_ANNOTATION,
     OPERATOR_ANNOTATION,
     PLURAL,
+    REQUEST_KIND,
+    REQUESTS_PLURAL,
 )
-from celeriac.cli.findings import Finding, of_rights, of_the_crd, of_the_lease, of_the_pools, served
+from celeriac.cli.findings import (
+    Finding,
+    of_own_rights,
+    of_rights,
+    of_the_clocks,
+    of_the_crd,
+    of_the_lease,
+    of_the_pools,
+    served,
+)
 from celeriac.cli.policies import of_policies
 from celeriac.cli.pools_api import Answer, Pools
-from celeriac.cli.rights import Right, account, needed
-from celeriac.cli.schema import pool_schema
+from celeriac.cli.rights import Right, account, asking, needed
+from celeriac.cli.schema import pool_schema, request_schema
 
-CRD: Final = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{PLURAL}.{GROUP}"
+CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 LEASES: Final = "/apis/coordination.k8s.io/v1"
 POLICIES: Final = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 BINDINGS: Final = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
+OWN_REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 REVIEWS: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 USUAL_NAMESPACE: Final = "celeriac"
 """Where the installation guide puts the operator."""
 
 
-def examine(pools: Pools, operator_namespace: str | None, *, all_namespaces: bool) -> Iterator[Finding]:
+def examine(
+    pools: Pools, operator_namespace: str | None, *, all_namespaces: bool, selector: str = ""
+) -> Iterator[Finding]:
     """All findings, in the order in which things must be mended."""
-    crd = pools.ask(CRD)
+    crd = pools.ask(f"{CRDS}/{PLURAL}.{GROUP}")
+    asked_at = datetime.now(UTC)
     yield of_the_crd(crd.status, crd.body, pool_schema())
     if crd.status == 404:
         return
+    requests = pools.ask(f"{CRDS}/{REQUESTS_PLURAL}.{GROUP}")
+    yield of_the_crd(requests.status, requests.body, request_schema(), REQUEST_KIND)
     leases, answer = _leases(pools, operator_namespace)
     for lease in leases:
         yield from of_the_lease(lease, answer.moment, __version__)
         yield from _rights(pools, lease)
     if not leases:
         yield _no_lease(answer, operator_namespace)
+    yield from of_the_clocks(asked_at, crd.moment, leases)
+    yield of_own_rights([str(right) for right in asking(pools.namespace) if not _has(pools, right)])
     known = served(leases) if leases else None
-    yield from of_the_pools(pools.list(all_namespaces=all_namespaces), known, answer.moment)
+    yield from of_the_pools(pools.list(all_namespaces=all_namespaces, selector=selector), known, answer.moment)
 
 
 def _leases(pools: Pools, namespace: str | None) -> tuple[list[dict[str, Any]], Answer]:
@@ -82,6 +102,12 @@ def _rights(pools: Pools, lease: dict[str, Any]) -> Iterator[Finding]:
     policies, bindings = pools.ask(POLICIES), pools.ask(BINDINGS)
     status = max(policies.status, bindings.status)
     yield of_policies(user, status, policies.body.get("items", ()), bindings.body.get("items", ()))
+
+
+def _has(pools: Pools, right: Right) -> bool:
+    """Whether whoever asks has the right; where nobody says so, it is not missed."""
+    answer = pools.ask(OWN_REVIEWS, right.own_review())
+    return answer.status not in (200, 201) or bool(answer.body["status"]["allowed"])
 
 
 def _missing(pools: Pools, user: str, rights: Iterable[Right]) -> Finding:

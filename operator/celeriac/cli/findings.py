@@ -5,9 +5,12 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from celeriac.api.names import (
+    GROUP,
+    KIND,
     NAMESPACE_SELECTOR_ANNOTATION,
     NAMESPACES_ANNOTATION,
     OPERATOR_ANNOTATION,
+    PLURAL,
     SELECTOR_ANNOTATION,
     VERSION,
 )
@@ -20,6 +23,8 @@ Body = Mapping[str, Any]
 SILENT_SECONDS: Final = 120.0
 """A Lease is renewed every 2 s; so long without is no matter of two clocks."""
 NAMED_RIGHTS: Final = 8
+SKEW_SECONDS: Final = 5.0
+"""Less is a slow answer, or a clock that is well enough kept."""
 
 
 class Finding(NamedTuple):
@@ -32,22 +37,55 @@ class Finding(NamedTuple):
         return f"{self.mark:<2} {self.message}"
 
 
-def of_the_crd(status: int, crd: Body, schema: Body) -> Finding:
-    """Whether the cluster's CRD is the one that this release brings; `schema` is that of its pools."""
+def of_the_crd(status: int, crd: Body, schema: Body, kind: str = KIND) -> Finding:
+    """Whether the cluster's CRD of a kind is the one that this release brings, with this schema."""
+    name = f"CRD {kind}"
     if status == 404:
-        return Finding("!", "CRD: this cluster knows no CeleryWorkerPool; install the chart, or kubectl apply -f crds/")
+        return Finding("!", f"{name}: this cluster does not know it; install the chart, or kubectl apply -f crds/")
     if status != 200:
-        return Finding("?", f"CRD: it may not be read (HTTP {status}); ask for get on customresourcedefinitions")
+        return Finding("?", f"{name}: it may not be read (HTTP {status}); ask for get on customresourcedefinitions")
     served = {each["name"]: each for each in crd["spec"]["versions"] if each["served"]}
     if VERSION not in served:
-        return Finding("!", f"CRD: it does not serve {VERSION}, but {', '.join(served)}: kubectl apply -f crds/")
+        return Finding("!", f"{name}: it does not serve {VERSION}, but {', '.join(served)}: kubectl apply -f crds/")
     established = (each for each in crd.get("status", {}).get("conditions", ()) if each["type"] == "Established")
     if not any(each["status"] == "True" for each in established):
-        return Finding("!", "CRD: it is not established; kubectl describe crd celeryworkerpools.celeriac.dev says why")
+        plural = crd.get("metadata", {}).get("name", f"{PLURAL}.{GROUP}")
+        return Finding("!", f"{name}: it is not established; kubectl describe crd {plural} says why")
     if served[VERSION]["schema"]["openAPIV3Schema"] != schema:
         cure = "kubectl apply --server-side --force-conflicts -f crds/ of the operator's release (Helm upgrades no CRD)"
-        return Finding("!", f"CRD: it is that of another release than this plugin; where the operator is newer: {cure}")
-    return Finding("ok", f"CRD: {VERSION}, as this release knows it")
+        return Finding(
+            "!", f"{name}: it is that of another release than this plugin; where the operator is newer: {cure}"
+        )
+    return Finding("ok", f"{name}: {VERSION}, as this release knows it")
+
+
+def of_the_clocks(own: datetime, server: datetime, leases: Sequence[Body]) -> Iterator[Finding]:
+    """Whether this machine's clock, and that of each operator, is that of the API server; it tells whole seconds."""
+    ahead = (own - server).total_seconds()
+    if abs(ahead) > SKEW_SECONDS:
+        cure = "times that are told here are off by that; set the clock of this machine (NTP)"
+        yield Finding("!", f"clock: this machine is {_off(ahead)} the API server: {cure}")
+    for lease in leases:
+        renewed = (lease.get("spec") or {}).get("renewTime")
+        ahead = (datetime.fromisoformat(renewed) - server).total_seconds() if renewed else 0.0
+        if ahead > SKEW_SECONDS:
+            name = f"{lease['metadata']['namespace']}/{lease['metadata']['name']}"
+            cure = "set the clocks of the nodes (NTP); the operator compares no clocks, people do"
+            yield Finding("!", f"clock: the operator {name} is {_off(ahead)} the API server: {cure}")
+    if abs((own - server).total_seconds()) <= SKEW_SECONDS:
+        yield Finding("ok", f"clock: this machine is within {SKEW_SECONDS:.0f} s of the API server")
+
+
+def _off(ahead: float) -> str:
+    return f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'}"
+
+
+def of_own_rights(missing: Sequence[str]) -> Finding:
+    """What whoever asks may not do in the namespace."""
+    if not missing:
+        return Finding("ok", "your rights: all that this plugin needs in this namespace")
+    cure = "ask for the role edit there (the chart adds these to it with rbac.aggregate)"
+    return Finding("?", f"your rights: you may not {first_of(missing, NAMED_RIGHTS)}: {cure}")
 
 
 def of_the_lease(lease: Body, now: datetime, own_version: str) -> Iterator[Finding]:

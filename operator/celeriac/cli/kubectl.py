@@ -1,37 +1,27 @@
 """`kubectl celery`: the pools of a cluster, and why each has the replicas that it has."""
 
-from collections.abc import Callable
+import sys
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-from rich.console import Console
 
 from celeriac import __version__
+from celeriac.cli import choosing
+from celeriac.cli.choosing import AnyOrder, on_cluster, output, pool_argument
+from celeriac.cli.completion import completion, print_completions
 from celeriac.cli.doctor import examine
+from celeriac.cli.kubectl_ask import dead_letters, explain, queues, top
+from celeriac.cli.kubectl_pods import drain, logs, restart
 from celeriac.cli.pools_api import Pools
+from celeriac.cli.printing import print_table, print_whole
 from celeriac.cli.words import explanation, pools_table
 from celeriac.cluster.depth import allow_deep_objects
 
 MAX_REPLICAS = 10_000
-PIPE_COLUMNS = 10_000
-"""Width for output that is no terminal: a program that reads it wants one line for each pool."""
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
-def cluster_options(command: F) -> F:
-    """The options with which kubectl chooses a cluster. (kubectl hands a plugin only what follows its name.)"""
-    for option in (
-        click.option("--context", metavar="NAME", help="Context of the kubeconfig; default: the current one."),
-        click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, else ~/.kube/config."),
-        click.option("-n", "--namespace", metavar="NAME", help="Default: the namespace of the context."),
-    ):
-        command = option(command)
-    return command
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=AnyOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kubectl celery")
 def celery() -> None:
     """See and steer the CeleryWorkerPools of a cluster.
@@ -39,64 +29,75 @@ def celery() -> None:
     \b
     Examples:
       kubectl celery list -A            all pools, what waits, and why each is as large as it is
-      kubectl celery explain ml         the last decision and the conditions of one pool
-      kubectl celery pin ml 5           keep 5 replicas, whatever the queues hold
-      kubectl celery resume ml          let the queues decide again
-      kubectl celery pause ml           leave the replicas alone; unpause goes on
+      kubectl celery top                live figures of the pools of a namespace
+      kubectl celery why ml             what is wrong with a pool, and what to do
+      kubectl celery explain ml         how its last decision came about, and what would change it
+      kubectl celery logs ml -f         what all its workers say
       kubectl celery doctor             what is wrong in this cluster, and what to do
     """
 
 
+for command in (top, explain, queues, dead_letters, logs, drain, restart, completion):
+    celery.add_command(command)
+
+
 @celery.command("list")
-@click.option("-A", "--all-namespaces", is_flag=True, help="The pools of all namespaces.")
-@cluster_options
-def list_pools(all_namespaces: bool, namespace: str | None, kubeconfig: str | None, context: str | None) -> None:
+@choosing.all_namespaces
+@choosing.selector
+@output("wide", "json", "yaml", "name")
+@on_cluster
+def list_pools(pools: Pools, all_namespaces: bool, selector: str, output: str | None) -> None:
     """List the pools: tasks waiting and running, replicas ready and desired, and why.
 
     \b
     Examples:
       kubectl celery list
       kubectl celery list -A
+      kubectl celery list -l team=ml -o json
     """
-    pools = Pools(kubeconfig, context, namespace)
-    found = pools.list(all_namespaces=all_namespaces)
+    found = pools.list(all_namespaces=all_namespaces, selector=selector)
+    if print_whole({"apiVersion": "v1", "kind": "List", "items": found}, output):
+        return
     if not found:
         place = "this cluster" if all_namespaces else f"namespace {pools.namespace} (-A looks in all)"
         click.echo(f"no CeleryWorkerPool in {place}", err=True)
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_COLUMNS)
-    console.print(pools_table(found, with_namespace=all_namespaces))
+    if output == "name":
+        click.echo("\n".join(f"celeryworkerpool.celeriac.dev/{each['metadata']['name']}" for each in found))
+        return
+    print_table(pools_table(found, with_namespace=all_namespaces, wide=output == "wide"))
 
 
 @celery.command()
-@click.argument("name")
-@cluster_options
-def explain(name: str, namespace: str | None, kubeconfig: str | None, context: str | None) -> None:
-    """Explain why pool NAME has the replicas that it has.
+@pool_argument()
+@output("json", "yaml")
+@on_cluster
+def why(pools: Pools, name: str, output: str | None) -> None:
+    """Say what is wrong with pool NAME, what to do, and what happened to it lately.
 
     \b
     A line that begins with ! says what is wrong, with ? what is not known yet.
     Example:
-      kubectl celery explain ml -n shop
+      kubectl celery why ml -n shop
     """
-    for line in explanation(Pools(kubeconfig, context, namespace).get(name), datetime.now(UTC)):
+    pool = pools.get(name)
+    events = pools.events(pool)
+    if print_whole({"status": pool.get("status", {}), "events": events}, output):
+        return
+    for line in explanation(pool, datetime.now(UTC), events):
         click.echo(line)
 
 
 @celery.command()
 @click.option("--operator-namespace", metavar="NAME", help="Where the operator runs; default: looked for everywhere.")
-@click.option("-A", "--all-namespaces", is_flag=True, help="The pools of all namespaces.")
-@cluster_options
+@choosing.all_namespaces
+@choosing.selector
+@output("json", "yaml")
+@on_cluster
 def doctor(
-    operator_namespace: str | None,
-    all_namespaces: bool,
-    namespace: str | None,
-    kubeconfig: str | None,
-    context: str | None,
+    pools: Pools, operator_namespace: str | None, all_namespaces: bool, selector: str, output: str | None
 ) -> None:
-    """Say what is wrong: with the CRD, the operator, its rights and policies, and the pools; each with what to do.
+    """Say what is wrong: with the CRDs, the operator, rights and policies, and the pools; each with what to do.
 
     \b
     A line that begins with ! says what is wrong, with ? what could not be asked. Ends with 1 where something is wrong.
@@ -104,19 +105,21 @@ def doctor(
       kubectl celery doctor -A
       kubectl celery doctor -n shop --operator-namespace celeriac
     """
-    wrong = False
-    for finding in examine(Pools(kubeconfig, context, namespace), operator_namespace, all_namespaces=all_namespaces):
-        click.echo(str(finding))
-        wrong = wrong or finding.mark == "!"
-    if wrong:
-        raise SystemExit(1)
+    findings = []
+    for finding in examine(pools, operator_namespace, all_namespaces=all_namespaces, selector=selector):
+        findings.append(finding)
+        if output is None:
+            click.echo(str(finding))
+    print_whole([finding._asdict() for finding in findings], output)
+    if any(finding.mark == "!" for finding in findings):
+        sys.exit(1)
 
 
 @celery.command()
-@click.argument("name")
+@pool_argument()
 @click.argument("replicas", type=click.IntRange(0, MAX_REPLICAS))
-@cluster_options
-def pin(name: str, replicas: int, namespace: str | None, kubeconfig: str | None, context: str | None) -> None:
+@on_cluster
+def pin(pools: Pools, name: str, replicas: int) -> None:
     """Keep pool NAME at REPLICAS, whatever its queues hold; minReplicas and maxReplicas do not apply.
 
     The same as `kubectl scale cwp/NAME --replicas=N`. Undo it with `kubectl celery resume NAME`.
@@ -125,14 +128,14 @@ def pin(name: str, replicas: int, namespace: str | None, kubeconfig: str | None,
     Example:
       kubectl celery pin ml 5
     """
-    Pools(kubeconfig, context, namespace).patch(name, {"replicas": replicas})
+    pools.patch(name, {"replicas": replicas})
     click.echo(f"{name} is pinned to {replicas}; kubectl celery resume {name} lets its queues decide again")
 
 
 @celery.command()
-@click.argument("name")
-@cluster_options
-def resume(name: str, namespace: str | None, kubeconfig: str | None, context: str | None) -> None:
+@pool_argument()
+@on_cluster
+def resume(pools: Pools, name: str) -> None:
     """Remove the pin of pool NAME (spec.replicas), so that its queues decide again.
 
     Applying a manifest without spec.replicas does not remove it; this does.
@@ -141,42 +144,49 @@ def resume(name: str, namespace: str | None, kubeconfig: str | None, context: st
     Example:
       kubectl celery resume ml
     """
-    pool = Pools(kubeconfig, context, namespace).patch(name, {"replicas": None})
-    mode = pool["spec"].get("scaling", {}).get("mode", "Auto")
+    mode = _mode(pools.patch(name, {"replicas": None}))
     click.echo(f"{name} is no longer pinned" + ("" if mode == "Auto" else f"; its mode is {mode}"))
 
 
 @celery.command()
-@click.argument("name")
-@cluster_options
-def pause(name: str, namespace: str | None, kubeconfig: str | None, context: str | None) -> None:
+@pool_argument()
+@on_cluster
+def pause(pools: Pools, name: str) -> None:
     """Leave the replicas of pool NAME alone (spec.scaling.mode Paused).
 
     \b
     Example:
       kubectl celery pause ml
     """
-    Pools(kubeconfig, context, namespace).patch(name, {"scaling": {"mode": "Paused"}})
+    pools.patch(name, {"scaling": {"mode": "Paused"}})
     click.echo(f"{name} is paused; kubectl celery unpause {name} goes on")
 
 
 @celery.command()
-@click.argument("name")
-@cluster_options
-def unpause(name: str, namespace: str | None, kubeconfig: str | None, context: str | None) -> None:
+@pool_argument()
+@on_cluster
+def unpause(pools: Pools, name: str) -> None:
     """Scale pool NAME again (spec.scaling.mode Auto).
 
     \b
     Example:
       kubectl celery unpause ml
     """
-    pool = Pools(kubeconfig, context, namespace).patch(name, {"scaling": {"mode": "Auto"}})
-    pinned = pool["spec"].get("replicas")
+    pinned = pools.patch(name, {"scaling": {"mode": "Auto"}})["spec"].get("replicas")
     rest = "" if pinned is None else f", but still pinned to {pinned}: kubectl celery resume {name}"
     click.echo(f"{name} is no longer paused{rest}")
+
+
+def _mode(pool: dict[str, Any]) -> str:
+    return str(pool["spec"].get("scaling", {}).get("mode", "Auto"))
 
 
 def main() -> None:
     """Run under the name that people type."""
     allow_deep_objects()
     celery(prog_name="kubectl celery")
+
+
+def complete() -> None:
+    """kubectl_complete-celery: kubectl's own completion calls it with the words behind `kubectl celery`."""
+    print_completions(celery, sys.argv[1:])

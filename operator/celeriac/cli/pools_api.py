@@ -1,11 +1,12 @@
 """The CeleryWorkerPools of a cluster, for the kubectl plugin; every failure is a message with its cure."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import click
 from kubernetes import config
@@ -14,11 +15,15 @@ from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
 from celeriac.api.names import GROUP, PLURAL, VERSION
+from celeriac.cli.words import event_time
 
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "kubectl-celery"
 TIMEOUT_SECONDS = 15
+FOLLOW_SECONDS = 24 * 3600.0
 
+
+Bodies = list[dict[str, Any]]
 
 # Without types in the library.
 _contexts: Any = config.list_kube_config_contexts
@@ -34,6 +39,15 @@ class Answer(NamedTuple):
     moment: datetime
 
 
+class Refusal(click.ClickException):
+    """What the API server refuses, with its status."""
+
+    def __init__(self, status: int, body: str | bytes | None) -> None:
+        self.status = status
+        self.words = _words(status, body)
+        super().__init__(f"the API server refuses: {self.words}")
+
+
 class Pools:
     """Reads and patches CeleryWorkerPools where kubectl would: KUBECONFIG, its context, that context's namespace."""
 
@@ -45,9 +59,9 @@ class Pools:
             raise click.ClickException(f"no cluster to ask: {error}: {cure}") from error
         self.namespace = namespace or self.namespace
 
-    def list(self, *, all_namespaces: bool) -> list[dict[str, Any]]:
-        """All pools of the namespace, or of the cluster."""
-        path = {"group": GROUP, "version": VERSION, "plural": PLURAL}
+    def list(self, *, all_namespaces: bool, selector: str = "") -> list[dict[str, Any]]:
+        """All pools of the namespace, or of the cluster, that carry the labels."""
+        path = {"group": GROUP, "version": VERSION, "plural": PLURAL, "label_selector": selector}
         if all_namespaces:
             answer = _ask(lambda: self._api.list_cluster_custom_object(**path, _request_timeout=TIMEOUT_SECONDS))
         else:
@@ -63,6 +77,13 @@ class Pools:
         """One pool."""
         return _ask(lambda: self._api.get_namespaced_custom_object(**self._path(name)))
 
+    def events(self, pool: dict[str, Any]) -> Bodies:
+        """What happened to a pool lately, the latest last; nothing where events may not be read."""
+        metadata = pool["metadata"]
+        query = urlencode({"fieldSelector": f"involvedObject.uid={metadata['uid']}"})
+        answer = self.ask(f"/api/v1/namespaces/{metadata['namespace']}/events?{query}")
+        return sorted(answer.body.get("items", ()), key=event_time)
+
     def patch(self, name: str, spec: dict[str, Any]) -> dict[str, Any]:
         """Change fields of a pool's spec; None removes one (JSON merge patch). Returns the changed pool."""
         return _ask(
@@ -73,20 +94,58 @@ class Pools:
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Answer:
         """What the API server answers to a GET of a path, or to a POST of `body`; a refusal is an answer too."""
-        client: Any = self._api.api_client
-        headers = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": "application/json"})
-        request = client.param_serialize(
-            "GET" if body is None else "POST", path, header_params=headers, body=body, auth_settings=["BearerToken"]
-        )
         try:
-            response = client.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
+            response = self.open("GET" if body is None else "POST", path, body)
             text = response.read()
         except ApiException as error:
-            return Answer(error.status or 0, {}, datetime.now(UTC))
+            return Answer(error.status or 0, {}, _moment(error.headers or {}))
         except (HTTPError, OSError) as error:
-            raise _no_answer(error) from error
+            raise no_answer(error) from error
         accepted = response.status < HTTPStatus.MULTIPLE_CHOICES
         return Answer(response.status, json.loads(text) if accepted else {}, _moment(response.headers))
+
+    def do(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Do it, or say what the API server has against it. A PATCH is a JSON merge patch."""
+        try:
+            response = self.open(method, path, body)
+            text = response.read()
+        except ApiException as error:
+            raise Refusal(error.status or 0, error.body) from error
+        except (HTTPError, OSError) as error:
+            raise no_answer(error) from error
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise Refusal(response.status, text)
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def lines(self, path: str, *, follow: bool) -> Iterator[str]:
+        """What a GET of a path answers, line by line as it comes; with `follow` it may be silent for a day."""
+        try:
+            response = self.open("GET", path, seconds=FOLLOW_SECONDS if follow else None)
+            if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+                raise Refusal(response.status, response.read())
+            rest = b""
+            for piece in response.stream(65536):
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
+        except ApiException as error:
+            raise Refusal(error.status or 0, error.body) from error
+        except (HTTPError, OSError) as error:
+            raise no_answer(error) from error
+        if rest:
+            yield rest.decode(errors="replace")
+
+    def open(self, method: str, path: str, body: dict[str, Any] | None = None, seconds: float | None = None) -> Any:
+        """The answer to a request, which may be read while it comes. Raises what urllib3 raises.
+
+        `seconds`: how long it may be silent; the usual time-out without it.
+        """
+        client: Any = self._api.api_client
+        headers = {"Accept": "application/json, */*"}
+        if body is not None:
+            headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
+        request = client.param_serialize(method, path, header_params=headers, body=body, auth_settings=["BearerToken"])
+        return client.call_api(*request, _request_timeout=seconds or TIMEOUT_SECONDS)
 
     def _path(self, name: str) -> dict[str, Any]:
         return {
@@ -122,11 +181,12 @@ def _ask(call: Callable[[], Any]) -> dict[str, Any]:
     except ApiException as error:
         raise click.ClickException(_message(error.status or 0, error.body)) from error
     except (HTTPError, OSError) as error:
-        raise _no_answer(error) from error
+        raise no_answer(error) from error
     return answer
 
 
-def _no_answer(error: Exception) -> click.ClickException:
+def no_answer(error: Exception) -> click.ClickException:
+    """What is said where nobody answers."""
     return click.ClickException(f"the API server does not answer: {getattr(error, 'reason', error)}: is it up?")
 
 
@@ -134,6 +194,15 @@ def _moment(headers: Mapping[str, str]) -> datetime:
     """The time by the API server's clock; by our own where it does not tell."""
     told = headers.get("Date")
     return parsedate_to_datetime(told) if told else datetime.now(UTC)
+
+
+def _words(status: int, body: str | bytes | None) -> str:
+    """What a refusal says of itself."""
+    try:
+        words = json.loads(body or "").get("message")
+    except (ValueError, AttributeError):
+        words = None
+    return words or HTTPStatus(status).phrase
 
 
 def _message(status: int, body: str | bytes | None) -> str:

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 POOLS: Final = "celeriac.dev/celeryworkerpools"
+REQUESTS: Final = "celeriac.dev/celerypoolrequests"
 RIGHTS: Final = {
     POOLS: ("get", "list", "watch"),
     f"{POOLS}/status": ("patch",),
     f"{POOLS}/finalizers": ("update",),
+    REQUESTS: ("list", "watch", "delete"),
+    f"{REQUESTS}/status": ("patch",),
     "apps/deployments": ("get", "list", "watch", "create", "patch"),
     "apps/deployments/scale": ("get", "patch"),
     "apps/replicasets": ("get", "list"),
@@ -20,6 +23,16 @@ RIGHTS: Final = {
 """Verbs by GROUP/RESOURCE or GROUP/RESOURCE/SUBRESOURCE."""
 
 
+ASKING: Final = {
+    POOLS: ("get", "list", "patch"),
+    REQUESTS: ("create", "get", "patch", "delete"),
+    "/pods": ("get", "list", "delete"),
+    "/pods/log": ("get",),
+    "/events": ("list",),
+}
+"""What whoever types `kubectl celery` needs in a namespace."""
+
+
 class Right(NamedTuple):
     """One verb on one kind; the namespace is empty for all of them."""
 
@@ -29,14 +42,19 @@ class Right(NamedTuple):
 
     def review(self, user: str) -> dict[str, Any]:
         """The question whether a user has it, as a SubjectAccessReview."""
+        spec = {"user": user, "groups": groups(user), "resourceAttributes": self._attributes}
+        return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+
+    def own_review(self) -> dict[str, Any]:
+        """The question whether whoever asks has it."""
+        spec = {"resourceAttributes": self._attributes}
+        return {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
+
+    @property
+    def _attributes(self) -> dict[str, str]:
         group, resource, *rest = self.resource.split("/")
         attributes = {"group": group, "resource": resource, "verb": self.verb, "namespace": self.namespace}
-        attributes |= {"subresource": rest[0]} if rest else {}
-        return {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SubjectAccessReview",
-            "spec": {"user": user, "groups": groups(user), "resourceAttributes": attributes},
-        }
+        return attributes | ({"subresource": rest[0]} if rest else {})
 
     def __str__(self) -> str:
         where = f" in namespace {self.namespace}" if self.namespace else ""
@@ -53,6 +71,12 @@ def needed(namespaces: list[str], *, selects: bool = False) -> Iterator[Right]:
     for namespace in namespaces or [""]:
         for resource, verbs in RIGHTS.items():
             yield from (Right(resource, verb, namespace) for verb in verbs)
+
+
+def asking(namespace: str) -> Iterator[Right]:
+    """All that whoever types `kubectl celery` needs in a namespace."""
+    for resource, verbs in ASKING.items():
+        yield from (Right(resource, verb, namespace) for verb in verbs)
 
 
 def account(namespace: str, name: str) -> str:

@@ -22,6 +22,7 @@ from celeriac.pool.model import InvalidPool
 Schema = Mapping[str, Any]
 
 FILE: Final = "crds/celeryworkerpools.yaml"
+REQUESTS_FILE: Final = "crds/celerypoolrequests.yaml"
 """In the package where it is installed (pyproject.toml puts it there), at the top of a checkout otherwise."""
 
 TYPES: Final[Mapping[str, tuple[str, tuple[type, ...]]]] = {
@@ -34,13 +35,22 @@ TYPES: Final[Mapping[str, tuple[str, tuple[type, ...]]]] = {
 }
 
 
-@cache
 def pool_schema() -> Schema:
     """The schema of a CeleryWorkerPool. Raises click.ClickException where the installation lacks the file."""
-    places = (resources.files("celeriac") / FILE, Path(__file__).parents[3] / FILE)
+    return _schema(FILE)
+
+
+def request_schema() -> Schema:
+    """The schema of a CeleryPoolRequest, likewise."""
+    return _schema(REQUESTS_FILE)
+
+
+@cache
+def _schema(file: str) -> Schema:
+    places = (resources.files("celeriac") / file, Path(__file__).parents[3] / file)
     place = next((each for each in places if each.is_file()), None)
     if place is None:
-        raise click.ClickException(f"{FILE} is missing from this installation: install celeriac anew")
+        raise click.ClickException(f"{file} is missing from this installation: install celeriac anew")
     (version,) = yaml.safe_load(place.read_text(encoding="utf-8"))["spec"]["versions"]
     schema: Schema = version["schema"]["openAPIV3Schema"]
     return schema

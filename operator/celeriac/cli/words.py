@@ -1,15 +1,17 @@
 """A CeleryWorkerPool in words, from its own spec and status; pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from celeriac.api.words import foreign
 from celeriac.pool.told_status import told_status
 
 UNKNOWN = "-"
+EVENTS = 10
 UNSEEN = "the operator has not looked at it yet: is it running, and does it watch this namespace?"
 
 # Conditions that ought to hold, and some that ought not; the others only inform.
@@ -29,19 +31,22 @@ MODES = {
 }
 
 
-def pools_table(pools: list[dict[str, Any]], *, with_namespace: bool) -> Table:
-    """One line for each pool, like a kubectl table."""
+def pools_table(pools: list[dict[str, Any]], *, with_namespace: bool, wide: bool = False) -> Table:
+    """One line for each pool, like a kubectl table; `wide`: with its queues and its mode."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in (*(("NAMESPACE",) if with_namespace else ()), "NAME", "POOL"):
         table.add_column(column, no_wrap=True)
     for column in ("WAITING", "RUNNING", "READY/DESIRED"):
         table.add_column(column, justify="right", no_wrap=True)
+    for column in ("QUEUES", "MODE") if wide else ():
+        table.add_column(column, no_wrap=True)
     table.add_column("WHY", overflow="fold")
     for pool in sorted(pools, key=lambda body: (body["metadata"]["namespace"], body["metadata"]["name"])):
         metadata, status = pool["metadata"], told_status(pool.get("status"))[0]
         namespace = (metadata["namespace"],) if with_namespace else ()
         counts = (_count(status, "waiting"), _count(status, "running"), _replicas(status))
-        table.add_row(*namespace, metadata["name"], pool["spec"]["pool"], *counts, Text(why(pool)))
+        more = (",".join(pool["spec"].get("queues", ())), _mode(pool)) if wide else ()
+        table.add_row(*namespace, metadata["name"], pool["spec"]["pool"], *counts, *more, Text(why(pool)))
     return table
 
 
@@ -58,7 +63,7 @@ def why(pool: Mapping[str, Any]) -> str:
         return f"{limited['reason']}: {limited['message']}"
     if decision:
         aside = ", ".join(_aside(conditions))
-        more = f" ({aside}: kubectl celery explain {pool['metadata']['name']})" if aside else ""
+        more = f" ({aside}: kubectl celery why {pool['metadata']['name']})" if aside else ""
         return f"{decision['message']}{more}"
     return str(ready["message"]) if ready else UNSEEN
 
@@ -72,8 +77,13 @@ def _aside(conditions: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             yield item["type"]
 
 
-def explanation(pool: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    """Why a pool has the replicas that it has, line by line."""
+def _mode(pool: Mapping[str, Any]) -> str:
+    pinned = pool["spec"].get("replicas")
+    return f"Pinned {pinned}" if pinned is not None else str((pool["spec"].get("scaling") or {}).get("mode", "Auto"))
+
+
+def explanation(pool: Mapping[str, Any], now: datetime, events: Sequence[Mapping[str, Any]] = ()) -> Iterator[str]:
+    """What the status of a pool says, line by line, and what happened to it lately."""
     spec, status, name = pool["spec"], told_status(pool.get("status"))[0], pool["metadata"]["name"]
     slots = 1 if spec["pool"] == "solo" else spec.get("concurrency", 4)
     yield f"{name} in namespace {pool['metadata']['namespace']}: {_replicas(status)} replicas (ready/desired)"
@@ -93,6 +103,19 @@ def explanation(pool: Mapping[str, Any], now: datetime) -> Iterator[str]:
     yield "Conditions"
     for condition in status.get("conditions") or ():
         yield _condition(condition, now)
+    if events:
+        yield ""
+        yield "Events, the latest last"
+    for event in events[-EVENTS:]:
+        when = ago(event_time(event), now)
+        yield f"  {event.get('type')} {event.get('reason')} ({when}): {foreign(event.get('message') or '', 1000)}"
+
+
+def event_time(event: Mapping[str, Any]) -> str:
+    """When it was last seen, as the API writes times; whichever of its fields tells."""
+    series = event.get("series") or {}
+    told = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
+    return str(told or event["metadata"].get("creationTimestamp", ""))
 
 
 def ago(moment: str | None, now: datetime) -> str:

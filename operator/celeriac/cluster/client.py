@@ -11,7 +11,15 @@ from urllib.parse import urlsplit
 from celeriac.api.keys import PoolKey
 from celeriac.cluster.connection import JSON_PATCH
 from celeriac.cluster.errors import Conflict, Invalid, NotFound, SecretKeyMissing
-from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, NODES, PODS, SECRETS
+from celeriac.cluster.paths import (
+    CELERY_POOL_REQUESTS,
+    CELERY_WORKER_POOLS,
+    DEPLOYMENTS,
+    NODES,
+    PODS,
+    SECRETS,
+    Resource,
+)
 from celeriac.cluster.verbs import Verbs, conflict_if_replaced, label
 
 MANAGER: Final = "celeriac"
@@ -67,17 +75,11 @@ class Api(Verbs):
         an apply to the status of a custom resource (seen on 1.34), and a pool made anew would inherit the old figures.
         A test that fails is a 422 that names no field; a status that the schema refuses is one that does.
         """
-        patch: list[dict[str, Any]] = [
-            {"op": "test", "path": "/metadata/uid", "value": uid},
-            {"op": "add", "path": "/status", "value": status},
-        ]
-        try:
-            await self._patch_pool_status(key, patch, manager)
-        except Invalid as error:
-            if error.fields:
-                raise
-            message = f"CeleryWorkerPool {key} is no longer the one of uid {uid}"
-            raise Conflict(HTTPStatus.CONFLICT, "Conflict", message) from error
+        await self._replace_status(CELERY_WORKER_POOLS, key, uid, status, manager)
+
+    async def apply_request_status(self, key: PoolKey, uid: str, status: Mapping[str, Any]) -> None:
+        """Make `status` the status of a CeleryPoolRequest; `key` is its own. NotFound or Conflict where it is gone."""
+        await self._replace_status(CELERY_POOL_REQUESTS, key, uid, status, STATUS_MANAGER)
 
     async def release_pool(self, key: PoolKey, uid: str, operator: str, *, manager: str = STATUS_MANAGER) -> None:
         """Take this operator's name out of the status of a pool. Conflict where it is not, or no longer, there."""
@@ -87,17 +89,34 @@ class Api(Verbs):
             {"op": "remove", "path": "/status/operator"},
         ]
         try:
-            await self._patch_pool_status(key, patch, manager)
+            await self._patch_status(CELERY_WORKER_POOLS, key, patch, manager)
         except Invalid as error:
             message = f"CeleryWorkerPool {key} is not this operator's"
             raise Conflict(HTTPStatus.CONFLICT, "Conflict", message) from error
 
-    async def _patch_pool_status(self, key: PoolKey, patch: Sequence[Mapping[str, Any]], manager: str) -> None:
-        """A JSON patch of the status of a pool; Invalid where one of its tests fails."""
+    async def _replace_status(
+        self, resource: Resource, key: PoolKey, uid: str, status: Mapping[str, Any], manager: str
+    ) -> None:
+        patch: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        try:
+            await self._patch_status(resource, key, patch, manager)
+        except Invalid as error:
+            if error.fields:
+                raise
+            message = f"{resource.plural} {key} is no longer the one of uid {uid}"
+            raise Conflict(HTTPStatus.CONFLICT, "Conflict", message) from error
+
+    async def _patch_status(
+        self, resource: Resource, key: PoolKey, patch: Sequence[Mapping[str, Any]], manager: str
+    ) -> None:
+        """A JSON patch of the status of a pool or a request; Invalid where one of its tests fails."""
         await self.connection.request(
             "patch",
-            label(CELERY_WORKER_POOLS, "status"),
-            CELERY_WORKER_POOLS.path(key.namespace, key.name, "status"),
+            label(resource, "status"),
+            resource.path(key.namespace, key.name, "status"),
             query={"fieldManager": manager},
             body=patch,
             content_type=JSON_PATCH,

@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import quote
 
-from celeriac.api.names import API_VERSION, PLURAL
+from celeriac.api.names import API_VERSION, PLURAL, REQUESTS_PLURAL
 from celeriac.api.words import is_whole
 from celeriac.cluster.errors import Invalid
 
@@ -38,6 +38,7 @@ def _segment(name: str) -> str:
     return quote(name, safe="")
 
 
+CELERY_POOL_REQUESTS = Resource(API_VERSION, REQUESTS_PLURAL)
 CELERY_WORKER_POOLS = Resource(API_VERSION, PLURAL)
 CONFIG_MAPS = Resource("v1", "configmaps")
 DEPLOYMENTS = Resource("apps/v1", "deployments")

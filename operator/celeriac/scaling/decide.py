@@ -9,7 +9,7 @@ it may be read long after it was made, and who reads it can tell the time (`stat
 from dataclasses import dataclass
 
 from celeriac.api.reasons import Reason
-from celeriac.scaling.decision import Decision, History, Limit
+from celeriac.scaling.decision import Decision, History, Limit, Stage
 from celeriac.scaling.eta import observe, recall
 from celeriac.scaling.history import fresh_history, record_change, remember
 from celeriac.scaling.policy import Mode, Policy, QueueWaitTarget, SelectPolicy
@@ -17,7 +17,7 @@ from celeriac.scaling.rate import lower_bound, upper_bound
 from celeriac.scaling.target import DUST, Need, count, replicas_needed
 from celeriac.scaling.workload import Demand, Doubt
 
-__all__ = ["decide", "fresh_history", "record_change"]
+__all__ = ["decide", "fresh_history", "record_change", "stages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +79,39 @@ def _in_doubt(policy: Policy, doubt: Doubt, history: History, now: float) -> Dec
     return _without_demand(policy, history, now, replicas, Reason.FALLBACK, message)
 
 
+def stages(policy: Policy, demand: Demand, history: History, now: float) -> list[Stage]:
+    """Return what each step of `decide` makes of a count, in their order; one for each, also where it changes nothing.
+
+    Of a pool whose demand decides: for one that is paused or pinned no step is taken.
+    """
+    history, demand = recall(history, demand, now)
+    need, steps, _ = _steps(policy, demand, observe(history, policy, demand, now), now)
+    found, told = [Stage("target", need.replicas, need.sentence)], need.sentence
+    for name, step in zip(("tolerance", "stabilization", "rate", "bounds", "zero"), steps, strict=True):
+        # A step puts its own words before or behind those of the steps before it.
+        found.append(Stage(name, step.replicas, step.message.replace(told, "").strip("; ")))
+        told = step.message
+    return found
+
+
 def _from_demand(policy: Policy, demand: Demand, history: History, now: float) -> Decision:
-    step = _tolerate(policy, demand, replicas_needed(policy, demand))
-    wanted = step.replicas
-    history = remember(history, policy.behavior, wanted, now)
-    step = _stabilize(step, policy, demand, history, now)
-    step = _limit_rate(step, policy, demand, history, now)
-    step = _clamp(step, policy)
-    step = _rule_for_zero(step, policy, demand, history, now)
+    _, steps, history = _steps(policy, demand, history, now)
+    step, wanted = steps[-1], steps[0].replicas
     reason = _reason(step, demand, wanted)
     limit = step.limit or _unreachable_target(policy, demand)
     return Decision(step.replicas, reason, step.message, limit=limit, history=history)
+
+
+def _steps(policy: Policy, demand: Demand, history: History, now: float) -> tuple[Need, list[_Step], History]:
+    """What the target asks for, what each step makes of it, in their order, and the history with the wish in it."""
+    need = replicas_needed(policy, demand)
+    step = _tolerate(policy, demand, need)
+    steps, history = [step], remember(history, policy.behavior, step.replicas, now)
+    steps.append(_stabilize(steps[-1], policy, demand, history, now))
+    steps.append(_limit_rate(steps[-1], policy, demand, history, now))
+    steps.append(_clamp(steps[-1], policy))
+    steps.append(_rule_for_zero(steps[-1], policy, demand, history, now))
+    return need, steps, history
 
 
 def _unreachable_target(policy: Policy, demand: Demand) -> Limit | None:

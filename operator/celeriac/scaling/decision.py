@@ -49,6 +49,15 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """What one step of a decision hands on: its name, the count, and its own words, none where it changes nothing."""
+
+    name: str
+    replicas: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What to do, and the sentence that explains it; the two never differ.
 

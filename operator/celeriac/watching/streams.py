@@ -20,16 +20,22 @@ AT_ONCE_SECONDS: Final = 0.1
 
 
 class Stream:
-    """The events of the objects of one kind that bear a pool's label, in one namespace; None: in all of them."""
+    """The events of the objects of one kind that bear the labels, in one namespace; None: in all of them."""
 
     def __init__(
-        self, connection: Connection, resource: Resource, namespace: str | None, take: Callable[..., None]
+        self,
+        connection: Connection,
+        resource: Resource,
+        namespace: str | None,
+        take: Callable[..., None],
+        selector: str = POOL_LABEL,
     ) -> None:
         """`take` gets a body, and `deleted` by name."""
         self._connection = connection
         self._resource = resource
         self._namespace = namespace
         self._take = take
+        self._selector = selector
         where = f"namespace {namespace}" if namespace is not None else "the cluster"
         self._setbacks = Setbacks(f"the watch of {resource.plural} in {where} ended")
         self._cuts = 0
@@ -43,7 +49,7 @@ class Stream:
         while True:
             try:
                 async for kind, body, version in watch_objects(
-                    self._connection, self._resource, self._namespace, POOL_LABEL, since
+                    self._connection, self._resource, self._namespace, self._selector, since
                 ):
                     if kind != BOOKMARK:
                         self._take(body, deleted=kind == DELETED)

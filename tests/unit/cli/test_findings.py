@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-from celeriac.cli.findings import Finding, of_rights, of_the_crd, of_the_lease, of_the_pools, served
+from celeriac.cli.findings import (
+    Finding,
+    of_own_rights,
+    of_rights,
+    of_the_clocks,
+    of_the_crd,
+    of_the_lease,
+    of_the_pools,
+    served,
+)
 from celeriac.cli.rights import RIGHTS, account, needed
 from celeriac.cli.schema import pool_schema
 
@@ -59,7 +68,9 @@ def test_the_crd_of_this_release_is_well_and_each_other_is_told_with_its_cure() 
     older = crd(schema={"openAPIV3Schema": {"type": "object"}})
     for finding in (of_the_crd(200, older, pool_schema()), of_the_crd(404, {}, {})):
         assert (finding.mark, "kubectl apply" in finding.message) == ("!", True)
-    assert of_the_crd(200, crd(name="v2"), pool_schema()).message.startswith("CRD: it does not serve v1alpha1, but v2")
+    assert of_the_crd(200, crd(name="v2"), pool_schema()).message.startswith(
+        "CRD CeleryWorkerPool: it does not serve v1alpha1, but v2"
+    )
     assert of_the_crd(200, crd() | {"status": {}}, pool_schema()).mark == "!"
     assert of_the_crd(403, {}, {}).mark == "?"
 
@@ -132,3 +143,21 @@ def test_the_rights_are_those_that_the_chart_grants() -> None:
     rules = yaml.safe_load(re.sub(r"\{\{.*?\}\}", "", block, flags=re.DOTALL))
     granted = {f"{rule['apiGroups'][0]}/{rule['resources'][0]}": tuple(rule["verbs"]) for rule in rules}
     assert granted == RIGHTS
+
+
+def test_clocks_that_differ_are_told_this_machines_and_the_operators() -> None:
+    def of(own: float, operator: float) -> list[str]:
+        return [str(each) for each in of_the_clocks(NOW + timedelta(seconds=own), NOW, [lease(-operator)])]
+
+    assert of(0, 0) == ["ok clock: this machine is within 5 s of the API server"]
+    assert of(0, -3000)[0].startswith("ok"), "a Lease may be old"
+    assert of(12, 0)[0].startswith("!  clock: this machine is 12 s ahead of the API server")
+    assert of(-60, 0)[0].startswith("!  clock: this machine is 60 s behind the API server")
+    assert of(0, 30)[0].startswith("!  clock: the operator celeriac/celeriac is 30 s ahead of the API server")
+
+
+def test_own_rights_that_are_missing_are_named_with_the_role_that_has_them() -> None:
+    assert of_own_rights([]).mark == "ok"
+    told = str(of_own_rights(["create celeriac.dev/celerypoolrequests in namespace shop"]))
+    assert told.startswith("?  your rights: you may not create celeriac.dev/celerypoolrequests in namespace shop")
+    assert "role edit" in told

@@ -1,4 +1,4 @@
-"""A pool in words: what `kubectl celery list` and `explain` say."""
+"""A pool in words: what `kubectl celery list` and `why` say."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -138,5 +138,5 @@ def test_what_is_wrong_beside_a_pool_that_works_is_named_behind_its_decision() -
         condition("DrainLongEnough", "Unknown", "NoTimeLimit", "..."),
         decision={"reason": "Backlog", "message": "30 wait", "time": "2026-03-01T11:58:00Z"},
     )
-    assert why(pool) == "30 wait (KeysMayBeEvicted, WorkerSilent: kubectl celery explain ml)"
+    assert why(pool) == "30 wait (KeysMayBeEvicted, WorkerSilent: kubectl celery why ml)"
     assert "! WorkersResponding False, WorkerSilent" in text_of(pool)

@@ -1,6 +1,6 @@
 """Dead letters of a queue: how many there are, what they are, and back into the queue with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -45,12 +45,16 @@ class RedisDeadLetters:
         """See DeadLetters.newest."""
         return await calling(newest(self._redis, layout.key_prefix, queue, most), self._client)
 
-    async def requeue(self, layout: QueueLayout, queue: str, *, to: str | None = None) -> int:
+    async def requeue(
+        self, layout: QueueLayout, queue: str, *, to: str | None = None, ids: Collection[str] = ()
+    ) -> int:
         """See DeadLetters.requeue."""
-        return await calling(requeue(self._redis, layout, queue, to or queue, self._where), self._client)
+        return await calling(requeue(self._redis, layout, queue, to or queue, self._where, ids), self._client)
 
-    async def purge(self, layout: QueueLayout, queue: str) -> int:
+    async def purge(self, layout: QueueLayout, queue: str, *, ids: Collection[str] = ()) -> int:
         """See DeadLetters.purge."""
+        if ids:
+            return await calling(drop(self._redis, layout, queue, self._where, ids), self._client)
         return await calling(purge(self._redis, layout.key_prefix, queue), self._client)
 
 
@@ -88,17 +92,36 @@ async def _from(redis: Redis, key: str, first: int, most: int) -> list[DeadLette
     return shown
 
 
-async def requeue(redis: Redis, layout: QueueLayout, source: str, target: str, where: str) -> int:
-    """Move all dead letters of `source` to the producers' end of `target`, the oldest first; their number.
+async def requeue(
+    redis: Redis, layout: QueueLayout, source: str, target: str, where: str, ids: Collection[str] = ()
+) -> int:
+    """Move dead letters of `source` to the producers' end of `target`, the oldest first; their number.
 
     What is no message stays. Those that die again meanwhile are not moved a second time.
     Raises BrokerDoubt where one cannot be moved.
     """
+    return await _take(redis, layout, source, where, lambda each, place: _revival(each, place, layout, target, ids))
+
+
+async def drop(redis: Redis, layout: QueueLayout, source: str, where: str, ids: Collection[str]) -> int:
+    """Delete the dead letters of these tasks; their number."""
+
+    def removal(letter: Envelope, place: int) -> Move | None:
+        message = message_of(letter.text)
+        return Move(b"%d" % place, letter) if message is not None and _is_of(message, ids) else None
+
+    return await _take(redis, layout, source, where, removal)
+
+
+async def _take(
+    redis: Redis, layout: QueueLayout, source: str, where: str, choose: Callable[[Envelope, int], Move | None]
+) -> int:
+    """Make the moves that are chosen of the dead letters of `source`, from the oldest on; their number."""
     key = dead_key(layout.key_prefix, source)
     left, skipped, moved = await count(redis, layout.key_prefix, source), 0, 0
     while left > 0:
         found = await in_list(redis, key, skipped, min(PAGE, left))
-        moves = [_revival(each, place, layout, target) for place, each in enumerate(found, skipped)]
+        moves = [choose(each, place) for place, each in enumerate(found, skipped)]
         ours = [each for each in moves if each is not None]
         made = await move(redis, MessageList(key), ours)
         for each, done in zip(ours, made, strict=True):
@@ -112,10 +135,15 @@ async def requeue(redis: Redis, layout: QueueLayout, source: str, target: str, w
     return moved
 
 
-def _revival(letter: Envelope, place: int, layout: QueueLayout, target: str) -> Move | None:
-    """Back into a queue; None for what is no message, or nested so deep that it can be read and not written."""
+def _is_of(message: Mapping[str, Any], ids: Collection[str]) -> bool:
+    headers = message.get("headers")
+    return isinstance(headers, dict) and headers.get("id") in ids
+
+
+def _revival(letter: Envelope, place: int, layout: QueueLayout, target: str, ids: Collection[str]) -> Move | None:
+    """Back into a queue; None for what is not meant, is no message, or is nested too deep to be written."""
     message = message_of(letter.text)
-    if message is None:
+    if message is None or (ids and not _is_of(message, ids)):
         return None
     to = list_key(layout, target, step_of(message, layout.priority_steps))
     try:

@@ -1,0 +1,132 @@
+"""What each action finds out, and does."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from celeriac.answering.request import Action, Request
+from celeriac.answering.words import Result, explanation, queues, top
+from celeriac.api.keys import PoolKey
+from celeriac.api.words import first_of, foreign
+from celeriac.autoscaling.accounts import Account, Accounts
+from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import Broker, DeadLetters
+from celeriac.brokers.readings import PoolReading
+from celeriac.connecting.connections import Connections
+from celeriac.connecting.credentials import Credentials
+from celeriac.pool.model import InvalidPool, WorkerPool
+from celeriac.watching.store import Store
+
+UNROUTABLE: Final = "unroutable"
+"""Where dead letters stand of which nobody can say whose they are."""
+NAMED: Final = 8
+
+
+class Refused(Exception):
+    """Why a request cannot be answered, as a sentence with the cure."""
+
+
+class Answers:
+    """Asks the tick, and the brokers of pools. Every method raises Refused and BrokerDoubt."""
+
+    def __init__(self, store: Store, accounts: Accounts, credentials: Credentials, connections: Connections) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._credentials = credentials
+        self._connections = connections
+
+    def is_ours(self, request: Request) -> bool:
+        """Whether this operator serves what is asked about; another shard's is left to it."""
+        if request.pool:
+            return self._store.pools.get(PoolKey(request.key.namespace, request.pool)) is not None
+        return any(known.key.namespace == request.key.namespace for known in self._store.pools.values())
+
+    async def to(self, request: Request) -> tuple[str, Result]:
+        """The answer: one sentence, and what was found."""
+        if request.action is Action.TOP:
+            return self._top(request)
+        account = self._account(request)
+        if request.action is Action.EXPLAIN:
+            return self._explain(account)
+        if request.action is Action.QUEUES:
+            return self._queues(account)
+        return await self._letters(request, account)
+
+    def _top(self, request: Request) -> tuple[str, Result]:
+        wanted = [
+            known
+            for known in self._store.pools.values()
+            if known.key.namespace == request.key.namespace and request.pool in ("", known.key.name)
+        ]
+        wanted.sort(key=lambda known: known.key.name)
+        return f"{len(wanted)} pools", top((known.key.name, self._accounts.of(known)) for known in wanted)
+
+    def _account(self, request: Request) -> Account:
+        known = self._store.pools.get(PoolKey(request.key.namespace, request.pool))
+        if known is None:
+            raise Refused(f"there is no pool {request.pool} any more")
+        if isinstance(known.spec, InvalidPool):
+            raise Refused(f"its spec cannot be run: {known.spec}")
+        account = self._accounts.of(known)
+        if account is None:
+            raise Refused("no tick has looked at the pool yet: ask again in a moment")
+        return account
+
+    def _explain(self, account: Account) -> tuple[str, Result]:
+        if account.outcome is None:
+            raise Refused(_unread(account) or "its Deployment is not there yet: nothing was decided")
+        return account.outcome.message, explanation(account, account.outcome)
+
+    def _queues(self, account: Account) -> tuple[str, Result]:
+        if not isinstance(account.reading, PoolReading):
+            raise Refused(_unread(account) or "its broker has not been read yet: ask again in a moment")
+        return f"{len(account.reading.queues)} queues", queues(account.reading)
+
+    async def _letters(self, request: Request, account: Account) -> tuple[str, Result]:
+        pool, queue = account.pool, request.queue
+        if queue not in (*pool.queues, UNROUTABLE):
+            names = first_of(pool.queues, NAMED)
+            raise Refused(f"the pool has no queue {foreign(queue)}: it has {names}; {UNROUTABLE} are those of no queue")
+        letters = self._broker(pool).dead_letters
+        if letters is None:
+            raise Refused("this kind of broker has no dead letters of Celeriac's")
+        if request.action is Action.DEAD_LETTERS:
+            return await _shown(letters, account, request)
+        if request.action is Action.REQUEUE:
+            if queue == UNROUTABLE:
+                raise Refused(f"nobody knows to which queue {UNROUTABLE} ones belong: `celeriac dead-letters requeue`")
+            moved = await letters.requeue(account.layout, queue, ids=request.ids)
+            return f"{moved} dead letter(s) put back into {queue}", {"count": moved}
+        dropped = await letters.purge(account.layout, queue, ids=request.ids)
+        return f"{dropped} dead letter(s) of {queue} deleted", {"count": dropped}
+
+    def _broker(self, pool: WorkerPool) -> Broker:
+        address = self._credentials.of_pool(pool)
+        if isinstance(address, BrokerDoubt):
+            raise address
+        if address is None:
+            raise Refused("its broker has not been tried yet: ask again in a moment")
+        return self._connections.broker(address)
+
+
+async def _shown(letters: DeadLetters, account: Account, request: Request) -> tuple[str, Result]:
+    count = await letters.count(account.layout, request.queue)
+    found = [
+        {"id": foreign(each.id), "task": foreign(each.task), "reason": foreign(each.reason)}
+        for each in await letters.oldest(account.layout, request.queue, request.limit)
+        if not request.ids or each.id in request.ids
+    ]
+    return f"{count} dead letter(s) in {request.queue}", {"queue": request.queue, "count": count, "letters": found}
+
+
+def _unread(account: Account) -> str | None:
+    doubt = account.reading
+    return f"{doubt.reason}: {doubt}" if isinstance(doubt, BrokerDoubt) else None
+
+
+def failure(error: Exception) -> Mapping[str, str] | None:
+    """What is said of a request that cannot be answered; None for a fault of the operator."""
+    if isinstance(error, BrokerDoubt):
+        return {"phase": "Failed", "message": f"{error.reason}: {error}"}
+    if isinstance(error, Refused):
+        return {"phase": "Failed", "message": str(error)}
+    return None
