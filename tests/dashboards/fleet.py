@@ -21,9 +21,11 @@ from tests.dashboards.board import (
 )
 from tests.dashboards.panels import (
     BAD_ABOVE_ZERO,
+    DIRECTIONS,
     GREEN,
     ORANGE,
     RED,
+    STATES,
     YELLOW,
     Json,
     Query,
@@ -95,7 +97,7 @@ def pools() -> Json:
         column(most("pool_desired_replicas"), "Desired"),
         column(most("pool_ready_replicas"), "Ready"),
         column(most("pool_draining_pods"), "Draining"),
-        column(DEAD, "Dead letters"),
+        column(DEAD, "Dead"),
         column(f"sum by ({LABELS}) (rate({ALL_TASKS}[$__rate_interval]))", "Tasks/s"),
         column(f"{failed} / ({ended} > 0)", "Failing"),
         labels=NAMED,
@@ -107,7 +109,7 @@ def pools() -> Json:
             named("Tasks/s", unit="cps"),
             named("Failing", unit="percentunit", thresholds={"mode": "absolute", "steps": steps(FAILING)}, **colored),
             named(
-                "Dead letters",
+                "Dead",
                 thresholds={"mode": "absolute", "steps": steps({None: "transparent", 1: RED})},
                 **colored,
             ),
@@ -254,6 +256,7 @@ def fleet() -> Json:
                         Query(f"sum by (state) (rate({ALL_TASKS}[$__rate_interval]))", "{{state}}"),
                         unit="cps",
                         stacked=True,
+                        overrides=STATES,
                     ),
                 ),
                 (
@@ -262,6 +265,7 @@ def fleet() -> Json:
                         "Pods added and removed",
                         "Scalings of all pools, in pods.",
                         Query(f"sum by (direction) (increase({SCALED}[$__rate_interval]))", "{{direction}}"),
+                        overrides=DIRECTIONS,
                     ),
                 ),
             ],

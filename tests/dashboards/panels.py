@@ -52,6 +52,15 @@ def named(name: str, **properties: Any) -> Json:
     return override("byName", name, **properties)
 
 
+def colored(**colors: str) -> list[Json]:
+    """A colour for each of the fields of these names."""
+    return [named(name, color=fixed(color)) for name, color in colors.items()]
+
+
+STATES: Final = colored(succeeded=GREEN, failed=RED, retried=YELLOW, revoked="purple", rejected=ORANGE)
+DIRECTIONS: Final = colored(up=BLUE, down="purple")
+
+
 def _panel(kind: str, title: str, text: str, queries: Sequence[Query], defaults: Json, options: Json) -> Json:
     refs = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     return {

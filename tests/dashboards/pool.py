@@ -21,10 +21,12 @@ from tests.dashboards.fleet import FAILING, column, steps
 from tests.dashboards.panels import (
     BAD_ABOVE_ZERO,
     BLUE,
+    DIRECTIONS,
     GREEN,
     GREY,
     ORANGE,
     RED,
+    STATES,
     YELLOW,
     Json,
     Query,
@@ -78,7 +80,7 @@ def now() -> list[Json]:
         stat(
             "Decision",
             "The reason of the last decision. `kubectl describe cwp` has the sentence.",
-            Query(f"{one('pool_decision', by='reason')} == 1", "{{reason}}"),
+            Query(f"{one('pool_decision', by='reason')} == 1", "{{reason}}", instant=True),
             mode="name",
             no_value="none",
         ),
@@ -221,6 +223,7 @@ def tasks() -> list[Any]:
                         Query(rate("tasks_total", by="state"), "{{state}}"),
                         unit="cps",
                         stacked=True,
+                        overrides=STATES,
                     ),
                 ),
                 (
@@ -359,6 +362,7 @@ def work() -> list[Any]:
                         "Pods added and removed",
                         "Scalings, in pods.",
                         Query(rate("pool_scaled_pods_total", by="direction", how="increase"), "{{direction}}"),
+                        overrides=DIRECTIONS,
                     ),
                 ),
             ],

@@ -26,9 +26,9 @@ class Asked:
     title: str
     expression: str
 
-    def with_choice(self, choice: Mapping[str, str]) -> str:
+    def with_choice(self, choice: Mapping[str, str], rate_interval: str = RATE_INTERVAL) -> str:
         """What Grafana sends with these choices; All where there is none."""
-        text = self.expression.replace("$__rate_interval", RATE_INTERVAL)
+        text = self.expression.replace("$__rate_interval", rate_interval)
         for variable, value in (ALL | dict(choice)).items():
             text = text.replace(f"${variable}", value)
         assert "$" not in text, text

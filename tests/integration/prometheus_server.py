@@ -63,18 +63,21 @@ class Prometheus:
 
 @contextlib.asynccontextmanager
 async def running_prometheus(
-    targets: Sequence[str], labels: Mapping[str, str] | None = None, rules: Mapping[str, Any] | None = None
+    targets: Sequence[str],
+    labels: Mapping[str, str] | None = None,
+    rules: Mapping[str, Any] | None = None,
+    seconds: float = SCRAPE_SECONDS,
 ) -> AsyncIterator[Prometheus]:
     """Start a Prometheus that scrapes `targets` (host:port) the way that the chart's ServiceMonitor asks for.
 
-    `labels`: which all targets get; `rules`: the groups of alerts that it evaluates with each scrape.
+    `labels`: which all targets get; `rules`: groups of alerts, evaluated with each scrape; `seconds`: between scrapes.
     """
     with tempfile.TemporaryDirectory(prefix="prometheus ") as folder:
         directory = Path(folder)
         targeted = {"targets": list(targets), "labels": dict(labels or {})}
         job = {"job_name": "celeriac", "honor_labels": True, "static_configs": [targeted]}
         (directory / "rules.yml").write_text(yaml.safe_dump(dict(rules or {"groups": []})))
-        interval = f"{int(SCRAPE_SECONDS * 1000)}ms"
+        interval = f"{int(seconds * 1000)}ms"
         often = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
         config = {"global": often, "scrape_configs": [job], "rule_files": ["rules.yml"]}
         (directory / "prometheus.yml").write_text(yaml.safe_dump(config))

@@ -12,7 +12,7 @@ import click
 
 from tests.integration.chart_rules import rendered
 from tests.integration.dashboard_queries import dashboards
-from tests.integration.prometheus_server import Prometheus, running_prometheus
+from tests.integration.prometheus_server import Prometheus, eventually, running_prometheus
 from tests.pictures.data import Source, Window
 from tests.pictures.draw import Picture
 from tests.pictures.scene import Scene, staged
@@ -23,6 +23,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
     "pool": {"namespace": "shop", "pool": "ml"},
     "operator": {},
 }
+SCRAPE_SECONDS = 2.0
 ALERTS = {"prometheusRule": {"operatorSelector": 'job="celeriac"'}}
 
 
@@ -38,15 +39,22 @@ async def picture(name: str, prometheus: Prometheus, window: Window, out: Path) 
     for panel in dashboard["panels"]:
         drawn.draw(panel, await source.lines(panel), marks, window.end - window.start)
     drawn.save(out / f"{name}.png")
+    if source.unanswered:
+        raise click.ClickException("without data in a run that should have some:\n" + "\n".join(source.unanswered))
 
 
 async def run(scene: Scene, seconds: float, out: Path) -> None:
     """Let the scene play, and draw what was scraped of it."""
     rules = rendered(ALERTS)["spec"]
-    async with running_prometheus(scene.targets, {"cluster": "north"}, rules) as prometheus:
+    async with running_prometheus(scene.targets, {"cluster": "north"}, rules, SCRAPE_SECONDS) as prometheus:
+
+        async def scraped() -> bool:
+            return (await prometheus.value("min(count_over_time(celeriac_leader[1m]))") or 0) >= 3
+
+        await eventually(scraped, seconds=60)
         started = time.time()
         await asyncio.to_thread(scene.play, seconds)
-        window = Window(started, time.time(), 1.0)
+        window = Window(started, time.time(), SCRAPE_SECONDS)
         for name in CHOICES:
             await picture(name, prometheus, window, out)
 

@@ -9,6 +9,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from tests.pictures.data import Json, Line
 from tests.pictures.look import CYCLE, EDGE, FAINT, PANEL, TEXT, color, number, properties, shortened, spread
 
+FILLED = 3
+"""Lines up to which the area below each is filled: more would hide each other."""
 LEGENDS = 9
 """Series that a legend names."""
 
@@ -23,7 +25,9 @@ def curves(axes: Any, panel: Json, lines: Sequence[Line], marks: Mapping[str, Se
     right = None
     below: dict[float, float] = {}
     names = []
-    for index, line in enumerate(lines[: len(CYCLE) * 2]):
+    stacked = custom["stacking"]["mode"] == "normal"
+    shown = [line for line in lines if not stacked or spread(line.values)] or lines
+    for index, line in enumerate(shown[: len(CYCLE) * 2]):
         own = properties(field, "byFrameRefID", line.ref) | properties(field, "byName", line.name)
         shade = color(own["color"]["fixedColor"]) if "color" in own else CYCLE[index % len(CYCLE)]
         target = axes
@@ -31,12 +35,12 @@ def curves(axes: Any, panel: Json, lines: Sequence[Line], marks: Mapping[str, Se
             right = right or axes.twinx()
             target = right
         values = list(line.values)
-        if custom["stacking"]["mode"] == "normal":
+        if stacked:
             base = [below.get(moment, 0.0) for moment in line.moments]
             values = [low + (0.0 if math.isnan(value) else value) for low, value in zip(base, values, strict=True)]
             below |= dict(zip(line.moments, values, strict=True))
             target.fill_between(line.moments, base, values, color=shade, alpha=0.35, lw=0, step="post")
-        elif own.get("custom.fillOpacity", 8):
+        elif own.get("custom.fillOpacity", 8) and len(lines) <= FILLED:
             target.fill_between(line.moments, values, color=shade, alpha=0.08, lw=0, step="post")
         width = own.get("custom.lineWidth", 1) + 0.2
         target.plot(line.moments, values, color=shade, lw=width, drawstyle="steps-post")
@@ -45,7 +49,8 @@ def curves(axes: Any, panel: Json, lines: Sequence[Line], marks: Mapping[str, Se
         _bare(right)
         right.set_ylim(0, max(1.0, right.get_ylim()[1] * 1.1))
         right.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.set_ylim(0, max(axes.get_ylim()[1], 1e-3) * 1.05)
+    most = spread_of(lines)
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1e-3) * 1.05 if most else 1)
     if custom["thresholdsStyle"]["mode"] == "line":
         for step in field["defaults"]["thresholds"]["steps"][1:]:
             axes.axhline(step["value"], color=color(step["color"]), lw=1, ls="--")
@@ -87,7 +92,7 @@ def spread_of(lines: Sequence[Line]) -> float:
 def _stretches(line: Line, span: float) -> list[tuple[float, float, float]]:
     """Begin, end and value of each time in which a series keeps its value."""
     found: list[tuple[float, float, float]] = []
-    moments = [*line.moments, span]
+    moments = [*line.moments, min(line.until, span)]
     for moment, following, value in zip(moments, moments[1:], line.values, strict=False):
         if math.isnan(value):
             continue

@@ -18,18 +18,19 @@ class Window:
 
     start: float
     end: float
-    step: float = 1.0
+    step: float
 
 
 @dataclass(frozen=True)
 class Line:
-    """One series: what the legend says, its labels, its moments (seconds from the start) and values."""
+    """One series: what the legend says, its labels, its moments (seconds from the start) and values, and its end."""
 
     name: str
     ref: str
     labels: Mapping[str, str]
     moments: Sequence[float]
     values: Sequence[float]
+    until: float
 
     @property
     def last(self) -> float:
@@ -44,6 +45,21 @@ def legend(pattern: str, labels: Mapping[str, str]) -> str:
     return re.sub(r"{{(\w+)}}", lambda found: labels.get(found.group(1), ""), pattern)
 
 
+OF_FAULTS = {
+    "celeriac_pool_missing_hooks",
+    "celeriac_pool_restored_messages_total",
+    "celeriac_pool_recovery_failures_total",
+    "celeriac_pool_restarted_workers_total",
+    "celeriac_watch_failures_total",
+}
+"""Metrics of faults that a good run does not have: they have no series."""
+
+
+def metrics_of(expression: str) -> set[str]:
+    """The operator's metrics that a query asks for."""
+    return set(re.findall(r"\bceleriac_\w+", expression))
+
+
 class Source:
     """Prometheus, with the choices of one dashboard."""
 
@@ -51,14 +67,17 @@ class Source:
         self.window = window
         self._prometheus = prometheus
         self._choice = choice
+        self.unanswered: list[str] = []
 
     async def lines(self, panel: Json) -> list[Line]:
         """All series of a panel over the window; those of instant queries have their last moment alone."""
         found = []
         for target in panel.get("targets", ()):
-            found += await self._of(
-                target["expr"], target["refId"], target["legendFormat"], target.get("instant", False)
-            )
+            asked = target["expr"], target["refId"], target["legendFormat"], target.get("instant", False)
+            answers = await self._of(*asked)
+            if not answers and not metrics_of(target["expr"]) & OF_FAULTS:
+                self.unanswered.append(f"{panel['title']}: {target['expr']}")
+            found += answers
         return found
 
     async def moments(self, expression: str) -> list[float]:
@@ -75,7 +94,7 @@ class Source:
         return begun
 
     async def _of(self, expression: str, ref: str, pattern: str, instant: bool) -> list[Line]:
-        text = Asked("", "", expression).with_choice(self._choice)
+        text = Asked("", "", expression).with_choice(self._choice, f"{4 * self.window.step:g}s")
         start = self.window.end if instant else self.window.start
         answer = await self._prometheus.over(text, start, self.window.end, self.window.step)
         return [self._line(each, ref, pattern) for each in answer]
@@ -91,4 +110,5 @@ class Source:
                 values.append(math.nan)
             moments.append(moment)
             values.append(float(text))
-        return Line(legend(pattern, series["metric"]), ref, series["metric"], moments, values)
+        until = moments[-1] + self.window.step
+        return Line(legend(pattern, series["metric"]), ref, series["metric"], moments, values, until)

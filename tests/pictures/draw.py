@@ -71,7 +71,7 @@ class Picture:
             self._table(panel, lines, inside)
         else:
             x, y, w, h = inside
-            axes = self.figure.add_axes(self._part(x + 0.36, y + 0.02, w - 0.5, h - 0.42))
+            axes = self.figure.add_axes(self._part(x + 0.46, y + 0.02, w - 0.6, h - 0.42))
             (bars if panel["type"] == "state-timeline" else curves)(axes, panel, lines, marks, span)
 
     def save(self, file: Path) -> None:

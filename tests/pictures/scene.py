@@ -75,7 +75,8 @@ class Scene:
             time.sleep(0.5)
 
     def _send(self, database: int, task: str, *arguments: Any) -> None:
-        self._apps[database].send_task(task, args=arguments, queue="ml")
+        published = {"celeriac_published": time.time()}
+        self._apps[database].send_task(task, args=arguments, queue="ml", headers=published)
 
     def _burst(self) -> None:
         for _ in range(60):
