@@ -93,7 +93,8 @@ STILL_FIRING: Final = (
     ),
     Story(
         "the operator starts anew while tasks wait",
-        operator("a", leads="1x8 _x3 1x300", ticks="0+30x8 _x3 0+30x300") | pool(oldest="60x8 _x3 60x300"),
+        operator("a", leads="1x8 stale _x2 1x300", ticks="0+30x8 stale _x2 0+30x300")
+        | pool(oldest="60x8 stale _x2 60x300"),
         6,
         (f"CeleriacTasksWaitTooLong {ML}",),
     ),
@@ -148,21 +149,21 @@ SILENT: Final = (
         60,
     ),
     Story("no pool is there", TWO_REPLICAS, 60),
-    Story("a broker is away for a minute", TWO_REPLICAS | pool(unreadable="0x20 1x4 0x300"), 7),
+    Story("a broker is away for a minute", TWO_REPLICAS | pool(unreadable="0x20 1x4 0x300"), 6),
     Story(
         "a broker is away for a minute, again and again", TWO_REPLICAS | pool(unreadable="0x20 1x4 0x40 1x4 0x300"), 17
     ),
     Story("tasks wait for less than twice the target", TWO_REPLICAS | pool(oldest=steady(19)), 30),
     Story("a target of tasks per slot has no wait", TWO_REPLICAS | pool(oldest=steady(600), target=None), 30),
-    Story("a burst is over in four minutes", TWO_REPLICAS | pool(oldest="0x20 60x16 0x300"), 10),
+    Story("a burst is over in four minutes", TWO_REPLICAS | pool(oldest="0x20 60x16 0x300"), 9),
     Story("a dry run asks for pods", TWO_REPLICAS | pool(desired=steady(8), decision=None, dry_run=steady(1)), 30),
-    Story("pods come within ten minutes", TWO_REPLICAS | pool(desired="2x20 8x300", ready="2x60 8x300"), 17),
+    Story("pods come within ten minutes", TWO_REPLICAS | pool(desired="2x20 8x300", ready="2x60 8x300"), 14),
     Story("a pool that asked for pods was deleted", TWO_REPLICAS | pool(desired="8x40 stale", ready="2x40 stale"), 17),
     Story(
         "more pods are ready than wanted, as one drains", TWO_REPLICAS | pool(ready=steady(5), drain=steady(7100)), 30
     ),
-    Story("workers are silent for a minute", TWO_REPLICAS | pool(silent="0x20 1x4 0x300"), 7),
-    Story("an agent lacks a hook until the rollout has ended", TWO_REPLICAS | pool(degraded="0x20 3x20 0x300"), 12),
+    Story("workers are silent for a minute", TWO_REPLICAS | pool(silent="0x20 1x4 0x300"), 6),
+    Story("an agent lacks a hook until the rollout has ended", TWO_REPLICAS | pool(degraded="0x20 3x20 0x300"), 10),
     Story("dead letters were dropped", TWO_REPLICAS | pool(dead="3x20 0x300"), 9),
     Story("one run of a hundred fails", TWO_REPLICAS | pool(succeeded=counting(99), failed=counting(1)), 30),
     Story(
@@ -170,8 +171,8 @@ SILENT: Final = (
     ),
     Story(
         "the counters of failed tasks begin anew",
-        operator("a", leads="1x40 _x3 1x300", ticks="0+30x40 _x3 0+30x300")
-        | pool(succeeded="5000+10x40 _x3 0+10x300", failed="900x40 _x3 0x300"),
+        operator("a", leads="1x40 stale _x2 1x300", ticks="0+30x40 stale _x2 0+30x300")
+        | pool(succeeded="5000+10x40 stale _x2 0+10x300", failed="900x40 stale _x2 0x300"),
         20,
     ),
     Story(
@@ -182,7 +183,7 @@ SILENT: Final = (
     Story("another replica takes over", HANDED_OVER | moved(40), 12),
     Story(
         "the only replica starts anew within 45 s",
-        operator("a", leads="1x40 _x3 1x300", ticks="0+30x40 _x3 0+30x300") | pool(),
+        operator("a", leads="1x40 stale _x2 1x300", ticks="0+30x40 stale _x2 0+30x300") | pool(),
         11,
     ),
     Story(

@@ -62,7 +62,7 @@ async def run(scene: Scene, seconds: float, out: Path) -> None:
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "docs" / "pictures", show_default=True)
 @click.option("--pools", default=200, show_default=True, help="Pools of the fleet.")
-@click.option("--seconds", default=120.0, show_default=True, help="How long the run is.")
+@click.option("--seconds", default=100.0, show_default=True, help="How long the run is.")
 def main(out: Path, pools: int, seconds: float) -> None:
     """Draw the dashboards anew."""
     out.mkdir(parents=True, exist_ok=True)

@@ -63,9 +63,9 @@ class Scene:
         return [f"127.0.0.1:{each.port}" for each in self._operators]
 
     def play(self, seconds: float) -> None:
-        """A burst, a quieter time in which some tasks fail, a deploy, another burst, and another leader."""
+        """A burst, a quieter time in which some tasks fail, a deploy, another leader, and another burst."""
         began = time.monotonic()
-        acts = [(0.05, self._burst), (0.5, self._deploy), (0.7, self._burst), (0.9, self._hand_over)]
+        acts = [(0.04, self._burst), (0.35, self._deploy), (0.55, self._hand_over), (0.7, self._burst)]
         while (part := (time.monotonic() - began) / seconds) < 1:
             while acts and part >= acts[0][0]:
                 acts.pop(0)[1]()
