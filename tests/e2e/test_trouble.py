@@ -100,7 +100,7 @@ def test_an_app_that_is_not_there_is_named(pools: Story) -> None:
 
 def test_describe_alone_names_the_module_that_an_app_cannot_import(pools: Story) -> None:
     told(pools, "imports", "CrashLoop")
-    conditions, _, events = pools.kubectl("describe", "cwp", "imports").partition("Events:")
+    conditions, _, events = pools.kubectl("describe", "cwp", "imports").partition("\nEvents:")
     for shown in (conditions, events):
         assert "ModuleNotFoundError: No module named 'myproject'" in shown
         assert "the image has no module myproject" in shown
@@ -122,13 +122,9 @@ def test_a_missing_secret_of_the_template_is_named(pools: Story) -> None:
 
 
 def test_a_pod_that_waits_for_a_volume_is_named(pools: Story) -> None:
-    """Only the kubelet's events say for which; a Pod whose node has no network for it looks the same."""
-
-    def told_of_it(found: dict[str, Any]) -> bool:
-        told = {each["type"]: each for each in found.get("status", {}).get("conditions", ())}
-        return "no volumes or no network yet: volume-" in told.get("Reconciling", {}).get("message", "")
-
-    pools.kube.wait_for(POOLS, "volume", told_of_it)
+    """The Pod's status does not say for which; what its volumes name is looked for."""
+    message = told(pools, "volume", "ContainerConfigError")
+    assert "there is no ConfigMap settings: create it" in message
     pools.kubectl("create", "configmap", "settings", "--from-literal=a=b")
 
 

@@ -135,6 +135,11 @@ ROWS: Final = (
         *("no-python", "StartFailed", "RunContainerError", 'exec: "python": executable file not found in $PATH'),
         *("executable file not found", "set spec.launcher to how Python starts"),
     ),
+    Broken(
+        *("no-volume", "ContainerConfigError", "there is no ConfigMap settings", "create it in the pool's namespace"),
+        FakePod.has_no_volumes,
+        {"template": {"spec": {"volumes": [{"name": "settings", "configMap": {"name": "settings"}}]}}},
+    ),
     # no node takes its Pod
     unschedulable(
         "no-claim", '0/3 nodes are available: persistentvolumeclaim "models" not found.', "models", "create the"

@@ -49,6 +49,12 @@ class FakePod:
         last = terminated(0, "Error") if restarts else None
         self._tell("Pending", state, restarts=restarts, last_state=last)
 
+    def has_no_volumes(self) -> None:
+        """A node has it, and its volumes and its network are not there yet."""
+        conditions = [{"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": api_time(0)}]
+        told = {"status": {"phase": "Pending", "conditions": conditions}}
+        self._core.patch_namespaced_pod_status(self.name, self.namespace, told)
+
     def crashes(self, log: str, *, code: int = 1, reason: str = "Error") -> None:
         """Its container has ended twice, and waits to be started anew; `log` is what the kubelet keeps of its log."""
         last = terminated(0, reason, code)

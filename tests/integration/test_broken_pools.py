@@ -7,6 +7,7 @@ hand. That a real kubelet writes so, tests/e2e/test_trouble.py shows.
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from celeriac.api.names import POOL_LABEL
 from celeriac.cli.kubectl import celery
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.process import wait_until
+from tests.integration import hasty_operator
 from tests.integration.broken_rows import PASSWORD, ROWS, Broken
 from tests.integration.crds import install_crds
 from tests.integration.kube import Kube
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.integration
 MAIN = "broken"
 SECONDS = 60.0
 SLOW = "misspelled"
-"""The last row: it takes half a minute without a message."""
+"""The last row: it takes some seconds without a message."""
 LABELS = {word: {"pod-security.kubernetes.io/enforce": "restricted"} for word in ("strict", "strict-mount")}
 SEPARATOR = "\x06\x16"
 QUOTAS = {"quota": {"pods": "0"}, "quota-asks": {"limits.cpu": "10"}}
@@ -48,7 +50,9 @@ class Ward:
         with redis.client() as client:
             client.sadd("_kombu.binding.mail_outbound", SEPARATOR.join(("mail_outbound", "", "mail_outbound")))
         watched = [part for kube in self.kubes.values() for part in ("--watch-namespace", kube.namespace)]
-        self.operator = stack.enter_context(OperatorProcess(control_plane.kubeconfig, MAIN, *watched))
+        self.operator = OperatorProcess(control_plane.kubeconfig, MAIN, *watched)
+        self.operator.start(str(Path(hasty_operator.__file__)))
+        stack.push(self.operator)
         for row in ROWS:
             url = None if row.pool == "no-broker" else row.url or redis.celery_url
             given: dict[str, Any] = {"agent": "disabled", "queues": [row.pool], "scaling": {"minReplicas": 1}}
@@ -85,7 +89,7 @@ class Ward:
     def explained(self, row: Broken) -> str:
         """What the plugin says of it."""
         place = ["-n", self.kube(row).namespace, "--kubeconfig", str(self.control_plane.kubeconfig)]
-        result = CliRunner().invoke(celery, ["explain", row.pool, *place])
+        result = CliRunner().invoke(celery, ["why", row.pool, *place])
         assert result.exit_code == 0, result.output
         return result.output
 

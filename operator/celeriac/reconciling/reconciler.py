@@ -18,6 +18,7 @@ from celeriac.connecting.credentials import Credentials
 from celeriac.pool.model import WorkerPool
 from celeriac.reconciling.applied import AppliedBook, Source, Task, Work, server_error
 from celeriac.reconciling.applier import Applier
+from celeriac.reconciling.missing_mounts import MissingMounts
 from celeriac.reporting.status_writer import StatusWriter
 from celeriac.reporting.view import Condition, View
 from celeriac.telemetry.metrics import Metrics
@@ -69,6 +70,7 @@ class Reconciler:
         self._authority = authority
         self._crowded = crowded
         self._clock = clock
+        self._mounts = MissingMounts(api)
         self._gave_way: dict[PoolKey, float] = {}
 
     async def run(self) -> None:
@@ -128,10 +130,12 @@ class Reconciler:
         deployment = self._own_deployment(known)
         if outlook is not None and outlook.outcome is None and deployment is not None:
             return  # nor is a Deployment told of before the next step has seen it, which brings it back too
+        pods = self._store.pods(known.key)
         view = View(
             known=known,
             deployment=deployment,
-            pods=self._store.pods(known.key),
+            pods=pods,
+            missing=await self._mounts.of(known.spec, pods) if isinstance(known.spec, WorkerPool) else (),
             outcome=outlook.outcome if outlook else None,
             broker=outlook.doubt if outlook else None,
             misspelled=outlook.misspelled if outlook else None,
@@ -145,6 +149,7 @@ class Reconciler:
         """The garbage collector removes the children of a deleted pool, by their owner reference."""
         self._applied.forget(key)
         self._gave_way.pop(key, None)
+        self._mounts.forget(key)
         self._queue.forget(key)
         self._metrics.forget(key)
         self._statuses.book.forget(key)

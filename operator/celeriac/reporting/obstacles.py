@@ -91,6 +91,13 @@ def _of_pods(view: View, deployment: DeploymentRecord) -> Iterator[Obstacle]:
         # A pool that wakes may have to wait for a node that an autoscaler brings.
         blocks = view.ready == 0 and not (view.waking and reason == Reason.UNSCHEDULABLE)
         yield Obstacle(reason, reason, f"{counted[reason]} pod(s): {message}", blocks)
+    if view.missing and Reason.CONTAINER_CONFIG_ERROR not in counted:
+        message = (
+            f"the volumes of the pods cannot be made, as there is no {first_of(view.missing, 3)}: create it in the"
+            " pool's namespace, or correct spec.template.spec.volumes"
+        )
+        reason = Reason.CONTAINER_CONFIG_ERROR
+        yield Obstacle(reason, reason, message, blocks=view.ready == 0)
 
 
 def _refused_pod(words: str, *, blocks: bool) -> Obstacle:

@@ -61,6 +61,7 @@ class View:
     scale_refusal   why the replicas could not be written
     rival           the field manager that writes the replicas, too
     operator        whose it is, where several operators share a cluster
+    missing         what its volumes want and is not there, by kind and name
     misspelled      which of its queues looks like a slip; None where none does
     slept           whether it was at zero, or on its way back from there, when its status was last written
     """
@@ -74,6 +75,7 @@ class View:
     scale_refusal: str | None = None
     rival: str | None = None
     operator: str = ""
+    missing: Sequence[str] = ()
     misspelled: str | None = None
     slept: bool = False
 
