@@ -63,7 +63,7 @@ class DeadLetterNews:
         named = f" ({first_of(tasks, NAMED)})" if tasks else ""
         message = (
             f"{number} new dead letter(s) of queue {foreign(queue)}{named}: each was running in {pool.max_attempts}"
-            f" workers that died; see them with `celeriac dead-letters list {foreign(queue)}`"
+            f" workers that died; see them with `kubectl celery dead-letters list {pool.key.name}`"
         )
         log.warning("pool %s: %s", pool.key, message)
         series = f"dead-letters {queue} {' '.join(sorted(tasks)[:NAMED])}"

@@ -192,7 +192,7 @@ def test_a_task_that_kills_its_workers_is_a_dead_letter_in_the_end(shop: Shop) -
     event = shop.kube.wait_for_event("ml", "DeadLettered")
     assert event["type"] == "Warning"
     assert event["note"].startswith("1 new dead letter(s) of queue mail (task): each was running in")
-    assert "`celeriac dead-letters list mail`" in event["note"]
+    assert "`kubectl celery dead-letters list ml`" in event["note"]
 
 
 def test_who_vanished_without_a_word_is_gone_after_half_a_minute_and_who_reports_is_not(

@@ -50,7 +50,7 @@ async def test_queue_and_tasks_are_named_those_of_most_letters_first(caplog: pyt
     images, mail = ears.told
     assert (images.type, images.reason, images.pool) == ("Warning", Reason.DEAD_LETTERED, POOL.key)
     assert images.message.startswith("3 new dead letter(s) of queue images (2 x proj.resize, proj.crop): each was")
-    assert "`celeriac dead-letters list images`" in images.message
+    assert "`kubectl celery dead-letters list ml`" in images.message
     assert "of queue mail (proj.send)" in mail.message
     assert images.series != mail.series
     assert [record.getMessage() for record in caplog.records] == [
