@@ -40,7 +40,7 @@ def await_states(rig: Rig, expected: Mapping[str, Mapping[str, int]], seconds: f
         raise AssertionError(f"{states(rig)} is not {expected}\n{error}") from None
 
 
-@pytest.mark.parametrize("spec", workers())
+@pytest.mark.parametrize("spec", workers(quick=["prefork", "gevent"]))
 def test_each_way_to_end_is_counted_once_by_the_tasks_name(rig: Rig, spec: Spec) -> None:
     rig.start(spec)
     rig.send("ok-1", "ok-2", args=[0.3])
@@ -70,7 +70,7 @@ def test_each_way_to_end_is_counted_once_by_the_tasks_name(rig: Rig, spec: Spec)
     assert 600_000 <= of_work["ran"] < 2_000_000
 
 
-@pytest.mark.parametrize("spec", once(quick=["prefork", "solo", "threads"]))
+@pytest.mark.parametrize("spec", once(quick=["solo", "threads"]))
 def test_an_exception_is_counted_within_seconds_while_another_task_runs(rig: Rig, spec: Spec) -> None:
     rig.start(spec)
     rig.send("bad", name=FAILS)
@@ -116,7 +116,7 @@ def test_a_killed_child_and_a_time_limit_are_failures_and_a_terminated_task_is_r
             *(("threads", ("interrupt",)), ("prefork", ("interrupt",))),
             *(("gevent", ("timeout",)), ("eventlet", ("interrupt",))),
         )
-        for each in once(quick=["threads", "gevent"], pools=[pool])
+        for each in once(quick=["threads"], pools=[pool])
     ],
 )
 def test_what_is_no_exception_is_a_failure_too(rig: Rig, spec: Spec, kinds: tuple[str, ...]) -> None:

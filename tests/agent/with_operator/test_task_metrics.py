@@ -76,6 +76,7 @@ def test_an_exception_is_told_within_seconds_and_no_count_is_lost_over_restarts(
     assert "ValueError" not in metrics
 
 
+@pytest.mark.full
 def test_counts_that_somebody_spoils_are_told_and_harm_nothing(shop: LiveShop) -> None:
     shop.open(shop.redis.celery_url)
     key = f"celeriac:{shop.uid}:tasks"
