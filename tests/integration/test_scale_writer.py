@@ -28,7 +28,9 @@ class Scene:
     async def write(self, before: int, after: int, *, in_rollout: bool = False) -> Written:
         self.requests.clear()
         writer = ScaleWriter(self.api, Authority(lambda: True, lambda: True), lambda key: self.watched)
-        return await writer.write(self.pool.key, Change(before, after, "", in_rollout))
+        written = await writer.write(self.pool.key, Change(before, after, "", in_rollout))
+        assert (written.version != "") == (written.replicas is not None), "it says at which version that is so"
+        return replace(written, version="")
 
     async def see(self) -> None:
         """The watch has caught up with what the controllers do."""
