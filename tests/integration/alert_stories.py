@@ -189,7 +189,7 @@ SILENT: Final = (
     Story(
         "nobody leads for two minutes",
         operator("a", leads="1x40 stale _x7 1x300", ticks="0+30x40 stale _x7 0+30x300") | pool(),
-        12.25,
+        12,
     ),
     Story(
         "an operator has led for four minutes", operator("a", leads="_x40 1x300", ticks="_x40 0+30x300") | pool(), 14
