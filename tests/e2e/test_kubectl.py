@@ -49,7 +49,7 @@ def test_describe_tells_the_story_of_the_pool(ml: Story) -> None:
     assert "0 -> 1: 2 waiting + 0 running over 1 slot per replica" in events
     assert "limited to 1 by maxReplicas" in events
     assert "ScaledDown" in events
-    assert "1 -> 0: 0: nothing waiting, running or scheduled since" in events
+    assert "1 -> 0: 0 after 2 s of nothing waiting, running or scheduled" in events
 
 
 def test_explain_says_what_a_field_means_its_unit_and_its_default(ml: Story) -> None:

@@ -125,7 +125,7 @@ class Pools:
             if response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 raise Refusal(response.status, response.read())
             rest = b""
-            for piece in response.stream(65536):
+            for piece in response.response.stream(65536):
                 *lines, rest = (rest + piece).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
         except ApiException as error:
