@@ -75,7 +75,7 @@ def test_an_operator_killed_in_the_middle_of_a_scale_up_goes_on_where_it_was(api
         after = kube.wait_for(DEPLOYMENTS, "ml", lambda found: bool(found["spec"]["replicas"] != before), 30)
         assert after["spec"]["replicas"] > before
         kube.wait_for_replicas("ml", 25, 30)
-        operator.wait_for_log(f"pool {namespace}/ml: scaled from")
+        operator.wait_for_log(" to 25 (Backlog)")  # the watch tells of it sooner than the log
         scaled = re.findall(rf"pool {namespace}/ml: scaled from (\d+) to (\d+) \((\w+)\): \S", operator.log())
         assert scaled[-1][1:] == ("25", "Backlog")
         assert len(set(scaled)) == len(scaled), "one line for each"
