@@ -58,11 +58,12 @@ class Kube:
         items: Sequence[Body] = found["items"]
         return items
 
-    def patch(self, kind: dict[str, str], name: str, patch: Body) -> None:
-        """A JSON merge patch (RFC 7386)."""
-        self._objects.patch_namespaced_custom_object(
+    def patch(self, kind: dict[str, str], name: str, patch: Body) -> Body:
+        """A JSON merge patch (RFC 7386); the object as it was then."""
+        patched: Body = self._objects.patch_namespaced_custom_object(
             namespace=self.namespace, name=name, body=patch, _content_type=MERGE_PATCH, **kind
         )
+        return patched
 
     def patch_status(self, kind: dict[str, str], name: str, status: Body) -> None:
         """A JSON merge patch of the status alone."""

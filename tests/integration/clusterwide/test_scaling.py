@@ -124,8 +124,8 @@ def test_a_deployment_that_somebody_deletes_or_edits_comes_back(kube: Kube, redi
     first = kube.get(DEPLOYMENTS, "ml")["metadata"]["uid"]
     kube.delete(DEPLOYMENTS, "ml")
     kube.wait_for(DEPLOYMENTS, "ml", lambda d: d["metadata"]["uid"] != first and d["spec"]["replicas"] == 2)
-    kube.patch(DEPLOYMENTS, "ml", {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}})
-    kube.wait_for(DEPLOYMENTS, "ml", lambda d: grace_period(d) == 1)
+    edited = kube.patch(DEPLOYMENTS, "ml", {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}})
+    assert grace_period(edited) == 1
     kube.wait_for(DEPLOYMENTS, "ml", lambda d: grace_period(d) == 3600)
 
 
