@@ -32,11 +32,6 @@ class PoolMetric(Metric):
         self.lines = lines
 
 
-def labels_text(labels: Iterable[tuple[str, str]]) -> str:
-    """Labels as both formats write them."""
-    return ",".join([f'{name}="{_escaped(value)}"' for name, value in labels])
-
-
 def _escaped(value: str) -> str:
     if "\\" in value or '"' in value or "\n" in value:
         return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
@@ -81,7 +76,8 @@ class PoolFamily(Collector, ABC, Generic[V]):
 
     def _lines(self) -> Iterator[str]:
         for sample in self._samples():
-            yield f"{sample.name}{{{labels_text(sample.labels.items())}}} {_number(sample.value)}\n"
+            labels = ",".join([f'{name}="{_escaped(value)}"' for name, value in sorted(sample.labels.items())])
+            yield f"{sample.name}{{{labels}}} {_number(sample.value)}\n"
 
     def _samples(self) -> Iterator[Sample]:
         for key, value in list(self._of.items()):
@@ -100,12 +96,14 @@ class PoolSeries(PoolFamily[V]):
             yield Sample(self._series_name, dict(zip(self._labels, (*key, *more), strict=True)), number)
 
     def _lines(self) -> Iterator[str]:
-        name, labels = self._series_name, self._labels[len(POOL) :]
+        # In the order of prometheus_client, which is that of the alphabet.
+        places = sorted(range(len(self._labels)), key=self._labels.__getitem__)
+        labels = ",".join(f'{self._labels[place]}="%s"' for place in places)
+        line = f"{self._series_name}{{{labels}}} %s\n"
         for key, value in list(self._of.items()):
-            start = f"{name}{{{labels_text(zip(POOL, key, strict=True))}"
             for more, number in self._series(value):
-                rest = f",{labels_text(zip(labels, more, strict=True))}" if more else ""
-                yield f"{start}{rest}}} {_number(number)}\n"
+                values = [_escaped(each) for each in (*key, *more)]
+                yield line % (*[values[place] for place in places], _number(number))
 
     @property
     def _series_name(self) -> str:
