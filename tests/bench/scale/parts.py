@@ -2,6 +2,7 @@
 
 import random
 import re
+import sys
 import time
 from collections.abc import Sequence
 
@@ -17,7 +18,8 @@ QUIET_SECONDS, QUIET_AT_MOST = 5.0, 60.0
 FRESH_SECONDS = 5.0
 """The operator answers a scrape that follows closely on another one from what it has."""
 REACTION_LIMIT, RESTART_LIMIT, EMPTY_LIMIT = 30.0, 120.0, 180.0
-WARNING = re.compile(r"^\S+ \S+ (?:WARNING|ERROR|CRITICAL) ", re.MULTILINE)
+WARNING = re.compile(r"^\S+ \S+ (?:WARNING|ERROR|CRITICAL) .*", re.MULTILINE)
+SHOWN_WARNINGS = 20
 FLOORS = 100
 AT_ONCE = 100
 BROKERS, HANG = 50, 3
@@ -236,9 +238,12 @@ def restart(world: World, figures: Figures) -> None:
 def end(world: World, figures: Figures) -> None:
     """What is to be said of the whole run."""
     world.audit.read()
+    warnings = WARNING.findall(world.operator.log())
+    for line in warnings[:SHOWN_WARNINGS]:
+        print(f"  said: {line}", file=sys.stderr)
     figures.values |= {
         "lease gap s": world.audit.longest_gap,
-        "warnings": float(len(WARNING.findall(world.operator.log()))),
+        "warnings": float(len(warnings)),
         "rss after MiB": rss_mib(world.operator.pid),
         "peak MiB": world.operator.peak_mib(),
     }
