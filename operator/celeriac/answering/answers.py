@@ -9,15 +9,13 @@ from celeriac.api.keys import PoolKey
 from celeriac.api.words import first_of, foreign
 from celeriac.autoscaling.accounts import Account, Accounts
 from celeriac.brokers.doubt import BrokerDoubt
-from celeriac.brokers.protocol import Broker, DeadLetters
+from celeriac.brokers.protocol import UNROUTABLE, Broker, DeadLetters
 from celeriac.brokers.readings import PoolReading
 from celeriac.connecting.connections import Connections
 from celeriac.connecting.credentials import Credentials
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.watching.store import Store
 
-UNROUTABLE: Final = "unroutable"
-"""Where dead letters stand of which nobody can say whose they are."""
 NAMED: Final = 8
 
 
@@ -120,13 +118,13 @@ async def _shown(letters: DeadLetters, account: Account, request: Request) -> tu
 
 def _unread(account: Account) -> str | None:
     doubt = account.reading
-    return f"{doubt.reason}: {doubt}" if isinstance(doubt, BrokerDoubt) else None
+    return doubt.told if isinstance(doubt, BrokerDoubt) else None
 
 
 def failure(error: Exception) -> Mapping[str, str] | None:
     """What is said of a request that cannot be answered; None for a fault of the operator."""
     if isinstance(error, BrokerDoubt):
-        return {"phase": "Failed", "message": f"{error.reason}: {error}"}
+        return {"phase": "Failed", "message": error.told}
     if isinstance(error, Refused):
         return {"phase": "Failed", "message": str(error)}
     return None

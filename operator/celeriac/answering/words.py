@@ -34,7 +34,7 @@ def _figures(account: Account) -> Result:
     outcome = account.outcome
     if outcome is None:
         doubt = account.reading
-        return {"message": f"{doubt.reason}: {doubt}" if isinstance(doubt, BrokerDoubt) else UNSEEN}
+        return {"message": doubt.told if isinstance(doubt, BrokerDoubt) else UNSEEN}
     learned, workers = outcome.learned, outcome.workers
     found: dict[str, Any] = {
         "replicas": outcome.demand.current_replicas,
@@ -53,7 +53,7 @@ def _figures(account: Account) -> Result:
             "taskRuntimeSeconds": learned.runtime_seconds,
             "oldestTaskSeconds": learned.oldest_seconds,
         }
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}
+    return _rounded(found)
 
 
 def queues(reading: PoolReading) -> Result:
@@ -83,13 +83,16 @@ def explanation(account: Account, outcome: Outcome) -> Result:
         "decisions": [_entry(each) for each in account.entries],
     }
     if isinstance(demand, Demand):
-        found["read"] = {
-            name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(demand).items()
-        }
+        found["read"] = _rounded(asdict(demand))
         if decision.active:
             steps = stages(policy, demand, decision.history, account.now)
             found["steps"] = [{"name": each.name, "replicas": each.replicas, "message": each.message} for each in steps]
     return found
+
+
+def _rounded(found: Mapping[str, Any]) -> Result:
+    """To a thousandth where it is no whole number."""
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}
 
 
 def _policy(policy: Policy) -> Result:

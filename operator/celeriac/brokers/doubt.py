@@ -17,6 +17,11 @@ class BrokerDoubt(Exception):
         super().__init__(message)
         self.reason = reason
 
+    @property
+    def told(self) -> str:
+        """Reason and sentence in one."""
+        return f"{self.reason}: {self}"
+
 
 def without_trace(error: E) -> E:
     """The error without what it came from: a trace holds all that was read so far, as long as somebody keeps it.

@@ -6,7 +6,7 @@ others pass it on without looking into it.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from celeriac.brokers.agents import Process, RegisteredPool, RegistryEntry, RegistryList, Restored, Traces
 from celeriac.brokers.doubt import BrokerDoubt
@@ -71,6 +71,10 @@ class Salvage(Protocol):
 
         Raises NotAllRestored as `restore` does.
         """
+
+
+UNROUTABLE: Final = "unroutable"
+"""In place of a queue's name: dead letters of which nobody can say to which queue they belong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ import click
 
 from celeriac.brokers.redis.broker import RedisBroker
 from celeriac.brokers.redis.rights import Part, Rights, operator_rights, worker_rights
-from celeriac.cli.broker_place import on_broker, printable
+from celeriac.cli.broker_place import on_broker
 from celeriac.cli.documents import Document, read_pools
+from celeriac.cli.printing import printable
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.pool.parse import parse_pool
 

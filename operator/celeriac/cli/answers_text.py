@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from celeriac.api.words import foreign
+from celeriac.cli.printing import printable
 
 UNKNOWN: Final = "-"
 SHOWN_DECISIONS: Final = 10
@@ -18,7 +18,6 @@ STEPS: Final = {
     "bounds": "minReplicas, maxReplicas",
     "zero": "scale to zero",
 }
-LONGEST_LETTER: Final = 10_000
 
 Found = Mapping[str, Any]
 
@@ -39,7 +38,7 @@ def table(columns: Sequence[tuple[str, str]], rows: Iterable[Mapping[str, Any]])
 def _cell(value: Any) -> str:
     if value is None:
         return UNKNOWN
-    return f"{value:.3g}" if isinstance(value, float) else foreign(str(value), LONGEST_LETTER)
+    return f"{value:.3g}" if isinstance(value, float) else printable(str(value))
 
 
 def _is_number(text: str) -> bool:

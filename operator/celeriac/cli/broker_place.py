@@ -9,7 +9,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from celeriac.api.words import foreign
 from celeriac.brokers.address import BrokerAddress, SentinelAccess, TlsMaterial
 from celeriac.brokers.connect import connect
 from celeriac.brokers.dialing.dial import Dialer
@@ -19,8 +18,6 @@ from celeriac.brokers.protocol import Broker
 
 URL_VARIABLE = "CELERY_BROKER_URL"
 SENTINEL_VARIABLE = "CELERIAC_SENTINEL"
-LONGEST_LINE = 10_000
-"""Characters of a line: a rule of an ACL has some hundreds."""
 
 P = ParamSpec("P")
 Part = TypeVar("Part")
@@ -58,7 +55,7 @@ def on_broker(
             try:
                 asyncio.run(act())
             except BrokerDoubt as doubt:
-                raise click.ClickException(f"{doubt.reason}: {doubt}") from doubt
+                raise click.ClickException(doubt.told) from doubt
 
         return _with_options(run)
 
@@ -75,11 +72,6 @@ def _with_options(run: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         run = option(run)
     return run
-
-
-def printable(text: str) -> str:
-    """The text without what would steer a terminal: anybody may write to Redis."""
-    return foreign(text, LONGEST_LINE)
 
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

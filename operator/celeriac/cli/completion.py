@@ -3,7 +3,7 @@
 from typing import Final
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import ShellComplete, get_completion_class
 
 SHELLS: Final = ("bash", "zsh", "fish")
 PROGRAM: Final = "kubectl-celery"
@@ -33,9 +33,7 @@ def completion(shell: str) -> None:
 
 def print_completions(root: click.Command, words: list[str]) -> None:
     """Print what may follow, a word a line, as kubectl's completion reads it."""
-    kind = get_completion_class("bash")
-    if kind is not None:
-        *before, last = words or [""]
-        for each in kind(root, {}, PROGRAM, VARIABLE).get_completions(before, last):
-            click.echo(each.value if not each.help else f"{each.value}\t{each.help}")
+    *before, last = words or [""]
+    for each in ShellComplete(root, {}, PROGRAM, VARIABLE).get_completions(before, last):
+        click.echo(each.value if not each.help else f"{each.value}\t{each.help}")
     click.echo(NO_FILES)

@@ -3,9 +3,9 @@
 import click
 
 from celeriac.api.words import foreign
-from celeriac.brokers.protocol import DeadLetters
-from celeriac.brokers.redis.keys import UNROUTABLE
-from celeriac.cli.broker_place import on_broker, printable
+from celeriac.brokers.protocol import UNROUTABLE, DeadLetters
+from celeriac.cli.broker_place import on_broker
+from celeriac.cli.printing import printable
 from celeriac.pool.model import QueueLayout
 
 SHOWN = 100

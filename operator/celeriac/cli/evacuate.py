@@ -14,7 +14,8 @@ from celeriac.api.reasons import Reason
 from celeriac.brokers.agents import NotAllRestored, Process, RegistryEntry, Restored, Traces
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Salvage
-from celeriac.cli.broker_place import on_broker, printable
+from celeriac.cli.broker_place import on_broker
+from celeriac.cli.printing import printable
 from celeriac.pool.layouts import MAX_PRIORITY
 from celeriac.pool.model import QueueLayout
 

@@ -8,14 +8,13 @@ from urllib.parse import urlencode
 import click
 
 from celeriac.api.names import DRAIN_ANNOTATION, POOL_LABEL, WORKER_CONTAINER
-from celeriac.api.words import foreign
 from celeriac.cli.choosing import on_cluster, pool_argument
 from celeriac.cli.pools_api import Pools
+from celeriac.cli.printing import printable
 
 STATES: Final = ("starting", "ready", "draining", "ending", "failed")
 RESTARTED: Final = "kubectl.kubernetes.io/restartedAt"
 """Kubernetes' own annotation for it (kubectl rollout restart)."""
-LONGEST_LINE: Final = 10_000
 
 
 def state_of(pod: dict[str, Any]) -> str:
@@ -81,7 +80,7 @@ def _print_log(pools: Pools, pod: dict[str, Any], query: dict[str, Any], lock: t
     try:
         for line in pools.lines(path, follow=query["follow"]):
             with lock:
-                click.echo(f"{name} ({state})  {foreign(line, LONGEST_LINE)}")
+                click.echo(f"{name} ({state})  {printable(line)}")
     except click.ClickException as error:
         with lock:
             click.echo(f"{name} ({state}) has no log to show: {error.message}", err=True)

@@ -196,23 +196,24 @@ def _moment(headers: Mapping[str, str]) -> datetime:
     return parsedate_to_datetime(told) if told else datetime.now(UTC)
 
 
+def _status(body: str | bytes | None) -> dict[str, Any]:
+    """The Status that a refusal comes with; empty where it is none."""
+    try:
+        found = json.loads(body or "")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _words(status: int, body: str | bytes | None) -> str:
     """What a refusal says of itself."""
-    try:
-        words = json.loads(body or "").get("message")
-    except (ValueError, AttributeError):
-        words = None
-    return words or HTTPStatus(status).phrase
+    return _status(body).get("message") or HTTPStatus(status).phrase
 
 
 def _message(status: int, body: str | bytes | None) -> str:
     """What a refusal means here. A 404 that is no Status, or names no object, is about the kind itself."""
-    try:
-        answer = json.loads(body or "")
-    except ValueError:
-        answer = {}
-    words = answer.get("message") or HTTPStatus(status).phrase
-    if status == HTTPStatus.NOT_FOUND and (answer.get("details") or {}).get("name"):
+    words = _words(status, body)
+    if status == HTTPStatus.NOT_FOUND and (_status(body).get("details") or {}).get("name"):
         return f"{words}: see `kubectl celery list -A`"
     if status == HTTPStatus.NOT_FOUND:
         return (

@@ -1,15 +1,24 @@
 """How an answer is printed: for people, or whole for programs."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import click
 import yaml
 from rich.console import Console
 from rich.table import Table
 
-PIPE_COLUMNS = 10_000
+from celeriac.api.words import foreign
+
+LONGEST_LINE: Final = 10_000
+"""Characters of a line: a rule of an ACL has some hundreds."""
+PIPE_COLUMNS: Final = 10_000
 """Width for output that is no terminal: a program that reads it wants one line for each row."""
+
+
+def printable(text: str) -> str:
+    """The text without what would steer a terminal: anybody may write to Redis, or to a log."""
+    return foreign(text, LONGEST_LINE)
 
 
 def print_table(made: Table) -> None:

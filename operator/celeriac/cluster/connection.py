@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -50,6 +50,17 @@ _UNFENCED: Final = frozenset({_LEASES, TOKEN_REVIEWS.plural, SUBJECT_ACCESS_REVI
 
 _load_incluster_config: Final[Any] = load_incluster_config  # untyped
 _load_kube_config: Final[Any] = load_kube_config
+
+
+class Options(TypedDict, total=False):
+    """What a request may say beside its path; see `Connection.answer`."""
+
+    query: Mapping[str, str] | None
+    body: Payload | None
+    content_type: str
+    accept: str
+    timeout_seconds: float | None
+
 
 OnRequest = Callable[[str, str, int, float], None]
 """Called after each request with its verb, its resource (deployments, deployments/scale), the HTTP status (0: no
@@ -97,31 +108,9 @@ class Connection:
         """Close the connections."""
         await self._wire.close()
 
-    async def request(
-        self,
-        verb: str,
-        resource: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Payload | None = None,
-        content_type: str = JSON,
-        accept: str = JSON,
-        timeout_seconds: float | None = None,
-    ) -> dict[str, Any]:
+    async def request(self, verb: str, resource: str, path: str, **options: Unpack[Options]) -> dict[str, Any]:
         """Ask once and return the decoded answer; see `answer`."""
-        return _decode(
-            await self.answer(
-                verb,
-                resource,
-                path,
-                query=query,
-                body=body,
-                content_type=content_type,
-                accept=accept,
-                timeout_seconds=timeout_seconds,
-            )
-        )
+        return _decode(await self.answer(verb, resource, path, **options))
 
     async def answer(
         self,

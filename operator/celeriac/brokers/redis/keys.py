@@ -2,9 +2,6 @@
 
 from celeriac.pool.model import QueueLayout
 
-UNROUTABLE = "unroutable"
-"""In place of a queue's name: dead letters of which nobody can say to which queue they belong."""
-
 
 def pools_key(key_prefix: str) -> str:
     """Hash, pool uid -> JSON with namespace and name: every pool that ever had a worker with the agent here."""
@@ -39,6 +36,11 @@ def added_key(key_prefix: str, pool_uid: str, process: str) -> str:
 def dead_key(key_prefix: str, queue: str) -> str:
     """List of a queue's dead letters, the oldest at the right."""
     return f"{key_prefix}celeriac:dead:{queue}"
+
+
+def binding_key(key_prefix: str, exchange: str) -> str:
+    """The set of an exchange's bindings; that of a queue that Celery makes by itself has the queue's name."""
+    return f"{key_prefix}_kombu.binding.{exchange}"
 
 
 def list_key(layout: QueueLayout, queue: str, step: int) -> str:

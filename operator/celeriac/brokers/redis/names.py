@@ -7,13 +7,10 @@ from redis.asyncio import Redis
 
 from celeriac.brokers.redis.calls import calling
 from celeriac.brokers.redis.client import RedisClient
-from celeriac.brokers.redis.keys import list_key
+from celeriac.brokers.redis.keys import binding_key, list_key
 from celeriac.brokers.redis.queries import Script
 from celeriac.brokers.redis.round_trip import run_script
 from celeriac.pool.model import QueueLayout
-
-BINDING: Final = "_kombu.binding."
-"""A set by the name of an exchange, which for a queue that Celery makes by itself is that of the queue."""
 
 # LLEN needs no right that reading does not need. Of a set it is an error, and that says that the set is there.
 KNOWN: Final = Script("""
@@ -41,7 +38,7 @@ class RedisQueueNames:
 
 async def known(redis: Redis, layout: QueueLayout, names: Sequence[str]) -> list[str]:
     """Those that have a binding or messages. A user who may not look at lists of other names sees bindings alone."""
-    bindings = await _found(redis, [f"{layout.key_prefix}{BINDING}{name}" for name in names])
+    bindings = await _found(redis, [binding_key(layout.key_prefix, name) for name in names])
     lists = await _found(redis, [list_key(layout, name, 0) for name in names])
     return [name for at, name in enumerate(names, 1) if at in bindings or at in lists]
 

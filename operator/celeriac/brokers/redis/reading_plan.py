@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from celeriac.brokers.readings import QueueSet
-from celeriac.brokers.redis.keys import dead_key, drain_key, list_key, reports_key
+from celeriac.brokers.redis.keys import binding_key, dead_key, drain_key, list_key, reports_key
 from celeriac.brokers.redis.part_queries import HashPart, Values
 from celeriac.brokers.redis.queries import Count
 from celeriac.brokers.redis.worker_reports import LONGEST_REPORT
@@ -48,7 +48,7 @@ class Share(NamedTuple):
 
     def binding_key(self, exchange: str) -> str:
         """The set of an exchange's bindings."""
-        return f"{self.key_prefix}_kombu.binding.{exchange}"
+        return binding_key(self.key_prefix, exchange)
 
 
 class Agents(NamedTuple):

@@ -13,10 +13,11 @@ from redis.asyncio import Redis
 from celeriac.api.reasons import Reason
 from celeriac.brokers.agents import NotAllRestored, Process, Restored
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import UNROUTABLE
 from celeriac.brokers.redis.bindings import Binding, bindings_of
 from celeriac.brokers.redis.envelopes import LOOK_BYTES, Envelope, Unread, how_many, in_hash
 from celeriac.brokers.redis.errors import write_doubt
-from celeriac.brokers.redis.keys import UNROUTABLE, dead_key, list_key
+from celeriac.brokers.redis.keys import dead_key, list_key
 from celeriac.brokers.redis.letters import BROADCAST, NO_ROUTE, Letter, letter_of, redelivered, step_of
 from celeriac.brokers.redis.moves import BATCH, Move, Unacked, move
 from celeriac.brokers.redis.reading_plan import Share
