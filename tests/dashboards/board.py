@@ -110,11 +110,16 @@ def row(title: str) -> Json:
     return {"type": "row", "title": title, "collapsed": False, "panels": []}
 
 
+def line(height: int, *panels: Json) -> tuple[int, list[tuple[int, Json]]]:
+    """Panels beside each other, all of one width."""
+    return height, [(COLUMNS // len(panels), panel) for panel in panels]
+
+
 def laid_out(lines: Sequence[Json | tuple[int, Sequence[tuple[int, Json]]]]) -> Iterator[Json]:
     """The panels with their places: each line is a row, or a height and panels with their widths."""
     y, number = 0, 1
-    for line in lines:
-        height, panels = (1, [(COLUMNS, line)]) if isinstance(line, dict) else line
+    for each in lines:
+        height, panels = (1, [(COLUMNS, each)]) if isinstance(each, dict) else each
         x = 0
         for width, panel in panels:
             yield {"id": number, **panel, "gridPos": {"x": x, "y": y, "w": width, "h": height}}

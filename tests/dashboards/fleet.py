@@ -13,6 +13,7 @@ from tests.dashboards.board import (
     POOL,
     TRUE,
     board,
+    line,
     most,
     of_operator,
     of_pools,
@@ -195,80 +196,56 @@ def fleet() -> Json:
     lines = [
         row("Now"),
         (4, list(zip((2, 2, 2, *[3] * 6), numbers, strict=True))),
-        (
+        line(
             8,
-            [
-                (
-                    24,
-                    tiles(
-                        "All pools at a glance",
-                        f"A tile for each pool, those in need first. Colours by how much it hurts. {HURTS}",
-                        Query(f"sort_desc({hurts()})", "{{namespace}}/{{pool}}", instant=True),
-                        steps=PAIN,
-                        links=[tile_link],
-                    ),
-                )
-            ],
+            tiles(
+                "All pools at a glance",
+                f"A tile for each pool, those in need first. Colours by how much it hurts. {HURTS}",
+                Query(f"sort_desc({hurts()})", "{{namespace}}/{{pool}}", instant=True),
+                steps=PAIN,
+                links=[tile_link],
+            ),
         ),
         (10, [(16, pools()), (8, wrong())]),
         row("Over time"),
-        (
+        line(
             8,
-            [
-                (
-                    12,
-                    series(
-                        "Waiting tasks by namespace",
-                        f"Messages in the queues' lists. {ONCE}",
-                        Query(f"sum by (cluster, namespace) ({QUEUES})", "{{namespace}}"),
-                        stacked=True,
-                    ),
-                ),
-                (
-                    12,
-                    series(
-                        "Ready pods by namespace",
-                        "Pods whose worker consumes.",
-                        Query(f"sum by (cluster, namespace) ({most('pool_ready_replicas')})", "{{namespace}}"),
-                        stacked=True,
-                    ),
-                ),
-            ],
+            series(
+                "Waiting tasks by namespace",
+                f"Messages in the queues' lists. {ONCE}",
+                Query(f"sum by (cluster, namespace) ({QUEUES})", "{{namespace}}"),
+                stacked=True,
+            ),
+            series(
+                "Ready pods by namespace",
+                "Pods whose worker consumes.",
+                Query(f"sum by (cluster, namespace) ({most('pool_ready_replicas')})", "{{namespace}}"),
+                stacked=True,
+            ),
         ),
-        (
+        line(
             8,
-            [
-                (
-                    8,
-                    series(
-                        "Longest waits over the target",
-                        "How many times the target the oldest task has waited, of the ten pools with the most.",
-                        Query(f"topk(10, {LATE})", "{{namespace}}/{{pool}}"),
-                        steps={None: "transparent", 1: RED},
-                        line_at_thresholds=True,
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Tasks that ended",
-                        "Runs per second by how they ended.",
-                        Query(f"sum by (state) (rate({ALL_TASKS}[$__rate_interval]))", "{{state}}"),
-                        unit="cps",
-                        stacked=True,
-                        overrides=STATES,
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Pods added and removed",
-                        "Scalings of all pools, in pods.",
-                        Query(f"sum by (direction) (increase({SCALED}[$__rate_interval]))", "{{direction}}"),
-                        overrides=DIRECTIONS,
-                    ),
-                ),
-            ],
+            series(
+                "Longest waits over the target",
+                "How many times the target the oldest task has waited, of the ten pools with the most.",
+                Query(f"topk(10, {LATE})", "{{namespace}}/{{pool}}"),
+                steps={None: "transparent", 1: RED},
+                line_at_thresholds=True,
+            ),
+            series(
+                "Tasks that ended",
+                "Runs per second by how they ended.",
+                Query(f"sum by (state) (rate({ALL_TASKS}[$__rate_interval]))", "{{state}}"),
+                unit="cps",
+                stacked=True,
+                overrides=STATES,
+            ),
+            series(
+                "Pods added and removed",
+                "Scalings of all pools, in pods.",
+                Query(f"sum by (direction) (increase({SCALED}[$__rate_interval]))", "{{direction}}"),
+                overrides=DIRECTIONS,
+            ),
         ),
     ]
     return board(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.dashboards.board import CLUSTER, INSTANCE, JOB, OPERATOR, annotation, board, row
+from tests.dashboards.board import CLUSTER, INSTANCE, JOB, OPERATOR, annotation, board, line, row
 from tests.dashboards.panels import GREEN, RED, YELLOW, Json, Query, series, stat, table
 
 RATE = "$__rate_interval"
@@ -68,68 +68,46 @@ def leading() -> list[Any]:
     ticks = "celeriac_tick_duration_seconds"
     return [
         row("Leading and keeping up"),
-        (
+        line(
             8,
-            [
-                (
-                    8,
-                    series(
-                        "Leader",
-                        "1 while a replica leads.",
-                        Query(f"max by (cluster, instance) ({own('celeriac_leader')})", "{{instance}}"),
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Tick",
-                        "Work of one tick over all pools, in seconds that it holds the event loop.",
-                        Query(quantile(0.99, ticks), "p99"),
-                        Query(quantile(0.5, ticks), "p50"),
-                        unit="s",
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Ticks per second",
-                        "One every 0.5 s if nothing else is said (`tickSeconds`).",
-                        Query(growth(f"{ticks}_count", "cluster, instance"), "{{instance}}"),
-                        unit="cps",
-                    ),
-                ),
-            ],
+            series(
+                "Leader",
+                "1 while a replica leads.",
+                Query(f"max by (cluster, instance) ({own('celeriac_leader')})", "{{instance}}"),
+            ),
+            series(
+                "Tick",
+                "Work of one tick over all pools, in seconds that it holds the event loop.",
+                Query(quantile(0.99, ticks), "p99"),
+                Query(quantile(0.5, ticks), "p50"),
+                unit="s",
+            ),
+            series(
+                "Ticks per second",
+                "One every 0.5 s if nothing else is said (`tickSeconds`).",
+                Query(growth(f"{ticks}_count", "cluster, instance"), "{{instance}}"),
+                unit="cps",
+            ),
         ),
-        (
+        line(
             8,
-            [
-                (
-                    8,
-                    series(
-                        "Work queue",
-                        "Pools that wait to be reconciled.",
-                        Query(f"max by (cluster, instance) ({own('celeriac_workqueue_depth')})", "{{instance}}"),
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Reconciliations",
-                        "Pools whose children were brought in line, per second, by how it ended.",
-                        Query(growth("celeriac_reconcile_duration_seconds_count", "outcome"), "{{outcome}}"),
-                        unit="cps",
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Time of a reconciliation, p99",
-                        "By how it ended.",
-                        Query(quantile(0.99, "celeriac_reconcile_duration_seconds", "outcome"), "{{outcome}}"),
-                        unit="s",
-                    ),
-                ),
-            ],
+            series(
+                "Work queue",
+                "Pools that wait to be reconciled.",
+                Query(f"max by (cluster, instance) ({own('celeriac_workqueue_depth')})", "{{instance}}"),
+            ),
+            series(
+                "Reconciliations",
+                "Pools whose children were brought in line, per second, by how it ended.",
+                Query(growth("celeriac_reconcile_duration_seconds_count", "outcome"), "{{outcome}}"),
+                unit="cps",
+            ),
+            series(
+                "Time of a reconciliation, p99",
+                "By how it ended.",
+                Query(quantile(0.99, "celeriac_reconcile_duration_seconds", "outcome"), "{{outcome}}"),
+                unit="s",
+            ),
         ),
     ]
 
@@ -139,59 +117,40 @@ def brokers() -> list[Any]:
     reads = "celeriac_broker_read_duration_seconds"
     return [
         row("Brokers"),
-        (
+        line(
             8,
-            [
-                (
-                    12,
-                    series(
-                        "Time to read a broker",
-                        "One bulk reading of all queues of a broker, failed ones included.",
-                        Query(quantile(0.99, reads, "broker"), "{{broker}} p99"),
-                        Query(quantile(0.5, reads, "broker"), "{{broker}} p50"),
-                        unit="s",
-                    ),
-                ),
-                (
-                    12,
-                    series(
-                        "Readings that failed",
-                        "Per second, by broker and reason.",
-                        Query(growth("celeriac_broker_read_failures_total", "broker, reason"), "{{broker}} {{reason}}"),
-                        unit="cps",
-                    ),
-                ),
-            ],
+            series(
+                "Time to read a broker",
+                "One bulk reading of all queues of a broker, failed ones included.",
+                Query(quantile(0.99, reads, "broker"), "{{broker}} p99"),
+                Query(quantile(0.5, reads, "broker"), "{{broker}} p50"),
+                unit="s",
+            ),
+            series(
+                "Readings that failed",
+                "Per second, by broker and reason.",
+                Query(growth("celeriac_broker_read_failures_total", "broker, reason"), "{{broker}} {{reason}}"),
+                unit="cps",
+            ),
         ),
-        (
+        line(
             7,
-            [
-                (
-                    8,
-                    series(
-                        "Registrations that cannot be read",
-                        "Pools of which nobody can say what all their workers hold, by reason.",
-                        Query(f"max by (reason) ({own('celeriac_unread_registrations')})", "{{reason}}"),
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "What is not heeded",
-                        "Pools in registries, and brokers of Pods, that no pool of their namespace has named.",
-                        Query(f"max({own('celeriac_strange_pools')})", "pools"),
-                        Query(f"max({own('celeriac_strange_pod_brokers')})", "brokers"),
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Given up",
-                        "Deleted pools whose broker could not be read for an hour.",
-                        Query(growth("celeriac_given_up_pools_total", how="increase"), "pools"),
-                    ),
-                ),
-            ],
+            series(
+                "Registrations that cannot be read",
+                "Pools of which nobody can say what all their workers hold, by reason.",
+                Query(f"max by (reason) ({own('celeriac_unread_registrations')})", "{{reason}}"),
+            ),
+            series(
+                "What is not heeded",
+                "Pools in registries, and brokers of Pods, that no pool of their namespace has named.",
+                Query(f"max({own('celeriac_strange_pools')})", "pools"),
+                Query(f"max({own('celeriac_strange_pod_brokers')})", "brokers"),
+            ),
+            series(
+                "Given up",
+                "Deleted pools whose broker could not be read for an hour.",
+                Query(growth("celeriac_given_up_pools_total", how="increase"), "pools"),
+            ),
         ),
     ]
 
@@ -200,56 +159,40 @@ def api_server() -> list[Any]:
     """The API server as the operator meets it."""
     return [
         row("The API server"),
-        (
+        line(
             8,
-            [
-                (
-                    12,
-                    series(
-                        "Requests",
-                        "Per second, by HTTP status; 0: no answer came.",
-                        Query(
-                            growth("celeriac_api_requests_total", "verb, resource, code"),
-                            "{{verb}} {{resource}} {{code}}",
-                        ),
-                        unit="reqps",
-                        stacked=True,
-                    ),
+            series(
+                "Requests",
+                "Per second, by HTTP status; 0: no answer came.",
+                Query(
+                    growth("celeriac_api_requests_total", "verb, resource, code"),
+                    "{{verb}} {{resource}} {{code}}",
                 ),
-                (
-                    12,
-                    series(
-                        "Time of requests, p99",
-                        "Until the API server answered.",
-                        Query(
-                            quantile(0.99, "celeriac_api_request_duration_seconds", "verb", "resource"),
-                            "{{verb}} {{resource}}",
-                        ),
-                        unit="s",
-                    ),
+                unit="reqps",
+                stacked=True,
+            ),
+            series(
+                "Time of requests, p99",
+                "Until the API server answered.",
+                Query(
+                    quantile(0.99, "celeriac_api_request_duration_seconds", "verb", "resource"),
+                    "{{verb}} {{resource}}",
                 ),
-            ],
+                unit="s",
+            ),
         ),
-        (
+        line(
             7,
-            [
-                (
-                    12,
-                    series(
-                        "Watches that failed",
-                        "Watches and lists that were begun anew.",
-                        Query(growth("celeriac_watch_failures_total", "part", how="increase"), "{{part}}"),
-                    ),
-                ),
-                (
-                    12,
-                    series(
-                        "Objects that cannot be read",
-                        "For a fault of the operator's own, by kind.",
-                        Query(f"max by (kind) ({own('celeriac_unreadable_objects')})", "{{kind}}"),
-                    ),
-                ),
-            ],
+            series(
+                "Watches that failed",
+                "Watches and lists that were begun anew.",
+                Query(growth("celeriac_watch_failures_total", "part", how="increase"), "{{part}}"),
+            ),
+            series(
+                "Objects that cannot be read",
+                "For a fault of the operator's own, by kind.",
+                Query(f"max by (kind) ({own('celeriac_unreadable_objects')})", "{{kind}}"),
+            ),
         ),
     ]
 
@@ -260,37 +203,26 @@ def process() -> list[Any]:
     version = f"max by (cluster, instance, version) ({own('celeriac_build_info')})"
     return [
         row("The process"),
-        (
+        line(
             8,
-            [
-                (
-                    8,
-                    series(
-                        "Memory",
-                        "Resident memory of each replica.",
-                        Query(f"{own('process_resident_memory_bytes')} {of_ours}", "{{instance}}"),
-                        unit="bytes",
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "CPU",
-                        "Cores that each replica uses.",
-                        Query(f"rate({own('process_cpu_seconds_total')}[{RATE}]) {of_ours}", "{{instance}}"),
-                    ),
-                ),
-                (
-                    8,
-                    table(
-                        "Version",
-                        "The version that each replica runs.",
-                        Query(version, instant=True, column="-"),
-                        labels={"cluster": "Cluster", "instance": "Instance", "version": "Version"},
-                        sort="Instance",
-                    ),
-                ),
-            ],
+            series(
+                "Memory",
+                "Resident memory of each replica.",
+                Query(f"{own('process_resident_memory_bytes')} {of_ours}", "{{instance}}"),
+                unit="bytes",
+            ),
+            series(
+                "CPU",
+                "Cores that each replica uses.",
+                Query(f"rate({own('process_cpu_seconds_total')}[{RATE}]) {of_ours}", "{{instance}}"),
+            ),
+            table(
+                "Version",
+                "The version that each replica runs.",
+                Query(version, instant=True, column="-"),
+                labels={"cluster": "Cluster", "instance": "Instance", "version": "Version"},
+                sort="Instance",
+            ),
         ),
     ]
 

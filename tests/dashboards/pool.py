@@ -14,6 +14,7 @@ from tests.dashboards.board import (
     UNKNOWN,
     annotation,
     board,
+    line,
     of_pools,
     row,
 )
@@ -212,42 +213,28 @@ def tasks() -> list[Any]:
     """How the tasks fare."""
     return [
         row("Tasks"),
-        (
+        line(
             8,
-            [
-                (
-                    8,
-                    series(
-                        "Runs by state",
-                        "Runs that ended, per second.",
-                        Query(rate("tasks_total", by="state"), "{{state}}"),
-                        unit="cps",
-                        stacked=True,
-                        overrides=STATES,
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Runs that did not succeed, by task",
-                        "Failed, retried, revoked and rejected, per second.",
-                        Query(rate("tasks_total", 'state!="succeeded"', by="task, state"), "{{task}} {{state}}"),
-                        unit="cps",
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Runtime",
-                        "How long a run takes, of all tasks.",
-                        *(
-                            Query(quantile(part, "task_runtime_seconds"), f"p{part * 100:g}")
-                            for part in (0.5, 0.9, 0.99)
-                        ),
-                        unit="s",
-                    ),
-                ),
-            ],
+            series(
+                "Runs by state",
+                "Runs that ended, per second.",
+                Query(rate("tasks_total", by="state"), "{{state}}"),
+                unit="cps",
+                stacked=True,
+                overrides=STATES,
+            ),
+            series(
+                "Runs that did not succeed, by task",
+                "Failed, retried, revoked and rejected, per second.",
+                Query(rate("tasks_total", 'state!="succeeded"', by="task, state"), "{{task}} {{state}}"),
+                unit="cps",
+            ),
+            series(
+                "Runtime",
+                "How long a run takes, of all tasks.",
+                *(Query(quantile(part, "task_runtime_seconds"), f"p{part * 100:g}") for part in (0.5, 0.9, 0.99)),
+                unit="s",
+            ),
         ),
         (
             8,
@@ -271,101 +258,71 @@ def work() -> list[Any]:
     """What the pool does, and why."""
     return [
         row("Queues and pods"),
-        (9, [(24, queue_over_replicas())]),
-        (7, [(12, decisions()), (12, conditions())]),
-        (
+        line(9, queue_over_replicas()),
+        line(7, decisions(), conditions()),
+        line(
             8,
-            [
-                (
-                    8,
-                    series(
-                        "Pods: desired, actual, ready",
-                        "Replicas that were decided for, that the Deployment wants, that consume.",
-                        Query(one("pool_desired_replicas"), "desired"),
-                        Query(one("pool_replicas"), "replicas"),
-                        Query(one("pool_ready_replicas"), "ready"),
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Running tasks and slots",
-                        "Tasks that run, and that could run at a time.",
-                        Query(one("pool_running_tasks"), "running"),
-                        Query(one("pool_slots"), "slots"),
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Age of the oldest task",
-                        "How long the oldest waiting task has waited, and the target.",
-                        Query(one("pool_oldest_task_seconds"), "oldest"),
-                        Query(one("pool_target_wait_seconds"), "target"),
-                        unit="s",
-                        overrides=[named("target", color=fixed(RED), custom__fillOpacity=0)],
-                    ),
-                ),
-            ],
+            series(
+                "Pods: desired, actual, ready",
+                "Replicas that were decided for, that the Deployment wants, that consume.",
+                Query(one("pool_desired_replicas"), "desired"),
+                Query(one("pool_replicas"), "replicas"),
+                Query(one("pool_ready_replicas"), "ready"),
+            ),
+            series(
+                "Running tasks and slots",
+                "Tasks that run, and that could run at a time.",
+                Query(one("pool_running_tasks"), "running"),
+                Query(one("pool_slots"), "slots"),
+            ),
+            series(
+                "Age of the oldest task",
+                "How long the oldest waiting task has waited, and the target.",
+                Query(one("pool_oldest_task_seconds"), "oldest"),
+                Query(one("pool_target_wait_seconds"), "target"),
+                unit="s",
+                overrides=[named("target", color=fixed(RED), custom__fillOpacity=0)],
+            ),
         ),
-        (
+        line(
             8,
-            [
-                (
-                    8,
-                    series(
-                        "Arrivals and departures",
-                        "Tasks that come and that end, 30 s moving averages, as the decisions see them.",
-                        Query(one("pool_arrival_rate"), "arrivals"),
-                        Query(one("pool_departure_rate"), "departures"),
-                        unit="cps",
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "At workers",
-                        "Messages of each queue at workers: due, kept for their ETA; received and not started, of all.",
-                        Query(one("queue_held_tasks", by="queue"), "{{queue}} held"),
-                        Query(one("queue_scheduled_tasks", by="queue"), "{{queue}} for their ETA"),
-                        Query(one("pool_reserved_tasks"), "reserved"),
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Runtime and cold start",
-                        "What decisions reckon with: how long a task has a slot, how long a pod takes to consume.",
-                        Query(one("pool_task_runtime_seconds"), "a task"),
-                        Query(one("pool_cold_start_seconds"), "a cold start"),
-                        unit="s",
-                    ),
-                ),
-            ],
+            series(
+                "Arrivals and departures",
+                "Tasks that come and that end, 30 s moving averages, as the decisions see them.",
+                Query(one("pool_arrival_rate"), "arrivals"),
+                Query(one("pool_departure_rate"), "departures"),
+                unit="cps",
+            ),
+            series(
+                "At workers",
+                "Messages of each queue at workers: due, kept for their ETA; received and not started, of all.",
+                Query(one("queue_held_tasks", by="queue"), "{{queue}} held"),
+                Query(one("queue_scheduled_tasks", by="queue"), "{{queue}} for their ETA"),
+                Query(one("pool_reserved_tasks"), "reserved"),
+            ),
+            series(
+                "Runtime and cold start",
+                "What decisions reckon with: how long a task has a slot, how long a pod takes to consume.",
+                Query(one("pool_task_runtime_seconds"), "a task"),
+                Query(one("pool_cold_start_seconds"), "a cold start"),
+                unit="s",
+            ),
         ),
-        (
+        line(
             7,
-            [
-                (
-                    12,
-                    series(
-                        "Decisions per second",
-                        "Decisions by their reason. A pool at rest needs none at most ticks.",
-                        Query(rate("pool_decisions_total", by="reason"), "{{reason}}"),
-                        unit="cps",
-                        stacked=True,
-                    ),
-                ),
-                (
-                    12,
-                    series(
-                        "Pods added and removed",
-                        "Scalings, in pods.",
-                        Query(rate("pool_scaled_pods_total", by="direction", how="increase"), "{{direction}}"),
-                        overrides=DIRECTIONS,
-                    ),
-                ),
-            ],
+            series(
+                "Decisions per second",
+                "Decisions by their reason. A pool at rest needs none at most ticks.",
+                Query(rate("pool_decisions_total", by="reason"), "{{reason}}"),
+                unit="cps",
+                stacked=True,
+            ),
+            series(
+                "Pods added and removed",
+                "Scalings, in pods.",
+                Query(rate("pool_scaled_pods_total", by="direction", how="increase"), "{{direction}}"),
+                overrides=DIRECTIONS,
+            ),
         ),
     ]
 
@@ -374,66 +331,47 @@ def trouble() -> list[Any]:
     """What may be wrong."""
     return [
         row("Trouble"),
-        (
+        line(
             8,
-            [
-                (
-                    8,
-                    series(
-                        "Pods that drain or do not end",
-                        "Pods that take no new task; that are Terminating and stay; tasks in pods that nobody counts.",
-                        Query(one("pool_draining_pods"), "draining"),
-                        Query(one("pool_stuck_pods"), "stuck"),
-                        Query(one("pool_ending_tasks"), "ending tasks"),
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Oldest drain",
-                        "For how long the pod that drains the longest has done so.",
-                        Query(one("pool_oldest_drain_seconds"), "oldest drain"),
-                        unit="s",
-                    ),
-                ),
-                (
-                    8,
-                    series(
-                        "Workers that do not do all they should",
-                        "Silent, not fetching, started anew, refused by Redis; agents that fail; counts not read.",
-                        Query(one("pool_silent_workers"), "silent"),
-                        Query(one("pool_not_fetching_workers"), "not fetching"),
-                        Query(one("pool_degraded_workers"), "degraded"),
-                        Query(one("pool_missing_hooks", by="hook"), "misses {{hook}}"),
-                        Query(one("pool_refused_workers"), "refused"),
-                        Query(one("pool_agent_errors"), "errors of agents"),
-                        Query(rate("pool_restarted_workers_total", how="increase"), "started anew"),
-                        Query(one("pool_unread_task_counts"), "counts of tasks unread"),
-                    ),
-                ),
-            ],
+            series(
+                "Pods that drain or do not end",
+                "Pods that take no new task; that are Terminating and stay; tasks in pods that nobody counts.",
+                Query(one("pool_draining_pods"), "draining"),
+                Query(one("pool_stuck_pods"), "stuck"),
+                Query(one("pool_ending_tasks"), "ending tasks"),
+            ),
+            series(
+                "Oldest drain",
+                "For how long the pod that drains the longest has done so.",
+                Query(one("pool_oldest_drain_seconds"), "oldest drain"),
+                unit="s",
+            ),
+            series(
+                "Workers that do not do all they should",
+                "Silent, not fetching, started anew, refused by Redis; agents that fail; counts not read.",
+                Query(one("pool_silent_workers"), "silent"),
+                Query(one("pool_not_fetching_workers"), "not fetching"),
+                Query(one("pool_degraded_workers"), "degraded"),
+                Query(one("pool_missing_hooks", by="hook"), "misses {{hook}}"),
+                Query(one("pool_refused_workers"), "refused"),
+                Query(one("pool_agent_errors"), "errors of agents"),
+                Query(rate("pool_restarted_workers_total", how="increase"), "started anew"),
+                Query(one("pool_unread_task_counts"), "counts of tasks unread"),
+            ),
         ),
-        (
+        line(
             8,
-            [
-                (
-                    12,
-                    series(
-                        "Put back and dead letters",
-                        "Messages of dead workers: put back in their queue, or dead letters; how many of these lie.",
-                        Query(rate("pool_restored_messages_total", by="to", how="increase"), "to {{to}}"),
-                        Query(one("queue_dead_letters", by="queue"), "dead letters of {{queue}}"),
-                    ),
-                ),
-                (
-                    12,
-                    series(
-                        "What could not be put back",
-                        "Looks for what dead workers held, or tries to put it back, that failed, by reason.",
-                        Query(rate("pool_recovery_failures_total", by="reason", how="increase"), "{{reason}}"),
-                    ),
-                ),
-            ],
+            series(
+                "Put back and dead letters",
+                "Messages of dead workers: put back in their queue, or dead letters; how many of these lie.",
+                Query(rate("pool_restored_messages_total", by="to", how="increase"), "to {{to}}"),
+                Query(one("queue_dead_letters", by="queue"), "dead letters of {{queue}}"),
+            ),
+            series(
+                "What could not be put back",
+                "Looks for what dead workers held, or tries to put it back, that failed, by reason.",
+                Query(rate("pool_recovery_failures_total", by="reason", how="increase"), "{{reason}}"),
+            ),
         ),
     ]
 
