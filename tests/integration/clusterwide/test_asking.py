@@ -68,8 +68,13 @@ def parsed(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
-def test_top_shows_live_figures(shop: Kube, run: Run, redis: RedisServer) -> None:
+def wait_for_the_tick(run: Run) -> None:
+    """Until it has seen the pods that it asked for: what was decided before is told of a pool at zero."""
     wait_until(lambda: parsed(run("top", "-o", "json"))[0]["replicas"] == 3, "the tick has seen them", seconds=10)
+
+
+def test_top_shows_live_figures(shop: Kube, run: Run, redis: RedisServer) -> None:
+    wait_for_the_tick(run)
     (row,) = parsed(run("top", "-o", "json"))
     assert {key: row[key] for key in ("name", "waiting", "replicas", "desired")} == {
         "name": "ml",
@@ -85,6 +90,7 @@ def test_top_shows_live_figures(shop: Kube, run: Run, redis: RedisServer) -> Non
 
 
 def test_explain_tells_each_step_and_what_would_change_it(shop: Kube, run: Run) -> None:
+    wait_for_the_tick(run)
     text = run("explain", "ml").output
     for words in (
         "5 waiting, 0 running",
