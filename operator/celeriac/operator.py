@@ -151,7 +151,7 @@ class Operator:
             authority=self.authority,
             queue=self.queue,
             teller=self.teller,
-            tasks=TaskReader(self.metrics, self.teller, self.settings.task_names),
+            tasks=TaskReader(self.metrics, self.teller, self.settings.task_names, changed=self.queue.add),
         )
 
     def _make_reconciler(self) -> Reconciler:

@@ -79,11 +79,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What the tick knows of a pool: the outcome, None without a Deployment; why its broker cannot be read; a slip."""
+    """What the tick knows of a pool: the outcome, None without a Deployment; why its broker cannot be read; a slip; why
+    what its agents count cannot be read.
+    """
 
     outcome: Outcome | None = None
     doubt: BrokerDoubt | None = None
     misspelled: str | None = None
+    uncounted: str | None = None
 
 
 def urgent_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:

@@ -93,7 +93,8 @@ class Autoscaler:
         scaler = self._scaler(known)
         if scaler is None or scaler.generation != known.generation:
             return None
-        return Outlook(scaler.outcome_at(self._clock()), scaler.doubt, self._spelling.of(known.key))
+        misspelled, uncounted = self._spelling.of(known.key), self._tasks.unread(known.key)
+        return Outlook(scaler.outcome_at(self._clock()), scaler.doubt, misspelled, uncounted)
 
     async def run(self, seconds: float) -> None:
         """Tick for ever, every `seconds`; a tick that takes longer is followed at once by the next."""

@@ -139,6 +139,7 @@ class Reconciler:
             outcome=outlook.outcome if outlook else None,
             broker=outlook.doubt if outlook else None,
             misspelled=outlook.misspelled if outlook else None,
+            uncounted=outlook.uncounted if outlook else None,
             refusal=refusal,
             scale_refusal=self._refusals.message(known.key),
             rival=self._store.rivals.of(known.key),

@@ -51,6 +51,8 @@ ACTIONS: Final = {
     QUEUE_LOOKS_MISSPELLED: "ReadQueues",
 }
 """Conditions whose trouble is worth an event of type Warning and its end one of type Normal, with what was tried."""
+TOLD: Final = frozenset({Reason.TASK_COUNTS_UNREADABLE})
+"""Reasons whose beginning is an event of whoever finds it: it may begin under another reason of the condition."""
 UNDER_WAY: Final = frozenset({Reason.CREATING, Reason.PODS_STARTING, Reason.ROLLING_OUT})
 """Reasons of a pool that is not Ready and calls for nobody."""
 
@@ -224,7 +226,7 @@ class StatusBook:
             last = before.get(condition["type"])
             if _is_trouble(condition):
                 self._warned.add(warned)
-                if last is None or last["reason"] != condition["reason"]:
+                if condition["reason"] not in TOLD and (last is None or last["reason"] != condition["reason"]):
                     news.append(_notice(key, "Warning", condition))
             elif _is_well(condition) and (warned in self._warned or _is_trouble(last)):
                 self._warned.discard(warned)

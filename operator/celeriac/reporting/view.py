@@ -63,6 +63,7 @@ class View:
     operator        whose it is, where several operators share a cluster
     missing         what its volumes want and is not there, by kind and name
     misspelled      which of its queues looks like a slip; None where none does
+    uncounted       why what its agents count of tasks cannot be read; None where it can
     slept           whether it was at zero, or on its way back from there, when its status was last written
     """
 
@@ -77,6 +78,7 @@ class View:
     operator: str = ""
     missing: Sequence[str] = ()
     misspelled: str | None = None
+    uncounted: str | None = None
     slept: bool = False
 
     @property

@@ -39,6 +39,7 @@ class _Known:
     heard    what its reports said then; None: nothing yet
     next_at  before that nothing is read (monotonic seconds)
     doubts   failed readings in a row
+    unread   why the counts cannot be read, once that is told
     """
 
     uid: str
@@ -48,16 +49,22 @@ class _Known:
     is_due: bool = True
     next_at: float = 0.0
     doubts: int = 0
+    unread: str | None = None
 
 
 class TaskReader:
     """Reads the counts of each pool when its reports tell of new ones, when a worker has gone, and once at first."""
 
     def __init__(
-        self, metrics: Metrics, teller: Teller, most_names: int, clock: Callable[[], float] = time.monotonic
+        self,
+        metrics: Metrics,
+        teller: Teller,
+        most_names: int,
+        changed: Callable[[PoolKey], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`most_names` of each pool have series of their own; 0: nothing is read."""
-        self._metrics, self._teller, self._clock = metrics, teller, clock
+        """`most_names` of each pool have series of their own; 0: nothing is read. `changed`: another `unread`."""
+        self._metrics, self._teller, self._changed, self._clock = metrics, teller, changed, clock
         self._most_names = most_names
         self._known: dict[PoolKey, _Known] = {}
         self._reading: dict[int, asyncio.Task[None]] = {}
@@ -72,6 +79,11 @@ class TaskReader:
             work = asyncio.get_running_loop().create_task(self._read(broker.task_counts, due))
             self._reading[id(broker)] = work
             work.add_done_callback(lambda _: self._reading.pop(id(broker), None))
+
+    def unread(self, key: PoolKey) -> str | None:
+        """What is to be told of a pool whose counts cannot be read."""
+        known = self._known.get(key)
+        return known.unread if known is not None else None
 
     def retain(self, keys: Collection[PoolKey]) -> None:
         """Forget all pools but these."""
@@ -124,6 +136,9 @@ class TaskReader:
     def _took(self, pool: WorkerPool, known: _Known, rows: Rows) -> None:
         known.next_at, known.doubts = self._clock() + PAUSE_SECONDS, 0
         self._metrics.tasks(pool.key, known.tally.take(rows))
+        if known.unread is not None:
+            known.unread = None
+            self._changed(pool.key)
 
     def _doubted(self, pool: WorkerPool, known: _Known, doubt: BrokerDoubt) -> None:
         """The counters stand until it is over; said once, and not of what passes at once."""
@@ -133,8 +148,9 @@ class TaskReader:
             return
         self._metrics.tasks_unread(pool.key)
         if known.doubts == TOLD_AT:
-            message = f"the task metrics of this pool stand still: {doubt}"
+            message = known.unread = f"the task metrics of this pool stand still: {doubt}"
             log.warning("pool %s: %s", pool.key, message)
             self._teller.tell(
                 Notice(pool.key, "Warning", Reason.TASK_COUNTS_UNREADABLE, message, "task-counts", "ReadTaskCounts")
             )
+            self._changed(pool.key)

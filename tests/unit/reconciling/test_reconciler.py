@@ -65,7 +65,7 @@ class Bench:
             rollouts=RolloutReader(api),
             custody=Custody(),
             teller=self.told,
-            tasks=TaskReader(self.metrics, self.told, 50),
+            tasks=TaskReader(self.metrics, self.told, 50, changed=self.queue.add),
             **shared,
         )
         applied = AppliedBook()

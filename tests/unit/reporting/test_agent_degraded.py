@@ -36,6 +36,14 @@ def test_it_is_true_with_the_hook_and_false_where_nothing_is_missing() -> None:
     assert "misses process-task" in agent_degraded(seen(degradation=POOR)).message
 
 
+def test_counts_that_cannot_be_read_are_told_alone_and_beside_a_missing_hook() -> None:
+    uncounted = "the task metrics of this pool stand still: key x is no hash"
+    assert told(replace(seen(), uncounted=uncounted)) == ("True", Reason.TASK_COUNTS_UNREADABLE)
+    both = agent_degraded(replace(seen(degradation=POOR), uncounted=uncounted))
+    assert both.reason == Reason.HOOKS_MISSING
+    assert both.message.endswith(f". {uncounted}")
+
+
 def test_it_is_unknown_where_nobody_can_read_what_the_agents_say() -> None:
     assert told(seen(None)) == ("False", Reason.AGENT_DISABLED)
     assert told(replace(seen(), outcome=None)) == ("Unknown", Reason.CREATING)

@@ -46,7 +46,8 @@ class Scene:
     def __init__(self, most_names: int = 50) -> None:
         self.now, self.counts, self.told = 100.0, Counts(), list[Notice]()
         self.metrics = Metrics()
-        self.reader = TaskReader(self.metrics, self, most_names, clock=lambda: self.now)
+        self.changed: list[PoolKey] = []
+        self.reader = TaskReader(self.metrics, self, most_names, self.changed.append, clock=lambda: self.now)
         self.readings: dict[PoolKey, Any] = {ML.key: PoolReading(), MAIL.key: PoolReading()}
 
     def tell(self, notice: Notice) -> None:
@@ -113,10 +114,13 @@ def test_counts_that_cannot_be_read_leave_the_counters_as_they_are_and_are_told_
         assert "key 'x' is no hash" in scene.told[0].message
         assert scene.shown(task="work", state="succeeded") == 1
         assert scene.shown("celeriac_pool_unread_task_counts") == 1
+        assert "key 'x' is no hash" in (scene.reader.unread(ML.key) or "")
+        assert scene.changed == [ML.key], "its status is to be written"
         scene.counts.answer = {"work": (3, *NOTHING[1:])}
         await scene.tick(10)
         assert scene.shown(task="work", state="succeeded") == 3
         assert scene.shown("celeriac_pool_unread_task_counts") == 0
+        assert (scene.reader.unread(ML.key), scene.changed) == (None, [ML.key, ML.key])
 
     asyncio.run(story())
 
