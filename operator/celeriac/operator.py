@@ -121,7 +121,7 @@ class Operator:
         self.reaper = self._make_reaper()
         self.autoscaler = self._make_autoscaler()
         self.reconciler = self._make_reconciler()
-        answers = Answers(self.store, self.autoscaler.accounts, self.credentials, self.connections)
+        answers = Answers(self.store, self.autoscaler.accounts, self.credentials, self.connections, settings.identity)
         self.desk = Desk(api, answers, self.authority, metrics, settings.watch_namespaces)
 
     def _make_reaper(self) -> Reaper:

@@ -52,7 +52,8 @@ def test_it_tells_an_operator_that_looks_from_one_that_was_stopped_or_is_gone(
 ) -> None:
     code, lines = doctor.says()
     assert code == 1
-    assert lines[:3] == [
+    assert lines[0].startswith("ok cluster: the API server answers, Kubernetes v")
+    assert lines[1:4] == [
         "ok CRD CeleryWorkerPool: v1alpha1, as this release knows it",
         "ok CRD CeleryPoolRequest: v1alpha1, as this release knows it",
         f"!  operator: none has ever run in namespace {namespace}: install the chart, see docs/install.md",
@@ -62,8 +63,13 @@ def test_it_tells_an_operator_that_looks_from_one_that_was_stopped_or_is_gone(
         kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
         code, lines = doctor.says()
         assert (code, lines[-1]) == (0, "ok pools: 1 of 1 are as they should be"), lines
-        assert lines[2].startswith(f"ok operator {namespace}/celeriac: operator-{operator.port} leads, ")
-        assert lines[2].endswith(f"serves the namespaces {namespace}")
+        assert lines[3].startswith(f"ok operator {namespace}/celeriac: operator-{operator.port} leads, ")
+        assert ", renewed its Lease " in lines[3]
+        assert lines[3].endswith(f"serves the namespaces {namespace}")
+        assert "ok brokers: 1 of 1 pools can be read" in lines
+        assert "ok eviction: the brokers of 1 of 1 pools keep their keys when memory is full" in lines
+        assert "ok agents: those of 1 of 1 pools can do all that they promise" in lines
+        assert "ok unread lists: 1 of 1 brokers have none of Celery's own that matter" in lines
         kube.create_pool("lost")
         kube.wait_for_condition("lost", "Ready", "False", "SecretNotFound")
         code, lines = doctor.says()
@@ -71,7 +77,7 @@ def test_it_tells_an_operator_that_looks_from_one_that_was_stopped_or_is_gone(
         assert "pool " + f"{namespace}/lost: Ready False, SecretNotFound: Secret" in "\n".join(lines)
         assert lines[-1] == "ok pools: 1 of 2 are as they should be"
         assert operator.stop() == 0
-        assert "no operator has looked since it was stopped" in doctor.says()[1][2]
+        assert "no operator has looked since it was stopped" in doctor.says()[1][3]
         operator.start()
         kube.wait_for(LEASES, "celeriac", lambda lease: bool(lease["spec"].get("holderIdentity")))
         operator.kill()
@@ -79,7 +85,7 @@ def test_it_tells_an_operator_that_looks_from_one_that_was_stopped_or_is_gone(
         code, lines = doctor.says()
         assert code == 1
         assert (
-            f"!  operator {namespace}/celeriac: no operator has looked since 2026-01-01T12:00:00.000000Z (" in lines[2]
+            f"!  operator {namespace}/celeriac: no operator has looked since 2026-01-01T12:00:00.000000Z (" in lines[3]
         )
 
 
@@ -144,14 +150,14 @@ def test_a_crd_of_another_release_is_told_and_what_a_user_may_not_ask_is_said(
     patch = json.dumps([{"op": "replace", "path": path, "value": "Of before."}])
     control_plane.kubectl("patch", crd, "--type=json", f"--patch={patch}")
     try:
-        assert doctor.says()[1][0].startswith("!  CRD CeleryWorkerPool: it is that of another release than this plugin")
+        assert doctor.says()[1][1].startswith("!  CRD CeleryWorkerPool: it is that of another release than this plugin")
     finally:
         install_crds(control_plane)
     code, lines = doctor.says(control_plane.kubeconfig_for("eve"))
     assert code == 1
-    assert [line[:2] for line in lines[:2]] == ["? ", "? "]
-    assert "ask for get on customresourcedefinitions" in lines[0]
-    assert "--operator-namespace" in lines[2]
+    assert [line[:2] for line in lines[1:3]] == ["? ", "? "]
+    assert "ask for get on customresourcedefinitions" in lines[1]
+    assert "--operator-namespace" in lines[3]
     assert "ask for a Role with get, list and patch on celeryworkerpools.celeriac.dev" in lines[-1]
 
 

@@ -1,10 +1,12 @@
 """What each action finds out, and does."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
+from celeriac import __version__
 from celeriac.answering.request import Action, Request
-from celeriac.answering.words import Result, explanation, queues, top
+from celeriac.answering.words import Result, explanation, health, queues, top
 from celeriac.api.keys import PoolKey
 from celeriac.api.words import first_of, foreign
 from celeriac.autoscaling.accounts import Account, Accounts
@@ -26,7 +28,11 @@ class Refused(Exception):
 class Answers:
     """Asks the tick, and the brokers of pools. Every method raises Refused and BrokerDoubt."""
 
-    def __init__(self, store: Store, accounts: Accounts, credentials: Credentials, connections: Connections) -> None:
+    def __init__(
+        self, store: Store, accounts: Accounts, credentials: Credentials, connections: Connections, identity: str
+    ) -> None:
+        """`identity`: the name by which this process holds the Lease."""
+        self._identity = identity
         self._store = store
         self._accounts = accounts
         self._credentials = credentials
@@ -42,6 +48,8 @@ class Answers:
         """The answer: one sentence, and what was found."""
         if request.action is Action.TOP:
             return self._top(request)
+        if request.action is Action.HEALTH:
+            return await self._health(request)
         account = self._account(request)
         if request.action is Action.EXPLAIN:
             return self._explain(account)
@@ -57,6 +65,17 @@ class Answers:
         ]
         wanted.sort(key=lambda known: known.key.name)
         return f"{len(wanted)} pools", top((known.key.name, self._accounts.of(known)) for known in wanted)
+
+    async def _health(self, request: Request) -> tuple[str, Result]:
+        """Who answers is told whatever becomes of the broker."""
+        lists, unread = None, None
+        try:
+            account = self._account(request)
+            reader = self._broker(account.pool).control_lists
+            lists = await reader.look(account.layout) if reader is not None else None
+        except (BrokerDoubt, Refused) as error:
+            unread = error.told if isinstance(error, BrokerDoubt) else str(error)
+        return f"{self._identity}, {__version__}", health(self._identity, __version__, datetime.now(UTC), lists, unread)
 
     def _account(self, request: Request) -> Account:
         known = self._store.pools.get(PoolKey(request.key.namespace, request.pool))
@@ -82,18 +101,18 @@ class Answers:
     async def _letters(self, request: Request, account: Account) -> tuple[str, Result]:
         pool, queue = account.pool, request.queue
         if queue not in (*pool.queues, UNROUTABLE):
-            names = first_of(pool.queues, NAMED)
-            raise Refused(f"the pool has no queue {foreign(queue)}: it has {names}; {UNROUTABLE} are those of no queue")
+            raise Refused(f"the pool has no queue {foreign(queue)}: {_queues_of(pool)}; {UNROUTABLE} are those of none")
         letters = self._broker(pool).dead_letters
         if letters is None:
             raise Refused("this kind of broker has no dead letters of Celeriac's")
         if request.action is Action.DEAD_LETTERS:
             return await _shown(letters, account, request)
         if request.action is Action.REQUEUE:
-            if queue == UNROUTABLE:
-                raise Refused(f"nobody knows to which queue {UNROUTABLE} ones belong: `celeriac dead-letters requeue`")
-            moved = await letters.requeue(account.layout, queue, ids=request.ids)
-            return f"{moved} dead letter(s) put back into {queue}", {"count": moved}
+            to = request.to or queue
+            if to not in pool.queues:
+                raise Refused(f"{foreign(to)} is no queue of the pool that they could go to: {_queues_of(pool)}")
+            moved = await letters.requeue(account.layout, queue, to=to, ids=request.ids)
+            return f"{moved} dead letter(s) put back into {to}", {"count": moved}
         dropped = await letters.purge(account.layout, queue, ids=request.ids)
         return f"{dropped} dead letter(s) of {queue} deleted", {"count": dropped}
 
@@ -110,10 +129,13 @@ async def _shown(letters: DeadLetters, account: Account, request: Request) -> tu
     count = await letters.count(account.layout, request.queue)
     found = [
         {"id": foreign(each.id), "task": foreign(each.task), "reason": foreign(each.reason)}
-        for each in await letters.oldest(account.layout, request.queue, request.limit)
-        if not request.ids or each.id in request.ids
+        for each in await letters.oldest(account.layout, request.queue, request.limit, ids=request.ids)
     ]
     return f"{count} dead letter(s) in {request.queue}", {"queue": request.queue, "count": count, "letters": found}
+
+
+def _queues_of(pool: WorkerPool) -> str:
+    return f"it has {first_of(pool.queues, NAMED)}"
 
 
 def _unread(account: Account) -> str | None:

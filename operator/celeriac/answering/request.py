@@ -16,6 +16,7 @@ class Action(StrEnum):
     TOP = "Top"
     QUEUES = "Queues"
     EXPLAIN = "Explain"
+    HEALTH = "Health"
     DEAD_LETTERS = "DeadLetters"
     REQUEUE = "RequeueDeadLetters"
     DROP = "DropDeadLetters"
@@ -27,6 +28,7 @@ class Request:
 
     key       its own namespace and name
     pool      the name of the pool that it is about; empty: all of the namespace
+    to        a queue of the pool to which dead letters go that are put back; empty: their own
     answered  the round that its status answers; None: none yet
     """
 
@@ -35,6 +37,7 @@ class Request:
     action: Action
     pool: str = ""
     queue: str = ""
+    to: str = ""
     ids: frozenset[str] = frozenset()
     limit: int = SHOWN
     round: int = 0
@@ -48,7 +51,7 @@ class Request:
 
     def as_one_too_many(self) -> "Request":
         """One that is refused, whatever it asks for."""
-        return replace(self, queue="", ids=frozenset(), is_one_too_many=True)
+        return replace(self, queue="", to="", ids=frozenset(), is_one_too_many=True)
 
     @classmethod
     def from_body(cls, body: Body) -> "Request":
@@ -60,6 +63,7 @@ class Request:
             action=Action(spec["action"]),
             pool=spec.get("pool", ""),
             queue=spec.get("queue", ""),
+            to=spec.get("to", ""),
             ids=frozenset(spec.get("ids", ())),
             limit=spec.get("limit", SHOWN),
             round=spec.get("round", 0),

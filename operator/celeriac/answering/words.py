@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Final
 
+from celeriac.api.words import foreign
 from celeriac.autoscaling.accounts import Account
 from celeriac.autoscaling.journal import Entry
 from celeriac.autoscaling.outcome import Outcome
 from celeriac.brokers.doubt import BrokerDoubt
+from celeriac.brokers.protocol import ControlLists
 from celeriac.brokers.readings import PoolReading
 from celeriac.cluster.times import timestamp
 from celeriac.scaling.decide import stages
@@ -87,6 +90,17 @@ def explanation(account: Account, outcome: Outcome) -> Result:
         if decision.active:
             steps = stages(policy, demand, decision.history, account.now)
             found["steps"] = [{"name": each.name, "replicas": each.replicas, "message": each.message} for each in steps]
+    return found
+
+
+def health(identity: str, version: str, now: datetime, lists: ControlLists | None, unread: str | None) -> Result:
+    """Who answers, when by its own clock, and what Celery's tools have left in the broker; `unread`: why not."""
+    found: dict[str, Any] = {"operator": {"name": identity, "version": version, "time": timestamp(now)}}
+    if unread is not None:
+        found["unread"] = unread
+    if lists is not None:
+        rows = [asdict(each) | {"key": foreign(each.key)} for each in lists.lists]
+        found |= {"lists": rows, "isWhole": lists.is_whole}
     return found
 
 

@@ -95,8 +95,10 @@ class DeadLetters(Protocol):
     async def queues(self, layout: QueueLayout) -> Mapping[str, int]:
         """All queues that have some, and how many; may look through everything, so it is for people."""
 
-    async def oldest(self, layout: QueueLayout, queue: str, most: int) -> Sequence[DeadLetter]:
-        """The oldest of a queue first, `most` of them at most."""
+    async def oldest(
+        self, layout: QueueLayout, queue: str, most: int, *, ids: Collection[str] = ()
+    ) -> Sequence[DeadLetter]:
+        """The oldest of a queue first, `most` of them at most; those of these tasks alone where `ids` names some."""
 
     async def newest(self, layout: QueueLayout, queue: str, most: int) -> Sequence[DeadLetter]:
         """The newest of a queue, `most` of them at most, in the order in which they came."""
@@ -121,6 +123,36 @@ class TaskCounts(Protocol):
 
         Raises BrokerDoubt where the broker as a whole is in doubt.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class ControlList:
+    """Messages of Celery's own for one process: events for a monitor, answers for whoever asked.
+
+    key     its whole name in the broker
+    size    bytes, about
+    oldest  tells the message that its reader takes first from any other
+    """
+
+    key: str
+    length: int
+    size: int
+    oldest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControlLists:
+    """Those that were found; `is_whole`: there are no others."""
+
+    lists: tuple[ControlList, ...]
+    is_whole: bool
+
+
+class ControlListReader(Protocol):
+    """Finds what Celery's events and remote control have left behind."""
+
+    async def look(self, layout: QueueLayout) -> ControlLists:
+        """Those that hold messages now and do not expire, a bounded number; for people, who look twice."""
 
 
 class QueueNames(Protocol):
@@ -156,6 +188,10 @@ class Broker(Protocol):
     @property
     def names(self) -> QueueNames | None:
         """Knows names of queues; None where it can be asked for none."""
+
+    @property
+    def control_lists(self) -> ControlListReader | None:
+        """What Celery's own tools leave behind; None where the broker removes that by itself."""
 
     async def close(self) -> None:
         """Close the connections."""

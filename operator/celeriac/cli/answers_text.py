@@ -7,9 +7,12 @@ from typing import Any, Final
 from rich.table import Table
 
 from celeriac.cli.printing import printable
+from celeriac.cli.words import event_time
 
 UNKNOWN: Final = "-"
 SHOWN_DECISIONS: Final = 10
+SCALINGS: Final = ("ScaledUp", "ScaledDown")
+"""Reasons of the events that tell from how many replicas to how many, and why."""
 STEPS: Final = {
     "target": "target",
     "tolerance": "tolerance",
@@ -129,19 +132,23 @@ def _steps(found: Found) -> Iterator[str]:
 def _changes(found: Found, now: datetime) -> Iterator[str]:
     waiting = found.get("read", {}).get("waiting", 0)
     if more := found.get("more"):
-        yield f"{_tasks(more['tasks'])} more waiting: {more['replicas']} replicas ({more['reason']})"
+        yield f"{_tasks(more['tasks'])} more waiting: {_replicas(more['replicas'])} ({more['reason']})"
     if fewer := found.get("fewer"):
         number = -fewer["tasks"]
         what = "fewer waiting" if number <= waiting else "fewer, of those that wait and run"
-        yield f"{_tasks(number)} {what}: {fewer['replicas']} replicas ({fewer['reason']})"
+        yield f"{_tasks(number)} {what}: {_replicas(fewer['replicas'])} ({fewer['reason']})"
     if later := found.get("later"):
         at = now + timedelta(seconds=later["seconds"])
-        words = f"{later['seconds']:.0f} s, at {at:%H:%M:%S}, with the load as it is"
-        yield f"{words}: {later['replicas']} replicas ({later['reason']})"
+        words = f"in {later['seconds']:.0f} s, at {at:%H:%M:%SZ}, with the load as it is"
+        yield f"{words}: {_replicas(later['replicas'])} ({later['reason']})"
 
 
 def _tasks(number: int) -> str:
     return f"{number} task" if number == 1 else f"{number} tasks"
+
+
+def _replicas(number: int) -> str:
+    return f"{number} replica" if number == 1 else f"{number} replicas"
 
 
 def decided(entry: Found) -> str:
@@ -149,6 +156,22 @@ def decided(entry: Found) -> str:
     load = "load unknown" if entry["waiting"] is None else f"{entry['waiting']} waiting, {entry['running']} running"
     counts = f"{entry['replicas']} -> {entry['desired']}"
     return f"{entry['at']}  {counts:<9} {entry['reason']} ({load}): {entry['message']}"
+
+
+def scaling_at(events: Sequence[Found], moment: datetime) -> str | None:
+    """The last scaling that events tell of by then, in a line; None where they tell of none.
+
+    One that came again is one event, with the moments of the first and of the last time.
+    """
+    told = [
+        (at, event["message"])
+        for event in events
+        if event.get("reason") in SCALINGS
+        for at in (event.get("firstTimestamp"), event_time(event))
+        if at and datetime.fromisoformat(at) <= moment
+    ]
+    at, message = max(told, key=lambda each: datetime.fromisoformat(each[0]), default=("", ""))
+    return f"{at}  {printable(message)}" if at else None
 
 
 def decision_at(entries: Sequence[Found], moment: datetime) -> Found | None:

@@ -1,17 +1,21 @@
 """The options that each verb of `kubectl celery` shares, before or after the verb, and what they choose."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec
 
 import click
 
+from celeriac.brokers.protocol import UNROUTABLE
 from celeriac.cli.pools_api import Pools
 
 P = ParamSpec("P")
 
 VALUED: Final = ("-n", "--namespace", "--context", "--kubeconfig", "-l", "--selector", "-o", "--output")
 FLAGS: Final = ("-A", "--all-namespaces")
+NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
+"""As Kubernetes has it (RFC 1123, a subdomain)."""
 
 
 class AnyOrder(click.Group):
@@ -58,19 +62,62 @@ def on_cluster(command: Callable[Concatenate[Pools, P], None]) -> Callable[..., 
     return run
 
 
-def _pool_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The pools that can be named here; none where the cluster does not answer at once."""
-    chosen = {name: ctx.params.get(name) for name in ("kubeconfig", "context", "namespace")}
-    try:
-        found = Pools(**chosen).list(all_namespaces=False)
-    except click.ClickException:
-        return []
-    return sorted(name for each in found if (name := each["metadata"]["name"]).startswith(incomplete))
+def _completing(
+    named: Callable[[Pools, click.Context], Iterable[str]],
+) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What can stand here, as a shell asks for it; nothing where the cluster does not answer."""
+
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+        chosen = {name: ctx.params.get(name) for name in ("kubeconfig", "context", "namespace")}
+        try:
+            return sorted(name for name in named(Pools(**chosen), ctx) if name.startswith(incomplete))
+        except click.ClickException:
+            return []
+
+    return complete
+
+
+def _pool_names(pools: Pools, _: click.Context) -> Iterable[str]:
+    return [each["metadata"]["name"] for each in pools.list(all_namespaces=False)]
+
+
+def _pod_names(pools: Pools, _: click.Context) -> Iterable[str]:
+    return [each["metadata"]["name"] for each in pools.pods()]
+
+
+def _queue_names(pools: Pools, ctx: click.Context) -> Iterable[str]:
+    return [*pools.get(ctx.params["name"])["spec"].get("queues", ()), UNROUTABLE] if ctx.params.get("name") else ()
+
+
+def _name_of(*kinds: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """A name alone, or behind its kind, as `kubectl get -o name` prints it. Refuses what no object can be called."""
+
+    def name(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+        if given is None:
+            return None
+        kind, slash, name = given.rpartition("/")
+        if (slash and kind.partition(".")[0].lower() not in kinds) or not NAME.fullmatch(name):
+            raise click.BadParameter(f"{given!r} is no name: type it alone, or as {kinds[0]}/NAME")
+        return name
+
+    return name
 
 
 def pool_argument(*, required: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The argument NAME, which a shell completes."""
-    return click.argument("name", required=required, shell_complete=_pool_names)
+    named = _name_of("cwp", "celeryworkerpool", "celeryworkerpools")
+    return click.argument("name", required=required, callback=named, shell_complete=_completing(_pool_names))
+
+
+def pod_argument() -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The argument POD, that of a worker."""
+    named = _name_of("pod", "pods", "po")
+    return click.argument("pod", callback=named, shell_complete=_completing(_pod_names))
+
+
+def queue_argument(*, required: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The argument QUEUE, one of the pool that stands before it."""
+    return click.argument("queue", required=required, shell_complete=_completing(_queue_names))
 
 
 all_namespaces = click.option("-A", "--all-namespaces", is_flag=True, help="The pools of all namespaces.")

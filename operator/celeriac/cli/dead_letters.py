@@ -55,8 +55,12 @@ async def list_letters(letters: DeadLetters, queue: str | None, key_prefix: str)
     click.echo(f"{count} dead letter(s)" + (f", the oldest {SHOWN} shown" if count > SHOWN else ""), err=True)
 
 
+ids = click.option("--id", "ids", multiple=True, metavar="ID", help="Of this task alone; may be given several times.")
+
+
 @dead_letters.command()
 @click.argument("queue")
+@ids
 @click.option("--to", metavar="QUEUE", help=f"Another queue than their own; needed for {UNROUTABLE}.")
 @click.option("--separator", default=QueueLayout().separator, help="Transport option `sep`, if the workers set it.")
 @click.option(
@@ -69,29 +73,38 @@ async def list_letters(letters: DeadLetters, queue: str | None, key_prefix: str)
 @key_prefix_option
 @on_broker(lambda broker: broker.dead_letters)
 async def requeue(
-    letters: DeadLetters, queue: str, to: str | None, separator: str, steps: tuple[int, ...], key_prefix: str
+    letters: DeadLetters,
+    queue: str,
+    ids: tuple[str, ...],
+    to: str | None,
+    separator: str,
+    steps: tuple[int, ...],
+    key_prefix: str,
 ) -> None:
-    """Put all dead letters of QUEUE back into it, behind what waits there, the oldest first.
+    """Put the dead letters of QUEUE back into it, behind what waits there, the oldest first: all, or each --id.
 
     Their deaths are forgotten: each has all its attempts again. Mend what killed the workers first.
     """
     if queue == UNROUTABLE and to is None:
         raise click.UsageError(f"nobody knows to which queue {UNROUTABLE} ones belong: name it with --to QUEUE")
     layout = QueueLayout(key_prefix, separator, tuple(sorted(steps)) or QueueLayout().priority_steps)
-    count = await letters.requeue(layout, queue, to=to)
+    count = await letters.requeue(layout, queue, to=to, ids=ids)
     click.echo(f"{count} dead letter(s) put back into {printable(to or queue)}")
 
 
 @dead_letters.command()
 @click.argument("queue")
+@ids
 @click.option("--yes", is_flag=True, help="Needed: they cannot be brought back.")
 @key_prefix_option
 @on_broker(lambda broker: broker.dead_letters)
-async def purge(letters: DeadLetters, queue: str, yes: bool, key_prefix: str) -> None:
-    """Throw away all dead letters of QUEUE, for good."""
+async def purge(letters: DeadLetters, queue: str, ids: tuple[str, ...], yes: bool, key_prefix: str) -> None:
+    """Throw away dead letters of QUEUE, for good: all, or those with an --id."""
+    layout = QueueLayout(key_prefix)
     if not yes:
-        count = await letters.count(QueueLayout(key_prefix), queue)
+        found = await letters.oldest(layout, queue, len(ids), ids=ids) if ids else ()
+        count = len(found) if ids else await letters.count(layout, queue)
         raise click.UsageError(
             f"this would throw away {count} dead letter(s) of {printable(queue)} for good: add --yes"
         )
-    click.echo(f"{await letters.purge(QueueLayout(key_prefix), queue)} dead letter(s) thrown away")
+    click.echo(f"{await letters.purge(layout, queue, ids=ids)} dead letter(s) thrown away")

@@ -14,12 +14,17 @@ from celeriac.api.names import (
     PLURAL,
     REQUEST_KIND,
     REQUESTS_PLURAL,
+    VERSION,
 )
+from celeriac.cli.checkup import Checkup, one_of_each_broker
+from celeriac.cli.checkup_findings import of_the_lists, of_the_operators
 from celeriac.cli.findings import (
     Finding,
+    is_live,
     of_own_rights,
     of_rights,
     of_the_clocks,
+    of_the_cluster,
     of_the_crd,
     of_the_lease,
     of_the_pools,
@@ -44,12 +49,14 @@ def examine(
     pools: Pools, operator_namespace: str | None, *, all_namespaces: bool, selector: str = ""
 ) -> Iterator[Finding]:
     """All findings, in the order in which things must be mended."""
-    crd = pools.ask(f"{CRDS}/{PLURAL}.{GROUP}")
+    version = pools.ask("/version")
+    yield of_the_cluster(version.status, version.body)
+    crd = _crd(pools, PLURAL)
     asked_at = datetime.now(UTC)
     yield of_the_crd(crd.status, crd.body, pool_schema())
     if crd.status == 404:
         return
-    requests = pools.ask(f"{CRDS}/{REQUESTS_PLURAL}.{GROUP}")
+    requests = _crd(pools, REQUESTS_PLURAL)
     yield of_the_crd(requests.status, requests.body, request_schema(), REQUEST_KIND)
     leases, answer = _leases(pools, operator_namespace)
     for lease in leases:
@@ -59,8 +66,24 @@ def examine(
         yield _no_lease(answer, operator_namespace)
     yield from of_the_clocks(asked_at, crd.moment, leases)
     yield of_own_rights([str(right) for right in asking(pools.namespace) if not _has(pools, right)])
-    known = served(leases) if leases else None
-    yield from of_the_pools(pools.list(all_namespaces=all_namespaces, selector=selector), known, answer.moment)
+    found = pools.list(all_namespaces=all_namespaces, selector=selector)
+    may_answer = any(is_live(lease, answer.moment) for lease in leases) or answer.status not in (200, 404)
+    with Checkup(pools, one_of_each_broker(found) if may_answer else ()) as checkup:
+        if not leases:
+            yield from of_the_operators(checkup.first, asked_at - crd.moment, __version__)
+        yield from of_the_pools(found, served(leases) if leases else None, answer.moment)
+        yield from of_the_lists(checkup.first, checkup.again(), checkup.left)
+
+
+def _crd(pools: Pools, plural: str) -> Answer:
+    """What is told of a CRD; everybody may know which kinds there are, so 404 also where it may not be read itself."""
+    answer = pools.ask(f"{CRDS}/{plural}.{GROUP}")
+    if answer.status in (200, 404):
+        return answer
+    served = pools.ask(f"/apis/{GROUP}/{VERSION}")
+    kinds = {each["name"] for each in served.body.get("resources", ())}
+    is_there = served.status not in (200, 404) or plural in kinds
+    return answer if is_there else served._replace(status=404)
 
 
 def _leases(pools: Pools, namespace: str | None) -> tuple[list[dict[str, Any]], Answer]:

@@ -15,14 +15,24 @@ from celeriac.api.names import (
     VERSION,
 )
 from celeriac.api.words import first_of
-from celeriac.cli.words import ABNORMAL, NO_ROOM, UNDER_WAY, WANTED, ago
+from celeriac.cli.words import ABNORMAL, NO_ROOM, UNDER_WAY, WANTED, ago, as_read
 from celeriac.pool.told_status import told_status
 
 Body = Mapping[str, Any]
 
+COUNTED: Final = (
+    ("BrokerReachable", "True", "brokers: {good} of {all} pools can be read"),
+    ("BrokerDurable", "True", "eviction: the brokers of {good} of {all} pools keep their keys when memory is full"),
+    ("AgentDegraded", "False", "agents: those of {good} of {all} pools can do all that they promise"),
+)
+"""Conditions of pools that are counted: the status in which all is well, and the sentence."""
+
 SILENT_SECONDS: Final = 120.0
 """A Lease is renewed every 2 s; so long without is no matter of two clocks."""
 NAMED_RIGHTS: Final = 8
+PLURAL_OF_CRDS: Final = "customresourcedefinitions"
+OLDEST_KUBERNETES: Final = (1, 29)
+"""As the chart says (kubeVersion)."""
 SKEW_SECONDS: Final = 5.0
 """Less is a slow answer, or a clock that is well enough kept."""
 
@@ -43,7 +53,8 @@ def of_the_crd(status: int, crd: Body, schema: Body, kind: str = KIND) -> Findin
     if status == 404:
         return Finding("!", f"{name}: this cluster does not know it; install the chart, or kubectl apply -f crds/")
     if status != 200:
-        return Finding("?", f"{name}: it may not be read (HTTP {status}); ask for get on customresourcedefinitions")
+        cure = f"whether it is that of this release may not be read (HTTP {status}): ask for get on {PLURAL_OF_CRDS}"
+        return Finding("?", f"{name}: {VERSION} is served; {cure}")
     served = {each["name"]: each for each in crd["spec"]["versions"] if each["served"]}
     if VERSION not in served:
         return Finding("!", f"{name}: it does not serve {VERSION}, but {', '.join(served)}: kubectl apply -f crds/")
@@ -59,24 +70,37 @@ def of_the_crd(status: int, crd: Body, schema: Body, kind: str = KIND) -> Findin
     return Finding("ok", f"{name}: {VERSION}, as this release knows it")
 
 
+def of_the_cluster(status: int, version: Body) -> Finding:
+    """Whether the API server answers, and is new enough."""
+    told = str(version.get("gitVersion", ""))
+    if status != 200 or not told:
+        return Finding("?", f"cluster: the API server answers, and does not tell its version (HTTP {status})")
+    number = tuple(int(digits) for part in told.split(".")[:2] if (digits := "".join(filter(str.isdigit, part))))
+    if number < OLDEST_KUBERNETES:
+        oldest = ".".join(map(str, OLDEST_KUBERNETES))
+        return Finding("!", f"cluster: it is Kubernetes {told}, and Celeriac needs {oldest} or newer: upgrade it")
+    return Finding("ok", f"cluster: the API server answers, Kubernetes {told}")
+
+
 def of_the_clocks(own: datetime, server: datetime, leases: Sequence[Body]) -> Iterator[Finding]:
     """Whether this machine's clock, and that of each operator, is that of the API server; it tells whole seconds."""
     ahead = (own - server).total_seconds()
     if abs(ahead) > SKEW_SECONDS:
         cure = "times that are told here are off by that; set the clock of this machine (NTP)"
-        yield Finding("!", f"clock: this machine is {_off(ahead)} the API server: {cure}")
+        yield Finding("!", f"clock: this machine is {off(ahead)} the API server: {cure}")
     for lease in leases:
         renewed = (lease.get("spec") or {}).get("renewTime")
         ahead = (datetime.fromisoformat(renewed) - server).total_seconds() if renewed else 0.0
         if ahead > SKEW_SECONDS:
             name = f"{lease['metadata']['namespace']}/{lease['metadata']['name']}"
             cure = "set the clocks of the nodes (NTP); the operator compares no clocks, people do"
-            yield Finding("!", f"clock: the operator {name} is {_off(ahead)} the API server: {cure}")
+            yield Finding("!", f"clock: the operator {name} is {off(ahead)} the API server: {cure}")
     if abs((own - server).total_seconds()) <= SKEW_SECONDS:
         yield Finding("ok", f"clock: this machine is within {SKEW_SECONDS:.0f} s of the API server")
 
 
-def _off(ahead: float) -> str:
+def off(ahead: float) -> str:
+    """How many seconds a clock is ahead of another, or behind."""
     return f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'}"
 
 
@@ -97,7 +121,7 @@ def of_the_lease(lease: Body, now: datetime, own_version: str) -> Iterator[Findi
     if not holder:
         yield Finding("!", f"{name}: no operator has looked since it was stopped, {ago(renewed, now)}: {cure}")
         return
-    if not renewed or (now - datetime.fromisoformat(renewed)).total_seconds() > SILENT_SECONDS:
+    if not is_live(lease, now):
         yield Finding("!", f"{name}: no operator has looked since {renewed} ({ago(renewed, now)}): {cure}")
         return
     annotations = metadata.get("annotations") or {}
@@ -108,9 +132,18 @@ def of_the_lease(lease: Body, now: datetime, own_version: str) -> Iterator[Findi
         where = f", serves the namespaces with {selector}"
     if selector := annotations.get(SELECTOR_ANNOTATION):
         where += f", pools with {selector}"
-    yield Finding("ok", f"{name}: {holder} leads, {version}{where}")
+    yield Finding("ok", f"{name}: {holder} leads, {version}, renewed its Lease {ago(renewed, now)}{where}")
     if version != own_version:
         yield Finding("?", f"{name}: this plugin is {own_version}, the operator is {version}: use one release of both")
+
+
+def is_live(lease: Body, now: datetime) -> bool:
+    """Whether somebody holds it, and has renewed it lately."""
+    spec = lease.get("spec") or {}
+    renewed = spec.get("renewTime")
+    if not spec.get("holderIdentity") or not renewed:
+        return False
+    return (now - datetime.fromisoformat(renewed)).total_seconds() <= SILENT_SECONDS
 
 
 def served(leases: Sequence[Body]) -> list[str] | None:
@@ -128,12 +161,27 @@ def of_rights(user: str, missing: Sequence[str]) -> Finding:
 
 
 def of_the_pools(pools: Sequence[Body], served_namespaces: list[str] | None, now: datetime) -> Iterator[Finding]:
-    """What is wrong with pools, and how many are well."""
+    """What is wrong with pools, what holds for all of them, and how many are well."""
     found = [(pool, list(_of_a_pool(pool, served_namespaces, now))) for pool in pools]
     for _, findings in found:
         yield from findings
+    for type_, holds, words in COUNTED:
+        yield from _counted(pools, type_, holds, words)
     well = sum(not findings for _, findings in found)
     yield Finding("ok", f"pools: {well} of {len(found)} are as they should be")
+
+
+def _counted(pools: Sequence[Body], type_: str, holds: str, words: str) -> Iterator[Finding]:
+    """Of how many pools it holds; those of which it does not are told one by one, those that nobody knows of here."""
+    conditions = (told_status(pool.get("status"))[0].get("conditions") or () for pool in pools)
+    told = [each for listed in conditions for each in listed if each["type"] == type_]
+    good, unknown = (sum(each["status"] == wanted for each in told) for wanted in (holds, "Unknown"))
+    if not told:
+        return
+    mark = "ok" if good == len(told) else "?" if good + unknown == len(told) else "!"
+    why = next((each["message"] for each in told if each["status"] == "Unknown"), "")
+    more = f"; of {unknown} it is not known ({why})" if unknown else ""
+    yield Finding(mark, f"{words.format(good=good, all=len(told))}{more}")
 
 
 def _of_a_pool(pool: Body, served_namespaces: list[str] | None, now: datetime) -> Iterator[Finding]:
@@ -156,7 +204,8 @@ def _of_a_pool(pool: Body, served_namespaces: list[str] | None, now: datetime) -
         if _is_wrong(condition) and words not in said:
             said.add(words)
             since = ago(condition["lastTransitionTime"], now)
-            yield Finding("!", f"{name}: {condition['type']} {condition['status']}, {': '.join(words)} ({since})")
+            said_there = as_read(": ".join(words), now)
+            yield Finding("!", f"{name}: {condition['type']} {condition['status']}, {said_there} ({since})")
 
 
 def _is_wrong(condition: Body) -> bool:

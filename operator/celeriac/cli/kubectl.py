@@ -59,13 +59,12 @@ def list_pools(pools: Pools, all_namespaces: bool, selector: str, output: str | 
     if print_whole({"apiVersion": "v1", "kind": "List", "items": found}, output):
         return
     if not found:
-        place = "this cluster" if all_namespaces else f"namespace {pools.namespace} (-A looks in all)"
-        click.echo(f"no CeleryWorkerPool in {place}", err=True)
+        click.echo(pools.none(all_namespaces=all_namespaces, selector=selector), err=True)
         return
     if output == "name":
         click.echo("\n".join(f"celeryworkerpool.celeriac.dev/{each['metadata']['name']}" for each in found))
         return
-    print_table(pools_table(found, with_namespace=all_namespaces, wide=output == "wide"))
+    print_table(pools_table(found, datetime.now(UTC), with_namespace=all_namespaces, wide=output == "wide"))
 
 
 @celery.command()

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import click
 
+from celeriac.brokers.protocol import UNROUTABLE
 from celeriac.cli import choosing
 from celeriac.cli.answers_text import (
     LETTERS,
@@ -16,10 +17,11 @@ from celeriac.cli.answers_text import (
     decided,
     decision_at,
     explained,
+    scaling_at,
     table,
 )
 from celeriac.cli.asking import NoAnswer, Question, ask
-from celeriac.cli.choosing import AnyOrder, on_cluster, output, pool_argument
+from celeriac.cli.choosing import AnyOrder, on_cluster, output, pool_argument, queue_argument
 from celeriac.cli.pools_api import Pools
 from celeriac.cli.printing import print_table, print_whole
 from celeriac.cli.words import explanation
@@ -48,7 +50,7 @@ def top(pools: Pools, name: str | None, all_namespaces: bool, selector: str, wat
     """
     chosen = [pools.get(name)] if name else pools.list(all_namespaces=all_namespaces, selector=selector)
     if not chosen:
-        raise click.ClickException(f"no CeleryWorkerPool in namespace {pools.namespace} (-A looks in all)")
+        raise click.ClickException(pools.none(all_namespaces=all_namespaces, selector=selector))
     for moment in _rounds(watch):
         rows = _live(pools, chosen)
         if not print_whole(rows, output):
@@ -88,8 +90,8 @@ def _rounds(watch: bool) -> Iterator[datetime]:
 def explain(pools: Pools, name: str, at: str | None, watch: bool, output: str | None) -> None:
     """Explain how the last decision about pool NAME came about, what it waits for, and what would change it.
 
-    The operator keeps the last 32 decisions of a pool while it runs. Where it cannot be asked, the status tells what
-    it wrote there.
+    The operator keeps the last 32 decisions of a pool while it runs; of what was before, the events of the pool tell
+    (an hour as a rule). Where it cannot be asked, the status tells what it wrote there.
 
     \b
     Examples:
@@ -97,38 +99,59 @@ def explain(pools: Pools, name: str, at: str | None, watch: bool, output: str | 
       kubectl celery explain ml --watch
       kubectl celery explain ml --at 14:05
     """
-    pool = pools.get(name)
     moment = _moment(at) if at else None
+    if moment is not None and watch:
+        raise click.UsageError("--at is about the past: it does not go on, leave out --watch")
+    pool = pools.get(name)
     try:
         with Question(pools, "Explain", pool) as question:
             for now in _rounds(watch):
                 found = question.answer()["result"]
                 if moment is not None:
-                    _tell_decision(found["decisions"], moment)
+                    _tell_decision(pools, pool, found["decisions"], moment, output)
                 elif not print_whole(found, output):
                     click.echo("\n".join(explained(found, now)))
     except NoAnswer as error:
+        if moment is not None:
+            click.echo(error.message, err=True)
+            _tell_scaling(pools, pool, moment, "no operator tells what it decided")
+            return
         click.echo(f"{error.message}; this is what the status says", err=True)
-        for line in explanation(pool, datetime.now(UTC)):
-            click.echo(line)
+        if not print_whole({"status": pool.get("status", {})}, output):
+            for line in explanation(pool, datetime.now(UTC)):
+                click.echo(line)
 
 
 def _moment(text: str) -> datetime:
-    """A time of today, or the whole of it; of this machine's zone where it names none."""
+    """A time of the last day, or the whole of it; of this machine's zone where it names none."""
     now = datetime.now().astimezone()
     try:
         moment = datetime.fromisoformat(text if "-" in text else f"{now:%Y-%m-%d}T{text}")
     except ValueError:
         raise click.BadParameter(f"{text!r} is no time: 14:05, or 2026-03-01T14:05:00Z", param_hint="--at") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
+    return moment - timedelta(days=1) if "-" not in text and moment > now else moment
 
 
-def _tell_decision(entries: list[dict[str, Any]], moment: datetime) -> None:
+def _tell_decision(
+    pools: Pools, pool: dict[str, Any], entries: list[dict[str, Any]], moment: datetime, output: str | None
+) -> None:
     found = decision_at(entries, moment)
     if found is None:
-        first = f"the first that is remembered is of {entries[0]['at']}" if entries else "none is remembered"
-        raise click.ClickException(f"no decision by {moment:%Y-%m-%d %H:%M:%S %Z}: {first}")
-    click.echo(decided(found))
+        first = f"this operator remembers decisions from {entries[0]['at']} on" if entries else "it remembers none"
+        _tell_scaling(pools, pool, moment, first)
+    elif not print_whole(found, output):
+        click.echo(decided(found))
+
+
+def _tell_scaling(pools: Pools, pool: dict[str, Any], moment: datetime, why: str) -> None:
+    """What was decided is not known: the pool's events outlive an operator, and tell of each change of the replicas."""
+    scaling = scaling_at(pools.events(pool), moment)
+    if scaling is None:
+        by = f"by {moment:%Y-%m-%d %H:%M:%S %Z}"
+        raise click.ClickException(f"no decision {by}: {why}, and no event tells of a scaling by then")
+    click.echo(f"{why}; the last scaling by then, as the events tell it:", err=True)
+    click.echo(scaling)
 
 
 @click.command()
@@ -156,7 +179,8 @@ def dead_letters() -> None:
     """Look at the dead letters of a pool's queues, put them back, or delete them.
 
     A message that was running in too many workers when they died is not delivered again: it becomes a dead letter of
-    its queue. The operator reaches the broker; you need the role edit alone.
+    its queue. Those of which nobody can say whose they are stand under the name "unroutable", for all pools of the
+    broker. The operator reaches the broker; you need the role edit alone.
 
     \b
     Examples:
@@ -169,7 +193,7 @@ def dead_letters() -> None:
 
 @dead_letters.command("list")
 @pool_argument()
-@click.argument("queue", required=False)
+@queue_argument(required=False)
 @click.option("--limit", type=click.IntRange(1, 500), default=SHOWN, show_default=True, help="Of each queue at most.")
 @output("json", "yaml")
 @on_cluster
@@ -184,14 +208,17 @@ def list_letters(pools: Pools, name: str, queue: str | None, limit: int, output:
     print_table(table((("QUEUE", "queue"), *LETTERS), rows))
 
 
-def _letters(pools: Pools, pool: dict[str, Any], queue: str | None, limit: int) -> Iterator[dict[str, Any]]:
+def _letters(
+    pools: Pools, pool: dict[str, Any], queue: str | None, limit: int, **spec: Any
+) -> Iterator[dict[str, Any]]:
+    """Those of one queue, or of all that have some; `unroutable` ones too."""
     if queue is None:
         found = ask(pools, "Queues", pool)["result"]["queues"]
-        wanted = [each["name"] for each in found if each["dead"]]
+        wanted = [*(each["name"] for each in found if each["dead"]), UNROUTABLE]
     else:
         wanted = [queue]
     for each in wanted:
-        letters = ask(pools, "DeadLetters", pool, queue=each, limit=limit)["result"]
+        letters = ask(pools, "DeadLetters", pool, queue=each, limit=limit, **spec)["result"]
         yield from ({"queue": each, **letter} for letter in letters["letters"])
 
 
@@ -202,7 +229,7 @@ def _letters(pools: Pools, pool: dict[str, Any], queue: str | None, limit: int) 
 @on_cluster
 def show(pools: Pools, name: str, id: str, output: str | None) -> None:
     """Show one dead letter of pool NAME, by the id of its task; no arguments."""
-    found = [each for each in _letters(pools, pools.get(name), None, 500) if each["id"] == id]
+    found = list(_letters(pools, pools.get(name), None, SHOWN, ids=[id]))
     if not found:
         raise click.ClickException(f"no dead letter of {name} has the id {id}: kubectl celery dead-letters list {name}")
     if not print_whole(found, output):
@@ -215,21 +242,29 @@ ids = click.option("--id", "ids", multiple=True, metavar="ID", help="Of this tas
 
 @dead_letters.command()
 @pool_argument()
-@click.argument("queue")
+@queue_argument()
 @ids
+@click.option("--to", metavar="QUEUE", help=f"Into another queue of the pool; needed for {UNROUTABLE} ones.")
 @on_cluster
-def requeue(pools: Pools, name: str, queue: str, ids: tuple[str, ...]) -> None:
+def requeue(pools: Pools, name: str, queue: str, ids: tuple[str, ...], to: str | None) -> None:
     """Put the dead letters of QUEUE back into it, the oldest first: all of them, or those with an --id.
 
     Their deaths are forgotten: each has all its attempts again. Mend what killed the workers first.
+
+    \b
+    Examples:
+      kubectl celery dead-letters requeue ml mail
+      kubectl celery dead-letters requeue ml unroutable --to mail --id ID
     """
-    spec: dict[str, Any] = {"ids": list(ids)} if ids else {}
+    if queue == UNROUTABLE and to is None:
+        raise click.UsageError(f"nobody knows to which queue {UNROUTABLE} ones belong: name it with --to QUEUE")
+    spec: dict[str, Any] = ({"ids": list(ids)} if ids else {}) | ({"to": to} if to else {})
     click.echo(ask(pools, "RequeueDeadLetters", pools.get(name), queue=queue, **spec)["message"])
 
 
 @dead_letters.command()
 @pool_argument()
-@click.argument("queue")
+@queue_argument()
 @ids
 @click.option("--all", "everything", is_flag=True, help="All of the queue; needed where no --id is given.")
 @on_cluster

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import click
 
 from celeriac.api.names import DRAIN_ANNOTATION, POOL_LABEL, WORKER_CONTAINER
-from celeriac.cli.choosing import on_cluster, pool_argument
+from celeriac.cli.choosing import on_cluster, pod_argument, pool_argument
 from celeriac.cli.pools_api import Pools
 from celeriac.cli.printing import printable
 
@@ -51,7 +51,8 @@ def logs(pools: Pools, name: str, follow: bool, state: tuple[str, ...], tail: in
       kubectl celery logs ml --state failed --previous
     """
     pool = pools.get(name)
-    pods = [pod for pod in _pods(pools, pool) if not state or state_of(pod) in state]
+    found = sorted(pools.pods(pool), key=lambda pod: (STATES.index(state_of(pod)), pod["metadata"]["name"]))
+    pods = [pod for pod in found if not state or state_of(pod) in state]
     if not pods:
         which = f" that are {' or '.join(state)}" if state else ": it is at zero, or its pods cannot be made"
         raise click.ClickException(f"{name} has no workers{which} (kubectl celery why {name})")
@@ -64,12 +65,6 @@ def logs(pools: Pools, name: str, follow: bool, state: tuple[str, ...], tail: in
             printer.join()
     for printer in printers:
         printer.join()
-
-
-def _pods(pools: Pools, pool: dict[str, Any]) -> list[dict[str, Any]]:
-    query = urlencode({"labelSelector": f"{POOL_LABEL}={pool['metadata']['name']}"})
-    found = pools.do("GET", f"/api/v1/namespaces/{pool['metadata']['namespace']}/pods?{query}")["items"]
-    return sorted(found, key=lambda pod: (STATES.index(state_of(pod)), pod["metadata"]["name"]))
 
 
 def _print_log(pools: Pools, pod: dict[str, Any], query: dict[str, Any], lock: threading.Lock) -> None:
@@ -87,7 +82,7 @@ def _print_log(pools: Pools, pod: dict[str, Any], query: dict[str, Any], lock: t
 
 
 @click.command()
-@click.argument("pod")
+@pod_argument()
 @on_cluster
 def drain(pools: Pools, pod: str) -> None:
     """Let the worker in POD end its tasks and go; the pool starts another where one is needed.

@@ -14,7 +14,7 @@ from kubernetes.client import ApiException, CustomObjectsApi
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
-from celeriac.api.names import GROUP, PLURAL, VERSION
+from celeriac.api.names import GROUP, PLURAL, POOL_LABEL, VERSION
 from celeriac.cli.words import event_time
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -73,9 +73,24 @@ class Pools:
         pools: list[dict[str, Any]] = answer["items"]
         return pools
 
+    def none(self, *, all_namespaces: bool, selector: str) -> str:
+        """What is said where `list` finds nothing."""
+        which = f" with the labels {selector}" if selector else ""
+        place = "this cluster" if all_namespaces else f"namespace {self.namespace} (-A looks in all)"
+        return f"no CeleryWorkerPool{which} in {place}"
+
     def get(self, name: str) -> dict[str, Any]:
         """One pool."""
         return _ask(lambda: self._api.get_namespaced_custom_object(**self._path(name)))
+
+    def pods(self, pool: dict[str, Any] | None = None) -> Bodies:
+        """The workers of a pool, or of all pools of the namespace."""
+        selector = POOL_LABEL if pool is None else f"{POOL_LABEL}={pool['metadata']['name']}"
+        namespace = self.namespace if pool is None else pool["metadata"]["namespace"]
+        found: Bodies = self.do("GET", f"/api/v1/namespaces/{namespace}/pods?{urlencode({'labelSelector': selector})}")[
+            "items"
+        ]
+        return found
 
     def events(self, pool: dict[str, Any]) -> Bodies:
         """What happened to a pool lately, the latest last; nothing where events may not be read."""

@@ -1,8 +1,9 @@
 """A CeleryWorkerPool in words, from its own spec and status; pure."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 from rich.text import Text
@@ -11,6 +12,8 @@ from celeriac.api.words import foreign
 from celeriac.pool.told_status import told_status
 
 UNKNOWN = "-"
+_MOMENT: Final = re.compile(r"(?P<at>\bat )?(?P<moment>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
+"""A time of the API in a sentence."""
 EVENTS = 10
 UNSEEN = "the operator has not looked at it yet: is it running, and does it watch this namespace?"
 
@@ -31,7 +34,7 @@ MODES = {
 }
 
 
-def pools_table(pools: list[dict[str, Any]], *, with_namespace: bool, wide: bool = False) -> Table:
+def pools_table(pools: list[dict[str, Any]], now: datetime, *, with_namespace: bool, wide: bool = False) -> Table:
     """One line for each pool, like a kubectl table; `wide`: with its queues and its mode."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in (*(("NAMESPACE",) if with_namespace else ()), "NAME", "POOL"):
@@ -46,12 +49,16 @@ def pools_table(pools: list[dict[str, Any]], *, with_namespace: bool, wide: bool
         namespace = (metadata["namespace"],) if with_namespace else ()
         counts = (_count(status, "waiting"), _count(status, "running"), _replicas(status))
         more = (",".join(pool["spec"].get("queues", ())), _mode(pool)) if wide else ()
-        table.add_row(*namespace, metadata["name"], pool["spec"]["pool"], *counts, *more, Text(why(pool)))
+        table.add_row(*namespace, metadata["name"], pool["spec"]["pool"], *counts, *more, Text(why(pool, now)))
     return table
 
 
-def why(pool: Mapping[str, Any]) -> str:
+def why(pool: Mapping[str, Any], now: datetime) -> str:
     """One sentence: what is wrong if something is, else the last decision."""
+    return as_read(_why(pool), now)
+
+
+def _why(pool: Mapping[str, Any]) -> str:
     status, _ = told_status(pool.get("status"))
     conditions = status.get("conditions") or ()
     ready = next((item for item in conditions if item["type"] == "Ready"), None)
@@ -108,7 +115,8 @@ def explanation(pool: Mapping[str, Any], now: datetime, events: Sequence[Mapping
         yield "Events, the latest last"
     for event in events[-EVENTS:]:
         when = ago(event_time(event), now)
-        yield f"  {event.get('type')} {event.get('reason')} ({when}): {foreign(event.get('message') or '', 1000)}"
+        message = as_read(foreign(event.get("message") or "", 1000), now)
+        yield f"  {event.get('type')} {event.get('reason')} ({when}): {message}"
 
 
 def event_time(event: Mapping[str, Any]) -> str:
@@ -122,11 +130,30 @@ def ago(moment: str | None, now: datetime) -> str:
     """A metav1.Time as `3 min ago`."""
     if not moment:
         return "at an unknown time"
-    seconds = max(0, int((now - datetime.fromisoformat(moment)).total_seconds()))
+    return f"{_span(max(0, int((now - datetime.fromisoformat(moment)).total_seconds())))} ago"
+
+
+def as_read(text: str, now: datetime) -> str:
+    """A sentence with its moments as they are to whoever reads it at `now`: `at ...` becomes `in 41 s, at ...`."""
+    return _MOMENT.sub(lambda found: _as_read(found, now), text)
+
+
+def _as_read(found: re.Match[str], now: datetime) -> str:
+    moment = found["moment"]
+    try:
+        ahead = (datetime.fromisoformat(moment) - now).total_seconds()
+    except ValueError:
+        return found[0]
+    if ahead < 0:
+        return f"{found[0]} ({ago(moment, now)})"
+    return f"in {_span(round(ahead))}, at {moment}" if found["at"] else f"{moment} (in {_span(round(ahead))})"
+
+
+def _span(seconds: int) -> str:
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 def _decision(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
@@ -135,7 +162,7 @@ def _decision(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
         yield "No decision yet"
         return
     yield f"Decision: {decision['reason']}, first {ago(decision.get('time'), now)}"
-    yield f"  {decision['message']}"
+    yield f"  {as_read(decision['message'], now)}"
     if status.get("idleSince"):
         yield f"  nothing to do since {status['idleSince']} ({ago(status['idleSince'], now)})"
 
@@ -156,7 +183,8 @@ def _condition(condition: Mapping[str, Any], now: datetime) -> str:
     if condition["type"] in ABNORMAL and condition["status"] == "True":
         mark = "! "
     since = ago(condition.get("lastTransitionTime"), now)
-    return f"{mark}{condition['type']} {condition['status']}, {condition['reason']} ({since}): {condition['message']}"
+    message = as_read(condition["message"], now)
+    return f"{mark}{condition['type']} {condition['status']}, {condition['reason']} ({since}): {message}"
 
 
 def _replicas(status: Mapping[str, Any]) -> str:

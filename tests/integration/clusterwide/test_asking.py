@@ -141,6 +141,46 @@ def test_dead_letters_are_listed_put_back_and_dropped(shop: Kube, run: Run, redi
     assert "it has ml, mail" in run("dead-letters", "list", "ml", "mial").output
 
 
+def test_unroutable_ones_go_to_a_queue_that_is_named_and_one_is_found_wherever_it_stands(
+    shop: Kube, run: Run, redis: RedisServer
+) -> None:
+    with redis.client() as client:
+        for number in range(250):
+            letter = {**DEAD, "headers": {**DEAD["headers"], "id": f"task-{number}"}}  # type: ignore[dict-item]
+            client.lpush("celeriac:dead:unroutable", json.dumps(letter))
+    assert len(parsed(run("dead-letters", "list", "ml", "--limit", "7", "-o", "json"))) == 7
+    assert "queue:   unroutable" in run("dead-letters", "show", "ml", "task-249").output
+    moved = ("dead-letters", "requeue", "ml", "unroutable", "--id", "task-249")
+    assert "name it with --to QUEUE" in run(*moved).output
+    assert "no queue of the pool that they could go to: it has ml, mail" in run(*moved, "--to", "mial").output
+    assert run(*moved, "--to", "mail").output == "1 dead letter(s) put back into mail\n"
+    with redis.client() as client:
+        assert [json.loads(text)["headers"]["id"] for text in client.lrange("mail", 0, -1)] == ["task-249"]
+        assert client.llen("celeriac:dead:unroutable") == 249
+
+
+def test_doctor_tells_who_answers_and_which_lists_nobody_reads(shop: Kube, run: Run, redis: RedisServer) -> None:
+    """Of somebody who may read neither the operator's Lease nor CRDs."""
+    monitor = "celeryev.0b5f8a1e-0000-4000-8000-000000000001"
+    with redis.client() as client:
+        client.sadd("_kombu.binding.celeryev", f"#\x06\x16\x06\x16{monitor}")
+        client.lpush(monitor, *(json.dumps({"properties": {"delivery_tag": str(each)}}) for each in range(1500)))
+    result = run("doctor")
+    told = result.output.splitlines()
+    assert told[0].startswith("ok cluster: the API server answers, Kubernetes v"), result.output
+    assert any(line.startswith("ok operator ") and "it has answered a request just now" in line for line in told)
+    (orphans,) = [line for line in told if line.startswith("!  unread lists")]
+    assert (
+        f"1500 messages, about 0.1 MB, in 1 that nobody has read for 5 s and that do not expire: {monitor}" in orphans
+    )
+    assert result.exit_code == 1
+    assert shop.list(REQUESTS) == []
+    with redis.client() as client:
+        client.delete(monitor)
+    (well,) = [line for line in run("doctor").output.splitlines() if "unread lists" in line]
+    assert well == "ok unread lists: 1 of 1 brokers have none of Celery's own that matter"
+
+
 def test_no_request_is_left_behind(shop: Kube, run: Run) -> None:
     assert run("top").exit_code == 0
     assert shop.list(REQUESTS) == []

@@ -29,7 +29,7 @@ def test_all_of_a_request_is_read() -> None:
     spec: dict[str, Any] = {"action": "DropDeadLetters", "queue": "mail", "ids": ["a", "b"], "limit": 7}
     read = Request.from_body(body("q", **spec))
     assert read == Request(
-        PoolKey("shop", "q"), "uid-q", Action.DROP, "ml", "mail", frozenset({"a", "b"}), limit=7, round=0
+        PoolKey("shop", "q"), "uid-q", Action.DROP, "ml", "mail", ids=frozenset({"a", "b"}), limit=7, round=0
     )
 
 

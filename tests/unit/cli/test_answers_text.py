@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from celeriac.cli.answers_text import TOP, decided, decision_at, explained, table
+from celeriac.cli.answers_text import TOP, decided, decision_at, explained, scaling_at, table
 
 pytestmark = pytest.mark.unit
 
@@ -75,8 +75,8 @@ def test_an_explanation_reads_from_what_was_read_to_what_would_change_it() -> No
         "stabilization window          3  holding at 3",
         "3  changes nothing",
         "3 tasks more waiting: 4 replicas (Backlog)",
-        "5 tasks fewer, of those that wait and run: 1 replicas (DemandFell)",
-        "41 s, at 12:00:41, with the load as it is: 2 replicas (DemandFell)",
+        "5 tasks fewer, of those that wait and run: 1 replica (DemandFell)",
+        "in 41 s, at 12:00:41Z, with the load as it is: 2 replicas (DemandFell)",
         "2026-03-01T11:00:00Z  0 -> 3    Backlog (3 waiting, 0 running): 3 waiting",
         "Holding (load unknown)",
     ):
@@ -108,3 +108,25 @@ def test_a_table_has_numbers_at_the_right_and_nothing_of_a_stranger_unescaped() 
     assert first.split()[:2] == ["ml", "12"]
     assert "0.25" in first
     assert second.startswith("\\x1b[31mred")
+
+
+def test_what_no_operator_remembers_the_events_of_scalings_tell() -> None:
+    def event(reason: str, message: str, first: str, last: str) -> dict[str, Any]:
+        metadata = {"creationTimestamp": first}
+        return {
+            "reason": reason,
+            "message": message,
+            "firstTimestamp": first,
+            "lastTimestamp": last,
+            "metadata": metadata,
+        }
+
+    events = [
+        event("ScaledUp", "0 -> 3: 3 waiting", "2026-03-01T09:00:00Z", "2026-03-01T11:00:00Z"),
+        event("ScaledDown", "3 -> 0: nothing", "2026-03-01T10:00:00Z", "2026-03-01T10:00:00Z"),
+        event("Ready", "it is", "2026-03-01T10:30:00Z", "2026-03-01T10:30:00Z"),
+    ]
+    assert scaling_at(events, NOON) == "2026-03-01T11:00:00Z  0 -> 3: 3 waiting"
+    assert scaling_at(events, NOON.replace(hour=10, minute=45)) == "2026-03-01T10:00:00Z  3 -> 0: nothing"
+    assert scaling_at(events, NOON.replace(hour=9, minute=1)) == "2026-03-01T09:00:00Z  0 -> 3: 3 waiting"
+    assert scaling_at(events, NOON.replace(hour=8)) is None

@@ -13,6 +13,7 @@ from celeriac.cli.findings import (
     of_own_rights,
     of_rights,
     of_the_clocks,
+    of_the_cluster,
     of_the_crd,
     of_the_lease,
     of_the_pools,
@@ -125,7 +126,9 @@ def test_pools_that_nobody_looks_at_are_told_and_those_that_are_being_deleted_ar
 
 def test_an_operator_that_serves_some_pools_says_which() -> None:
     (finding,) = told(1, **{"celeriac.dev/selector": "team=shop"})
-    assert finding.message.endswith("leads, 1.2.3, serves the whole cluster, pools with team=shop")
+    assert finding.message.endswith(
+        "leads, 1.2.3, renewed its Lease 1 s ago, serves the whole cluster, pools with team=shop"
+    )
 
 
 def test_missing_rights_are_named() -> None:
@@ -161,3 +164,25 @@ def test_own_rights_that_are_missing_are_named_with_the_role_that_has_them() -> 
     told = str(of_own_rights(["create celeriac.dev/celerypoolrequests in namespace shop"]))
     assert told.startswith("?  your rights: you may not create celeriac.dev/celerypoolrequests in namespace shop")
     assert "role edit" in told
+
+
+def test_a_cluster_that_is_too_old_is_told_by_its_version() -> None:
+    assert str(of_the_cluster(200, {"gitVersion": "v1.31.2+k3s1"})) == (
+        "ok cluster: the API server answers, Kubernetes v1.31.2+k3s1"
+    )
+    assert of_the_cluster(200, {"gitVersion": "v1.28.9"}).mark == "!"
+    assert of_the_cluster(403, {}).mark == "?"
+
+
+def test_what_holds_for_all_pools_is_counted_and_what_nobody_knows_is_said() -> None:
+    def lines(*states: str) -> list[str]:
+        pools = [pool(*WELL, ("BrokerDurable", state, "x"), ("AgentDegraded", "False", "y")) for state in states]
+        return [str(each) for each in of_the_pools(pools, None, NOW) if "pool shop/ml" not in each.message]
+
+    assert lines("True", "True")[:2] == [
+        "ok eviction: the brokers of 2 of 2 pools keep their keys when memory is full",
+        "ok agents: those of 2 of 2 pools can do all that they promise",
+    ]
+    assert lines("True", "Unknown")[0].startswith("?  eviction: the brokers of 1 of 2 pools")
+    assert lines("True", "Unknown")[0].endswith("; of 1 it is not known (why x)")
+    assert lines("True", "False")[0].startswith("!  eviction: the brokers of 1 of 2 pools")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from celeriac.cli.words import UNSEEN, ago, explanation, pools_table, why
+from celeriac.cli.words import UNSEEN, ago, as_read, explanation, pools_table, why
 
 pytestmark = pytest.mark.unit
 
@@ -51,7 +51,7 @@ def text_of(pool: dict[str, Any]) -> str:
 def lines_of(*pools: dict[str, Any], with_namespace: bool = False) -> list[list[str]]:
     console = Console(width=500)
     with console.capture() as capture:
-        console.print(pools_table(list(pools), with_namespace=with_namespace))
+        console.print(pools_table(list(pools), NOW, with_namespace=with_namespace))
     return [line.split() for line in capture.get().splitlines()]
 
 
@@ -72,16 +72,16 @@ def test_square_brackets_in_a_message_are_shown_and_not_taken_for_markup() -> No
 
 def test_what_is_broken_comes_before_the_decision() -> None:
     broken = condition("Ready", "False", "ImagePullFailed", "2 pod(s): no such image")
-    assert why(a_pool(broken, decision=BUSY["status"]["decision"])) == "ImagePullFailed: 2 pod(s): no such image"
+    assert why(a_pool(broken, decision=BUSY["status"]["decision"]), NOW) == "ImagePullFailed: 2 pod(s): no such image"
 
 
 def test_pods_that_only_start_are_no_trouble_to_report_instead_of_the_decision() -> None:
     starting = condition("Ready", "False", "PodsStarting", "0 of 4 replicas are ready")
-    assert why(a_pool(starting, decision=BUSY["status"]["decision"])) == "30 wait and 24 run: 4 pods"
+    assert why(a_pool(starting, decision=BUSY["status"]["decision"]), NOW) == "30 wait and 24 run: 4 pods"
 
 
 def test_a_pool_that_no_operator_has_seen_says_so() -> None:
-    assert why(a_pool()) == UNSEEN
+    assert why(a_pool(), NOW) == UNSEEN
     assert UNSEEN in text_of(a_pool())
 
 
@@ -130,6 +130,20 @@ def test_ages_are_rounded_as_kubectl_rounds_them(moment: str | None, words: str)
     assert ago(moment, NOW) == words
 
 
+def test_a_moment_in_a_sentence_is_told_as_it_is_to_whoever_reads_it() -> None:
+    due = "0 after 300 s of nothing waiting: at 2026-03-01T12:00:41Z"
+    assert as_read(due, NOW) == "0 after 300 s of nothing waiting: in 41 s, at 2026-03-01T12:00:41Z"
+    assert (
+        as_read("failing since 2026-03-01T11:55:00Z: look", NOW)
+        == "failing since 2026-03-01T11:55:00Z (5 min ago): look"
+    )
+    assert as_read("until 2026-03-01T14:00:00Z", NOW) == "until 2026-03-01T14:00:00Z (in 2 h)"
+    assert as_read("at 2026-99-01T14:00:00Z", NOW) == "at 2026-99-01T14:00:00Z"
+    pool = a_pool(decision={"reason": "ZeroPending", "message": due, "time": "2026-03-01T11:58:00Z"})
+    assert "in 41 s, at" in text_of(pool)
+    assert "in 41 s, at" in why(pool, NOW)
+
+
 def test_what_is_wrong_beside_a_pool_that_works_is_named_behind_its_decision() -> None:
     pool = a_pool(
         condition("Ready", "True", "Ready", "3 of 4 replicas are ready"),
@@ -138,5 +152,5 @@ def test_what_is_wrong_beside_a_pool_that_works_is_named_behind_its_decision() -
         condition("DrainLongEnough", "Unknown", "NoTimeLimit", "..."),
         decision={"reason": "Backlog", "message": "30 wait", "time": "2026-03-01T11:58:00Z"},
     )
-    assert why(pool) == "30 wait (KeysMayBeEvicted, WorkerSilent: kubectl celery why ml)"
+    assert why(pool, NOW) == "30 wait (KeysMayBeEvicted, WorkerSilent: kubectl celery why ml)"
     assert "! WorkersResponding False, WorkerSilent" in text_of(pool)

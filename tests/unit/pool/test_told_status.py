@@ -90,7 +90,7 @@ def live_through(status: Any) -> KnownPool:
     body["spec"] |= {"pool": "solo"}
     list(explanation(body, NOW))
     list(of_the_pools([body], None, NOW))
-    pools_table([body], with_namespace=True)
+    pools_table([body], NOW, with_namespace=True)
     return pool
 
 

@@ -9,6 +9,7 @@ from celeriac.brokers.dialing.dial import Dialer
 from celeriac.brokers.redis import registry
 from celeriac.brokers.redis.calls import calling
 from celeriac.brokers.redis.client import RedisClient
+from celeriac.brokers.redis.control_lists import RedisControlLists
 from celeriac.brokers.redis.dead_letters import RedisDeadLetters
 from celeriac.brokers.redis.names import RedisQueueNames
 from celeriac.brokers.redis.queue_reader import RedisQueues
@@ -53,6 +54,7 @@ class RedisBroker:
         self.dead_letters = RedisDeadLetters(self._client, target.where)
         self.task_counts = RedisTaskCounts(self._client, target.where)
         self.names = RedisQueueNames(self._client)
+        self.control_lists = RedisControlLists(self._client)
 
     async def lacks(self, rights: Rights) -> Sequence[str]:
         """What the user of this URL lacks of these rights, in the words of an ACL. Raises BrokerDoubt."""

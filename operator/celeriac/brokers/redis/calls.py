@@ -12,14 +12,14 @@ from celeriac.brokers.doubt import BrokerDoubt, without_trace
 from celeriac.brokers.redis.client import RedisClient
 from celeriac.brokers.redis.errors import doubt_of, write_doubt
 from celeriac.brokers.redis.parser import NO_REDIS
-from celeriac.brokers.redis.rights import READING, RECOVERING, Rights
+from celeriac.brokers.redis.rights import EXAMINING, READING, RECOVERING, Rights
 from celeriac.brokers.redis.shapes import ODD
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-COMMANDS: Final = Rights(tuple(f"{READING} {RECOVERING}".split()))
+COMMANDS: Final = Rights(tuple(f"{READING} {RECOVERING} {EXAMINING}".split()))
 """Of the keys only Redis's own answer tells."""
 
 

@@ -37,9 +37,11 @@ class RedisDeadLetters:
         """See DeadLetters.queues."""
         return await calling(count_all(self._redis, layout.key_prefix), self._client)
 
-    async def oldest(self, layout: QueueLayout, queue: str, most: int) -> Sequence[DeadLetter]:
+    async def oldest(
+        self, layout: QueueLayout, queue: str, most: int, *, ids: Collection[str] = ()
+    ) -> Sequence[DeadLetter]:
         """See DeadLetters.oldest."""
-        return await calling(oldest(self._redis, layout.key_prefix, queue, most), self._client)
+        return await calling(oldest(self._redis, layout.key_prefix, queue, most, ids), self._client)
 
     async def newest(self, layout: QueueLayout, queue: str, most: int) -> Sequence[DeadLetter]:
         """See DeadLetters.newest."""
@@ -73,9 +75,19 @@ async def count_all(redis: Redis, key_prefix: str) -> dict[str, int]:
     return {name: await count(redis, key_prefix, name) for name in names}
 
 
-async def oldest(redis: Redis, key_prefix: str, queue: str, most: int) -> list[DeadLetter]:
-    """The oldest of a queue first, `most` of them at most."""
-    return await _from(redis, dead_key(key_prefix, queue), 0, most)
+async def oldest(redis: Redis, key_prefix: str, queue: str, most: int, ids: Collection[str] = ()) -> list[DeadLetter]:
+    """The oldest of a queue first, `most` of them at most; those of these tasks alone where `ids` names some."""
+    key = dead_key(key_prefix, queue)
+    if not ids:
+        return await _from(redis, key, 0, most)
+    shown: list[DeadLetter] = []
+    missing, first = set(ids), 0
+    while missing and len(shown) < most and (found := await in_list(redis, key, first, PAGE)):
+        first += len(found)
+        named = [letter for each in found if (letter := _shown(each.text)).id in ids]
+        shown += named
+        missing.difference_update(letter.id for letter in named)
+    return shown[:most]
 
 
 async def newest(redis: Redis, key_prefix: str, queue: str, most: int) -> list[DeadLetter]:

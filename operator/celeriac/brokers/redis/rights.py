@@ -20,6 +20,8 @@ RECOVERING: Final = (
     " scan lpos lrem"
 )
 """What it needs besides to drain workers, to put back what they held, and to handle dead letters."""
+EXAMINING: Final = "sscan pttl"
+"""What it needs besides for `kubectl celery doctor` alone: to find what Celery's own tools have left behind."""
 CONSUMING: Final = (
     "select ping info client|setname eval evalsha brpop rpop lpush rpush llen del exists pexpire hset hget hdel sadd"
     " smembers srem zadd zrem zrange zrangebyscore zrevrangebyscore set get time watch unwatch multi exec discard"
@@ -32,7 +34,15 @@ RESULTS: Final = "set setex get mget del expire incr rpush lrange llen zadd zran
 """What a worker needs that keeps its results in the same Redis."""
 COMMANDS: Final = frozenset(
     name
-    for words in (READING, RECOVERING, CONSUMING, REPORTING, RESULTS, "auth client script sentinel sentinel|masters")
+    for words in (
+        READING,
+        RECOVERING,
+        EXAMINING,
+        CONSUMING,
+        REPORTING,
+        RESULTS,
+        "auth client script sentinel sentinel|masters",
+    )
     for name in words.split()
 )
 """All that anybody here asks of a Redis: no other name of a command is repeated from an answer."""
@@ -100,9 +110,9 @@ def operator_rights(parts: Iterable[Part]) -> Rights:
     rights = Rights()
     for part in parts:
         prefix = part.layout.key_prefix
-        names = (*part.queues, "unacked", "_kombu.binding.", *(("celeriac:",) if part.agent else ()))
-        commands = f"{READING} {RECOVERING if part.agent else ''}".split()
-        rights |= Rights(tuple(commands), tuple(Keys.beginning(f"{prefix}{name}") for name in names))
+        names = (*part.queues, "unacked", "_kombu.binding.", "celeryev", *(("celeriac:",) if part.agent else ()))
+        commands = f"{READING} {EXAMINING} {RECOVERING if part.agent else 'scan'}".split()
+        rights |= Rights(tuple(commands), (*(Keys.beginning(f"{prefix}{name}") for name in names), _mailboxes(prefix)))
     return rights
 
 
@@ -113,13 +123,16 @@ def worker_rights(parts: Iterable[Part], *, results: bool = False) -> Rights:
         prefix = part.layout.key_prefix
         names = (*part.queues, "unacked", "_kombu.binding", "celeryev", *(("celeriac:",) if part.agent else ()))
         commands = f"{CONSUMING} {REPORTING if part.agent else ''}".split()
-        mailbox = Keys(f"{_literal(prefix)}*.celery.pidbox*", f"{prefix}celery@host.celery.pidbox")
-        rights |= Rights(
-            tuple(commands), (*(Keys.beginning(f"{prefix}{name}") for name in names), mailbox), channels=True
-        )
+        keys = (*(Keys.beginning(f"{prefix}{name}") for name in names), _mailboxes(prefix))
+        rights |= Rights(tuple(commands), keys, channels=True)
     if results:
         rights |= Rights(tuple(RESULTS.split()), (Keys.beginning("celery-task"),), channels=True)
     return rights
+
+
+def _mailboxes(prefix: str) -> Keys:
+    """Of remote control: each worker's own, and the answers."""
+    return Keys(f"{_literal(prefix)}*.celery.pidbox*", f"{prefix}celery@host.celery.pidbox")
 
 
 def _literal(text: str) -> str:

@@ -48,6 +48,8 @@ QUEUED: Final[dict[str, Command]] = {
     "hscan": ("HSCAN", "{key}", 0),
     "hstrlen": ("HSTRLEN", "{key}", PROBE),
     "smembers": ("SMEMBERS", "{key}"),
+    "sscan": ("SSCAN", "{key}", 0),
+    "pttl": ("PTTL", "{key}"),
     "hset": ("HSET", "{key}", PROBE, PROBE),
     "hdel": ("HDEL", "{key}", PROBE),
     "del": ("DEL", "{key}"),

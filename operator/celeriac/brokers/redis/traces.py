@@ -37,7 +37,7 @@ async def traces(redis: Redis, layout: QueueLayout) -> Traces:
     prefix, found, whole = layout.key_prefix, [], True
     for pattern in (processes_key(prefix, "*"), reports_key(prefix, "*"), f"{prefix}unacked.*"):
         before, after = pattern.removeprefix(prefix).split("*")
-        names, is_all = await _between(redis, prefix + before, after)
+        names, is_all = await names_between(redis, prefix + before, after, seconds=LOOK_SECONDS, most=MOST)
         found.append(names)
         whole &= is_all
     registered, reporting, hashes = found
@@ -47,11 +47,11 @@ async def traces(redis: Redis, layout: QueueLayout) -> Traces:
     return Traces(frozenset(uids), tuple(each for each in processes if each is not None), whole)
 
 
-async def _between(redis: Redis, before: str, after: str) -> tuple[set[str], bool]:
+async def names_between(redis: Redis, before: str, after: str, *, seconds: float, most: int) -> tuple[set[str], bool]:
     """What stands between two parts of the names of keys, and whether all keys were looked through."""
     names: set[str] = set()
-    until, cursor = time.monotonic() + LOOK_SECONDS, 0
-    while time.monotonic() < until and len(names) < MOST:
+    until, cursor = time.monotonic() + seconds, 0
+    while time.monotonic() < until and len(names) < most:
         page: Any = await redis.scan(cursor, match=f"{escaped(before)}*{escaped(after)}", count=PAGE)
         cursor, keys = page
         texts = [key.decode(errors="replace") for key in keys]
