@@ -141,6 +141,17 @@ class RedisServer:
         client: redis.Redis = redis.Redis.from_url(self.url, **options)
         return client
 
+    def calls(self) -> dict[str, int]:
+        """How often each command ran, in scripts too, since the statistics were reset."""
+        with self.client() as client:
+            ran = client.info("commandstats").items()
+            return {name.removeprefix("cmdstat_"): int(of["calls"]) for name, of in ran}
+
+    def bytes_sent(self) -> int:
+        """What Redis has sent to all clients so far, this question included."""
+        with self.client() as client:
+            return int(client.info("stats")["total_net_output_bytes"])
+
     def start(self) -> None:
         """Start the server and wait until it answers.
 

@@ -36,18 +36,6 @@ def address(server: RedisServer) -> BrokerAddress:
     return BrokerAddress(server.celery_url)
 
 
-def calls(server: RedisServer) -> dict[str, int]:
-    """How often each command ran since the statistics were reset."""
-    with server.client() as client:
-        return {name.removeprefix("cmdstat_"): int(of["calls"]) for name, of in client.info("commandstats").items()}
-
-
-def bytes_sent(server: RedisServer) -> int:
-    """What Redis has sent to all clients so far, this question included."""
-    with server.client() as client:
-        return int(client.info("stats")["total_net_output_bytes"])
-
-
 def in_future(seconds: float) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds)
 
@@ -290,15 +278,15 @@ async def test_twenty_thousand_held_messages_are_estimated_at_a_bounded_cost(
     server: RedisServer, address: BrokerAddress
 ) -> None:
     fill_unacked(server, 20_000, body="QUJD" * 250)
-    sent_before = bytes_sent(server)
+    sent_before = server.bytes_sent()
     async with broker_of(address) as broker:
         for _ in range(3):
             reading = await read_one(broker, "mail", "ml")
-    sent = bytes_sent(server) - sent_before
+    sent = server.bytes_sent() - sent_before
     assert not reading.exact
     assert reading.held == pytest.approx(20_000, abs=2)
     assert reading.queues["mail"].held == pytest.approx(10_000, rel=0.2)
-    ran = calls(server)
+    ran = server.calls()
     assert not {"hgetall", "hkeys", "hscan", "hvals"} & set(ran)
     assert ran["hget"] <= SAMPLE
     assert sent < 200 * SAMPLE
@@ -313,7 +301,7 @@ async def test_a_steady_hash_costs_its_tags_and_no_entry_is_read_twice(
         assert (reading.queues["mail"].held, reading.exact) == (EXACT_UP_TO // 2, True)
         for _ in range(3):
             await broker.queues.read([QueueSet(("mail", "ml"))])
-    assert calls(server)["hget"] == EXACT_UP_TO
+    assert server.calls()["hget"] == EXACT_UP_TO
 
 
 async def test_the_arguments_of_tasks_never_leave_redis(server: RedisServer, address: BrokerAddress) -> None:
@@ -323,10 +311,10 @@ async def test_the_arguments_of_tasks_never_leave_redis(server: RedisServer, add
         eta = in_future(600)
         app.send_task("late", queue="mail", args=["x" * 2**17], argsrepr="hidden", eta=eta)
         client.hset("unacked", "tag", json.dumps([json.loads(client.lindex("mail", 0)), "", "mail"]))
-    sent_before = bytes_sent(server)
+    sent_before = server.bytes_sent()
     async with broker_of(address) as broker:
         reading = await read_one(broker, "mail")
-    sent = bytes_sent(server) - sent_before
+    sent = server.bytes_sent() - sent_before
     assert reading.queues["mail"] == QueueReading(waiting=0, scheduled=1, deferred=1, next_eta=eta.timestamp())
     assert sent < 2**14
 
@@ -338,7 +326,7 @@ async def test_a_thousand_pools_cost_one_round_trip(server: RedisServer, address
         with server.client() as client:
             client.config_resetstat()
         await broker.queues.read(pools)
-    ran = calls(server)
+    ran = server.calls()
     assert ran.pop("llen") == 4000
     assert sum(ran.get(name, 0) for name in ("evalsha", "eval", "info", "time", "hlen")) <= 8
 

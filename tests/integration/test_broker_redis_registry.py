@@ -3,7 +3,6 @@
 # mypy: disable-error-code="import-untyped, no-untyped-call"
 
 import json
-import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.integration
 A, B = RegistryEntry("", "uid-a"), RegistryEntry("", "uid-b")
 MANY = 2 * MOST_ENTRIES
 TOO_MUCH = 20 * 1024 * 1024
-MANY_SECONDS = 2.0
+PART_BYTES = 1200 * MOST_ENTRIES
 
 Breaks = Callable[["redis.Redis", GoneWorker], object]
 
@@ -187,10 +186,9 @@ async def test_twenty_thousand_entries_are_read_in_part_and_cost_little(server: 
                 gone.key("reports"),
                 mapping={f"pod-{n}": json.dumps(report(f"ml-a.{n:08}", "ml-a", 1)) for n in numbers},
             )
-    before = time.process_time()  # others may use the machine too
+    sent_before = server.bytes_sent()
     found = (await salvage_of(broker).registered([A]))[A]
-    taken = time.process_time() - before
-    assert taken < MANY_SECONDS, f"{MANY} entries took {taken:.2f} s of CPU time"
+    assert server.bytes_sent() - sent_before < PART_BYTES
     assert found.audible, "of those that were read all reports are"
     assert f"has {MANY + 1} entries" in " ".join(map(str, found.doubts))
 
