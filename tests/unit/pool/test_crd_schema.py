@@ -94,6 +94,14 @@ def test_every_rule_speaks_to_a_person() -> None:
     assert [rule["rule"] for rule in rules if len(rule.get("message", "")) < 30] == []
 
 
+def test_what_a_status_says_is_asked_last() -> None:
+    """All rules of the root are asked with each write of a status: most end at their first word."""
+    rules = [rule["rule"] for rule in root()["x-kubernetes-validations"] if "self.status" in rule["rule"]]
+    assert len(rules) > 20
+    assert [rule for rule in rules if not rule.startswith("self.spec.podSecurity != 'Restricted' || ")] == []
+    assert [rule for rule in rules if " || " in rule.partition("has(self.status)")[2]] == []
+
+
 def test_every_default_is_told_in_the_description() -> None:
     told = 0
     for path, schema in walk(root(), ""):
