@@ -120,6 +120,10 @@ class Actuator:
         """Whether a write for the pool is under way."""
         return key in self._scaling or key in self._marking
 
+    def carries(self, key: PoolKey) -> bool:
+        """Whether a change of the pool's replicas waits, or is under way."""
+        return key in self._lane or key in self._scaling
+
     async def settle(self) -> None:
         """Begin nothing more, and wait for what is under way."""
         self._lane.clear()

@@ -97,9 +97,14 @@ class PoolScaler:
         self._healing: Healing | None = None
         self._rest = Rest()
 
-    def rests(self, reading: PoolReading | BrokerDoubt, revision: int, now: float, *, unresolved: bool) -> bool:
-        """Whether a step would find what the last one found, and come to the same: then none is taken."""
-        return self._rest.holds(reading, revision, now, unresolved=unresolved)
+    def rests(
+        self, reading: PoolReading | BrokerDoubt, revision: int, now: float, *, unresolved: bool, carried: bool
+    ) -> bool:
+        """Whether a step would find what the last one found, and come to the same: then none is taken.
+
+        `carried`: the change of the replicas that the last step wanted waits, or is being made.
+        """
+        return self._rest.holds(reading, revision, now, unresolved=unresolved, carried=carried)
 
     def outcome_at(self, now: float) -> Outcome | None:
         """What the last step found, as it stands now: it may have been a while ago."""
@@ -113,8 +118,7 @@ class PoolScaler:
             # As if all steps had been taken: windows and rates count from the last moment at which nothing had changed.
             self.outcome = self._decide(left.sight, left.sight.deployment, left.until)
         step = self._step(sight, now)
-        if step.outcome is not None and step.wants_nothing:
-            self._rest = Rest.after(sight, step.outcome, now)
+        self._rest = Rest.after(sight, step, now)
         return step
 
     def _step(self, sight: Sight, now: float) -> Step:

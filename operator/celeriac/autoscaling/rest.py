@@ -1,9 +1,12 @@
-"""Which pools need no new decision: nothing of them has changed, and no clock runs that would change one."""
+"""Which pools need no new decision: nothing of them has changed, and no clock runs that would change one.
+
+These are pools that sleep at zero, those whose broker is in doubt, and those at zero whose change of replicas waits for
+its turn: when thousands wake at once, each tick would come to thousands of decisions that wait already.
+"""
 
 from typing import Final, NamedTuple
 
-from celeriac.autoscaling.outcome import Outcome
-from celeriac.autoscaling.sight import Sight
+from celeriac.autoscaling.sight import Sight, Step
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading
 from celeriac.scaling.edges import next_edge
@@ -25,28 +28,38 @@ class Left(NamedTuple):
 
 
 class Rest:
-    """Of a pool that sleeps at zero, or whose broker is in doubt: what the last step saw, as long as it holds."""
+    """Of a pool that may rest: what the last step saw, as long as it holds."""
 
-    def __init__(self, sight: Sight | None = None, until: float = 0.0) -> None:
-        """`until`: by then the clock alone may change what is decided."""
+    def __init__(self, sight: Sight | None = None, until: float = 0.0, *, waits: bool = False) -> None:
+        """`until`: by then the clock alone may change what is decided. `waits`: it wants a change of its replicas."""
         self._sight = sight
         self._until = until
+        self._waits = waits
         self._held_at: float | None = None
 
     @classmethod
-    def after(cls, sight: Sight, outcome: Outcome, now: float) -> "Rest":
-        """The rest after a step from which nothing came."""
+    def after(cls, sight: Sight, step: Step, now: float) -> "Rest":
+        """The rest after a step from which nothing came, or at most a change of the replicas."""
+        outcome, waits = step.outcome, step.change is not None
+        if outcome is None or not (step.wants_nothing or (waits and step.wants_at_most_a_change)):
+            return cls()
         demand = outcome.demand
-        if isinstance(demand, Demand) and not _sleeps(sight, demand, outcome.decision.replicas):
+        if isinstance(demand, Demand) and not _is_at_zero(sight):
+            return cls()
+        if isinstance(demand, Demand) and not (waits or _sleeps(sight, demand, outcome.decision.replicas)):
             return cls()
         longest = SLEEP_SECONDS if isinstance(demand, Demand) else DOUBT_SECONDS
         edge = next_edge(sight.pool.policy, demand, outcome.decision.history, now) - EDGE_SECONDS
-        return cls(sight, min(now + longest, edge))
+        return cls(sight, min(now + longest, edge), waits=waits)
 
-    def holds(self, reading: PoolReading | BrokerDoubt, revision: int, now: float, *, unresolved: bool) -> bool:
-        """Whether nothing has changed until now."""
+    def holds(
+        self, reading: PoolReading | BrokerDoubt, revision: int, now: float, *, unresolved: bool, carried: bool
+    ) -> bool:
+        """Whether nothing has changed until now. `carried`: a change of the replicas waits, or is being made."""
         sight = self._sight
         if sight is None or now >= self._until or revision != sight.revision or unresolved != sight.unresolved:
+            return False
+        if self._waits and not carried:
             return False
         if not _is_same(reading, sight.reading):
             return False
@@ -60,13 +73,19 @@ class Rest:
         return left
 
 
-def _sleeps(sight: Sight, demand: Demand, decided: int) -> bool:
-    """Whether nothing is there to be done, and nobody to do it."""
-    deployment, reading = sight.deployment, sight.reading
-    if deployment is None or sight.pods or sight.replica_sets is not None or not isinstance(reading, PoolReading):
+def _is_at_zero(sight: Sight) -> bool:
+    """Whether nobody is there who would do anything."""
+    deployment = sight.deployment
+    if deployment is None or sight.pods or sight.replica_sets is not None:
         return False
-    is_empty = reading.next_eta_seconds is None and not (demand.waiting or demand.running or demand.ending)
-    return is_empty and decided == deployment.spec_replicas == deployment.replicas == 0
+    return deployment.spec_replicas == deployment.replicas == 0
+
+
+def _sleeps(sight: Sight, demand: Demand, decided: int) -> bool:
+    """Whether of a pool at zero nothing is there to be done."""
+    if not isinstance(sight.reading, PoolReading) or sight.reading.next_eta_seconds is not None:
+        return False
+    return not (demand.waiting or demand.running or demand.ending) and decided == 0
 
 
 def _is_same(reading: PoolReading | BrokerDoubt, before: PoolReading | BrokerDoubt) -> bool:

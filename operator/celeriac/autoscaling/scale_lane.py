@@ -44,6 +44,10 @@ class ScaleLane(Generic[T]):
         self._line: list[tuple[tuple[float, int], PoolKey]] = []
         self._numbers = itertools.count()
 
+    def __contains__(self, key: PoolKey) -> bool:
+        """Whether a change of this pool waits."""
+        return key in self._places
+
     def want(self, key: PoolKey, change: Change, wanted: T) -> None:
         """Let this change wait instead of the one that does; the place is kept where the need is the same."""
         rank, place = need(change), self._places.get(key)

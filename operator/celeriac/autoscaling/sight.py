@@ -59,5 +59,9 @@ class Step:
     @property
     def wants_nothing(self) -> bool:
         """Whether nothing comes of it: nothing to do, to tell, or to try again."""
-        is_done = self.change is None and self.retire is None and not self.marking
-        return is_done and not self.notices and not self.dead and not self.is_news
+        return self.change is None and not self.notices and not self.is_news and self.wants_at_most_a_change
+
+    @property
+    def wants_at_most_a_change(self) -> bool:
+        """Whether all that is to be done, or to be tried again, is a change of the replicas."""
+        return self.retire is None and not self.marking and not self.dead

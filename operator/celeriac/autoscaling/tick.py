@@ -25,6 +25,7 @@ from celeriac.autoscaling.rollouts import RolloutReader
 from celeriac.autoscaling.sight import Sight
 from celeriac.autoscaling.spelling_watch import SpellingWatch
 from celeriac.autoscaling.stopwatch import Stopwatch
+from celeriac.autoscaling.turns import in_turns
 from celeriac.brokers.address import BrokerAddress
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.protocol import Broker, QueueNames
@@ -166,25 +167,19 @@ class Autoscaler:
         self._connections.retain(USER, self._groups.readable.keys() | self._reading.keys())
 
     async def _read(self, address: BrokerAddress, pools: list[WorkerPool]) -> None:
-        """Read one broker and take a step for each of its pools."""
-        started = self._clock()
-        broker: Broker | None = None
+        """Read one broker and take a step for each of its pools; until then nobody else reads it."""
         try:
-            broker = self._connections.broker(address)
-            readings: Readings = list(await broker.queues.read(self._queue_sets.of(address, pools)))
-            failure = None
-        except BrokerDoubt as doubt:
-            readings, failure = [doubt] * len(pools), doubt.reason
-        except Exception as error:
-            log.exception("a broker could not be read by a fault of the operator")
-            fault = BrokerDoubt(Reason.BROKER_ERROR, f"a fault of the operator ({type(error).__name__}); see its log")
-            readings, failure = [fault] * len(pools), fault.reason
+            await self._read_and_step(address, pools)
         finally:
             self._reading.pop(address, None)
             if address not in self._groups.readable:
                 self._retain_connections()
+
+    async def _read_and_step(self, address: BrokerAddress, pools: list[WorkerPool]) -> None:
+        started = self._clock()
+        broker, readings, failure = await _read(self._connections, address, self._queue_sets, pools)
         self._metrics.broker_read(address.url, self._clock() - started, reason=failure)
-        for pool, reading in zip(pools, readings, strict=True):
+        async for pool, reading in in_turns(zip(pools, readings, strict=True), self._clock):
             if isinstance(reading, BrokerDoubt):
                 self._credentials.doubted(BrokerSource.of_pool(pool), reading.reason)
             self._step(pool, reading, broker)
@@ -203,7 +198,9 @@ class Autoscaler:
         """
         scaler = self._scalers.get(pool.key)
         if scaler is not None and scaler.rests(
-            reading, self._store.revision(pool.key), self._clock(), unresolved=pool.uid in self._custody.unresolved
+            *(reading, self._store.revision(pool.key), self._clock()),
+            unresolved=pool.uid in self._custody.unresolved,
+            carried=self._actuator.carries(pool.key),
         ):
             return
         known = self._store.pools.get(pool.key)
@@ -246,6 +243,22 @@ class Autoscaler:
         if step.is_news:
             self._queue.add(pool.key)
         self._actuator.carry_out(known, pool, step, scaler, broker.agents if broker is not None else None)
+
+
+async def _read(
+    connections: Connections, address: BrokerAddress, queue_sets: QueueSets, pools: list[WorkerPool]
+) -> tuple[Broker | None, Readings, Reason | None]:
+    """Read all pools of a broker, and say why that failed, if it did; the broker, if it could be reached."""
+    broker: Broker | None = None
+    try:
+        broker = connections.broker(address)
+        return broker, list(await broker.queues.read(queue_sets.of(address, pools))), None
+    except BrokerDoubt as doubt:
+        return broker, [doubt] * len(pools), doubt.reason
+    except Exception as error:
+        log.exception("a broker could not be read by a fault of the operator")
+        fault = BrokerDoubt(Reason.BROKER_ERROR, f"a fault of the operator ({type(error).__name__}); see its log")
+        return broker, [fault] * len(pools), fault.reason
 
 
 def _names(connections: Connections, address: BrokerAddress) -> QueueNames | None:

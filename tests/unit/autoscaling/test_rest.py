@@ -9,6 +9,7 @@ import pytest
 from celeriac.api.reasons import Reason
 from celeriac.autoscaling.outcome import Outcome
 from celeriac.autoscaling.pool_scaler import PoolScaler, Seed
+from celeriac.autoscaling.scale_writer import Change
 from celeriac.autoscaling.sight import Sight, Step
 from celeriac.brokers.doubt import BrokerDoubt
 from celeriac.brokers.readings import PoolReading, QueueReading
@@ -24,14 +25,20 @@ EMPTY = {"celery": QueueReading(0)}
 
 
 class Sleeper:
-    """A pool with the agent whose replicas follow each step at once; `rests` False: it decides at every tick."""
+    """A pool with the agent; `rests` False: it decides at every tick.
 
-    def __init__(self, *, rests: bool = True, replicas: int = 0, **policy: Any) -> None:
+    Its replicas follow each step at once, or after `turns` ticks: the change waits in line, where each step may put
+    another in its place, or take it back.
+    """
+
+    def __init__(self, *, rests: bool = True, replicas: int = 0, turns: int = 0, **policy: Any) -> None:
         self.now = 1000.0
         self.pool = pool(policy=Policy(slots=1, max_replicas=50, target=TasksPerSlotTarget(1), **policy))
         self.scaler = PoolScaler(KEY, self.pool.uid, Seed(), self.now)
         self.rests = rests
         self.replicas, self.revision = replicas, 0
+        self.turns, self.waited = turns, 0
+        self.change: Change | None = None
         self.reading: PoolReading | BrokerDoubt = PoolReading(EMPTY)
         self.unresolved = False
         self.steps = 0
@@ -42,8 +49,19 @@ class Sleeper:
     def tick(self) -> Step | None:
         """One tick later; None where the pool rests."""
         self.now += TICK
-        if self.rests and self.scaler.rests(self.reading, self.revision, self.now, unresolved=self.unresolved):
-            return None
+        step = None if self.rests and self._holds() else self._decides()
+        if step is not None:
+            self.change = step.change
+        self.waited = self.waited + 1 if self.change is not None else 0
+        if self.change is not None and self.waited > self.turns:
+            self._performs(self.change)
+        return step
+
+    def _holds(self) -> bool:
+        carried = self.change is not None
+        return self.scaler.rests(self.reading, self.revision, self.now, unresolved=self.unresolved, carried=carried)
+
+    def _decides(self) -> Step:
         self.steps += 1
         pods = [pod(f"p{n}") for n in range(self.replicas)]
         reading = self.reading
@@ -53,12 +71,12 @@ class Sleeper:
         n = self.replicas
         record = DeploymentRecord(KEY, "d", 1, 1, n, n, n, n, controller_uid=self.pool.uid)
         sight = Sight(self.pool, reading, record, pods, self.unresolved, None, self.revision)
-        step = self.scaler.step(sight, self.now)
-        if step.change is not None:
-            self.replicas = step.change.after
-            self.revision += 1
-            self.scaler.scaled(step.change.pods, self.now)
-        return step
+        return self.scaler.step(sight, self.now)
+
+    def _performs(self, change: Change) -> None:
+        self.replicas, self.change, self.waited = change.after, None, 0
+        self.revision += 1
+        self.scaler.scaled(change.pods, self.now)
 
     def live(self, seconds: float) -> None:
         for _ in range(round(seconds / TICK)):
@@ -114,6 +132,31 @@ def test_a_pool_with_work_or_pods_or_an_eta_never_rests() -> None:
         assert busy.steps == 240, queues
 
 
+def test_a_pool_at_zero_whose_change_waits_in_line_decides_once() -> None:
+    """Of thousands that wake at once, most wait for many ticks."""
+    sleeper = Sleeper(turns=60)
+    sleeper.live(200)
+    sleeper.reads(PoolReading({"celery": QueueReading(7)}))
+    steps = sleeper.steps
+    sleeper.live(30)
+    assert sleeper.steps - steps <= 2
+    assert sleeper.replicas == 0
+    sleeper.reads(PoolReading({"celery": QueueReading(9)}))
+    sleeper.live(1)
+    assert sleeper.replicas == 9, "what is sent at last is what the latest reading asks for"
+
+
+def test_a_change_that_failed_is_wanted_again_at_the_next_tick() -> None:
+    sleeper = Sleeper(turns=60)
+    sleeper.live(200)
+    sleeper.reads(PoolReading({"celery": QueueReading(7)}))
+    sleeper.live(5)
+    sleeper.change = None
+    step = sleeper.tick()
+    assert step is not None
+    assert step.change is not None
+
+
 def test_the_tasks_of_a_long_sleep_are_no_arrivals_of_all_that_time() -> None:
     """Ten minutes asleep, then a thousand tasks at once: the rate is that of now."""
     sleeper, awake = Sleeper(), Sleeper(rests=False)
@@ -144,8 +187,9 @@ def test_the_same_doubt_is_looked_at_seldom_and_its_fallback_comes_in_time() -> 
     assert sleeper.tick() is not None
 
 
+@pytest.mark.parametrize("turns", [0, 3, 30])
 @pytest.mark.parametrize("seed", range(6))
-def test_resting_changes_no_decision(seed: int) -> None:
+def test_resting_changes_no_decision(seed: int, turns: int) -> None:
     """Bursts, quiet times and doubts at random: at each tick the pool that rests stands where its twin does."""
     dice = random.Random(seed)
     rules = Policy(slots=1).behavior
@@ -155,7 +199,7 @@ def test_resting_changes_no_decision(seed: int) -> None:
         scale_up=replace(rules.scale_up, stabilization_window_seconds=dice.choice([0, 3])),
     )
     policy: dict[str, Any] = {"behavior": behavior, "scale_to_zero_after_seconds": dice.choice([0, 2, 10])}
-    sleeper, awake = Sleeper(**policy), Sleeper(rests=False, **policy)
+    sleeper, awake = Sleeper(turns=turns, **policy), Sleeper(rests=False, turns=turns, **policy)
     for _ in range(20):
         kind = dice.random()
         if kind < 0.2:
