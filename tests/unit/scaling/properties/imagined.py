@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from celeriac.api.reasons import Reason
@@ -30,7 +30,7 @@ from celeriac.scaling.policy import (
 from celeriac.scaling.workload import MARKED_COST, RELEASED_COST, Demand, Doubt, Pod
 from tests.unit.scaling.virtual_time import DrivenPool
 
-_EVERY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+_EVERY = settings.get_profile("celeriac")
 settings.register_profile("celeriac-ci", _EVERY, derandomize=True, database=None, max_examples=50)
 settings.register_profile("celeriac-long", _EVERY, max_examples=2_000, print_blob=True)
 """What `make properties` runs: other examples each time, and those that failed first."""
