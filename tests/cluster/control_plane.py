@@ -33,8 +33,8 @@ kind: Policy
 omitStages: [RequestReceived]
 rules: [{level: Metadata}]
 """
-SELDOM_COLLECTED = ("env", "GOGC=400", "GOMEMLIMIT=600MiB")
-"""For the API server, of whose CPU a seventh goes otherwise into collecting garbage; it takes 100 MiB more for that."""
+FEW_OBJECTS_MIB = 600
+"""Of memory, for an API server with some hundreds of objects; with thousands it would collect garbage all the time."""
 COMPONENT_USERS = {
     "admin": ("admin", ("system:masters",)),
     "kubelet-client": ("kube-apiserver-kubelet-client", ("system:masters",)),
@@ -70,7 +70,8 @@ class ControlPlane:
     """A Kubernetes API of its own; use it as a context manager.
 
     ``controllers`` starts the controller manager too (Deployments get ReplicaSets and Pods, namespaces go away,
-    quota is counted). Without ``directory`` a temporary one is made and removed in the end.
+    quota is counted). Without ``directory`` a temporary one is made and removed in the end. ``memory_mib`` is what the
+    API server tries to stay below.
     """
 
     def __init__(
@@ -80,7 +81,9 @@ class ControlPlane:
         controllers: bool = False,
         launcher: Launcher | None = None,
         addresses: Addresses | None = None,
+        memory_mib: int = FEW_OBJECTS_MIB,
     ) -> None:
+        self._memory_mib = memory_mib
         self._temporary = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="celeriac control plane "))
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -224,7 +227,8 @@ class ControlPlane:
         """kubelet-client and InternalIP: without them ``kubectl logs`` gets a 401, or looks up the node's name."""
         on_loopback = self.addresses.host == "127.0.0.1"
         command = [
-            *SELDOM_COLLECTED,
+            # A seventh of its CPU goes otherwise into collecting garbage; it takes 100 MiB more for that.
+            *("env", "GOGC=400", f"GOMEMLIMIT={self._memory_mib}MiB"),
             str(program),
             f"--etcd-servers={self.addresses.etcd_url}",
             f"--secure-port={self.addresses.api_port}",

@@ -22,6 +22,8 @@ QUEUES = 4
 BURST, TASKS_PER_SLOT = 50, 5
 REPLICAS = BURST // TASKS_PER_SLOT
 TICK_SECONDS = 0.5
+API_SERVER_MIB = 4096
+"""Of thousands of pools it keeps as many again, and their Deployments."""
 AT_ONCE = {"policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}]}
 SCALING = {
     "target": {"tasksPerSlot": TASKS_PER_SLOT},
@@ -138,7 +140,7 @@ def world(checkout: Path, brokers: int = 1) -> Iterator[World]:
     """The operator of a checkout, with that one's CRDs and so many brokers; it has no pools yet."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else a restart compiles all that the operator imports
     with ExitStack() as stack:
-        control_plane = stack.enter_context(ControlPlane())
+        control_plane = stack.enter_context(ControlPlane(memory_mib=API_SERVER_MIB))
         servers = [stack.enter_context(RedisServer()) for _ in range(brokers)]
         control_plane.kubectl("apply", "--server-side", "-f", str(checkout / "crds"))
         wait_established(control_plane, "celeryworkerpools.celeriac.dev")
