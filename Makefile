@@ -24,7 +24,7 @@ endif
 
 # Each target may use all cores by itself, and the order is the story: the quick checks first.
 .NOTPARALLEL:
-.PHONY: help setup run hooks test unit properties integration agent faults e2e lint format demo cluster cluster-down bench bench-scale bench-memory pictures ledger ledger-today generate dist sbom
+.PHONY: help setup run hooks test unit properties integration agent faults e2e lint format demo cluster cluster-down bench bench-scale bench-memory pictures ledger ledger-today generate dist sbom release
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,13 +102,18 @@ ledger-today: setup ## The same in short, of images with what pip resolves now: 
 	$(UV_RUN) python -m tests.ledger --today $(if $(CELLS),--cells "$(CELLS)") $(if $(PARALLEL),--parallel $(PARALLEL))
 
 dist: ## The wheel in dist/, built by what .build-requirements.txt names with hashes
-	"$(UV)" build --quiet --wheel --build-constraints .build-requirements.txt --require-hashes --out-dir dist .
+	"$(UV)" build --quiet --wheel --build-constraints .build-requirements.txt --require-hashes --out-dir "$(or $(DIST),dist)" .
 
 sbom: ## What is in the wheel and in the operator's image, of uv.lock with hashes: dist/celeriac.cdx.json (CycloneDX)
 	@mkdir -p dist
 	$(UV_AS_LOCKED) export --quiet --frozen --no-dev --format cyclonedx1.5 --output-file dist/celeriac.cdx.json >/dev/null
 
+release: setup ## Make, push and sign a release of this commit: REGISTRY= KEY= DOWNLOADS= (docs/release.md); DRY_RUN=1 into a registry here
+	@tests/cluster/install-packages node $(if $(DRY_RUN),release) >&2
+	@$(UV_RUN) python -m release $(if $(DRY_RUN),--dry-run) $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(KEY),--key "$(KEY)") $(if $(DOWNLOADS),--downloads "$(DOWNLOADS)")
+
 generate: ## Write anew what tests hold identical to its source: the chart's CRD, tables of docs/api.md and docs/troubleshooting.md, dashboards, golden manifests
+	$(UV_RUN) python -m release.versions
 	cp crds/*.yaml charts/celeriac/files/
 	$(UV_RUN) python -m tests.api_tables
 	$(UV_RUN) python -m tests.situations

@@ -111,7 +111,7 @@ def build(programs: tuple[str, ...], directory: bool) -> None:
 def programs_for(machine: Machine) -> tuple[str, ...]:
     """What the integration tests need, and what the clusters need that are possible on this machine."""
     kind = ("kind",) if machine.docker else ()
-    return (*tools.CONTROL_PLANE, "helm", *kind, *(tools.NODE if machine.can_be_node else ()))
+    return (*tools.CONTROL_PLANE, "helm", "actionlint", *kind, *(tools.NODE if machine.can_be_node else ()))
 
 
 @main.command(name="images")

@@ -154,6 +154,12 @@ class Cluster:
                 older.unlink(missing_ok=True)
             marker.touch()
 
+    def pull_without_tls(self, registry: str) -> None:
+        """Lets the node pull from a registry (HOST:PORT) that speaks plain HTTP."""
+        folder = self.directory / "registries" / registry
+        folder.mkdir(parents=True)
+        (folder / "hosts.toml").write_text(f'server = "http://{registry}"\n[host."http://{registry}"]\n')
+
     def _write_configuration(self, slot: Slot) -> None:
         directory = self.directory / "config"
         directory.mkdir()

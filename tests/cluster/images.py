@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -182,18 +183,21 @@ def _buildah_build(
 ) -> None:
     """Builds in chroot isolation (root, but no daemon) and exports; the archive appears whole or not at all."""
     options = [f"--build-arg={key}={value}" for key, value in build_args.items()]
-    ignore = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
-    if ignore.exists():
-        options.append(f"--ignorefile={ignore}")
-    options += [f"--tag={archive.name}", f"--file={dockerfile}"]
+    options += [*ignore_file(dockerfile), f"--tag={archive.name}", f"--file={dockerfile}"]
     with pip_settings.written() as pip:
         options += [f"--volume={file}:{path}:ro" for path, file in pip.mounts().items()]
-        _buildah("bud", "--layers", "--isolation=chroot", "--pull=never", *options, context)
+        buildah("bud", "--layers", "--isolation=chroot", "--pull=never", *options, context)
     part = scratch / "image.tar"
-    _buildah("push", archive.name, f"docker-archive:{part}:{archive.name}")
+    buildah("push", archive.name, f"docker-archive:{part}:{archive.name}")
     part.replace(archive.path)
     _mark_stored(archive)
     remove_old_versions(archive)
+
+
+def ignore_file(dockerfile: Path) -> list[str]:
+    """The option for a Dockerfile's own list of files that its build leaves out, if it has one."""
+    ignore = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
+    return [f"--ignorefile={ignore}"] if ignore.exists() else []
 
 
 def remove_old_versions(archive: ImageArchive) -> None:
@@ -205,7 +209,7 @@ def remove_old_versions(archive: ImageArchive) -> None:
 def _ensure_stored(archive: ImageArchive) -> None:
     """Puts a base into buildah's own storage, in exactly the version of its archive."""
     if not _stored_marker(archive).exists():
-        _buildah("pull", f"docker-archive:{archive.path}")
+        buildah("pull", f"docker-archive:{archive.path}")
         _mark_stored(archive)
 
 
@@ -222,7 +226,15 @@ def _stored_marker(archive: ImageArchive) -> Path:
     return _directory() / "stored" / archive.path.name
 
 
-def _buildah(*arguments: str | Path) -> str:
+@contextmanager
+def storage() -> Iterator[None]:
+    """Holds buildah's storage for a build of another kind than those here: nobody drops its layers meanwhile."""
+    with locked(_directory()):
+        _limit_storage()
+        yield
+
+
+def buildah(*arguments: str | Path) -> str:
     """Runs buildah with a storage of its own, in a mount namespace that takes the storage's mounts with it."""
     storage = ["--storage-driver=overlay", f"--root={_directory()}/storage", f"--runroot={_directory()}/run"]
     return run(["unshare", "--mount", "buildah", *storage, *arguments])

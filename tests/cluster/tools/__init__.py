@@ -1,4 +1,4 @@
-"""The programs of a cluster, built from Go modules at the exact versions of the go.mod files in these folders.
+"""The programs of a cluster and of a release, built from Go modules at the exact versions of these go.mod files.
 
 ``pin`` writes those files. Each version is built once, into the cache outside the checkout, and only what is asked for.
 A folder named by KUBEBUILDER_ASSETS (the habit of envtest) comes first for etcd, kube-apiserver and kubectl.
@@ -26,7 +26,7 @@ CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kubectl")
 NODE = ("kube-scheduler", "kubelet", "kube-proxy", "coredns")
 FOLDERS = {
     **dict.fromkeys((*CONTROL_PLANE, "kube-scheduler", "kubelet", "kube-proxy"), "kubernetes"),
-    **{name: name for name in ("helm", "kwok", "coredns", "kind")},
+    **{name: name for name in ("helm", "kwok", "coredns", "kind", "actionlint", "cosign", "crane", "krew")},
 }
 
 

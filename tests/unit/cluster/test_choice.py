@@ -88,7 +88,8 @@ def test_a_kubeconfig_that_is_not_there_is_refused_by_name(tmp_path: Path, monke
 def test_a_user_with_docker_is_asked_neither_for_root_nor_for_a_nodes_programs() -> None:
     machine = Machine(docker=True, root=False, missing=("containerd", "mmdebstrap"))
     assert not machine.shall_be_node
-    assert programs_for(machine) == ("kube-apiserver", "kube-controller-manager", "kubectl", "helm", "kind")
+    control_plane = ("kube-apiserver", "kube-controller-manager", "kubectl")
+    assert programs_for(machine) == (*control_plane, "helm", "actionlint", "kind")
 
 
 def test_root_without_docker_gets_the_packages_first_and_then_the_programs_of_a_node() -> None:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[3]
 KEPT_OUT = {".git", ".venv", "dist", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
-COMMANDS = ("Makefile", "Dockerfile", "run", "install-packages", "*.py", "*.sh", "*.yaml", "*.yml", "*.tpl")
+COMMANDS = ("Makefile", "Dockerfile", "run", "install-*", "*.py", "*.sh", "*.yaml", "*.yml", "*.tpl")
 BY_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 ACTION = re.compile(r"^\s*(?:- )?uses:\s*[\"']?(?!\./)([^\s\"'#]+)", re.MULTILINE)
 BY_COMMIT = re.compile(r"@[0-9a-f]{40}$")
