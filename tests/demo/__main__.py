@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 
@@ -17,7 +17,7 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.target import Target
 from tests.demo import setup, summary
 from tests.demo.live import Screen
-from tests.demo.pools import LOADS, POOLS
+from tests.demo.pools import LOADS, POOLS, VISIT, Load
 from tests.demo.watch import Observer
 
 KEPT_CLUSTER = "demo"
@@ -32,11 +32,24 @@ def send(target: Target, run: str, say: Callable[[str], None], stop: Event) -> N
     for load in LOADS:
         if stop.is_set():
             return
-        command = ("python", "-m", "celery_app.send", "--run", run, *load.arguments.split())
-        sent = subprocess.run(setup.client_command(target, *command), capture_output=True, text=True, check=False)
-        if sent.returncode:
-            raise ClusterError(f"sending {load.story} failed:\n{sent.stderr.strip()}")
+        call(target, run, load)
         say(f"sent {load.story}")
+
+
+def visit(target: Target, run: str, say: Callable[[str], None]) -> None:
+    """Ask the web service until all its answers are there; raises ClusterError with what the visitor said."""
+    say(f"asking {VISIT.story}")
+    for line in call(target, run, VISIT).splitlines():
+        say(f"web: {line}")
+
+
+def call(target: Target, run: str, load: Load) -> str:
+    """Run a load's program in the client pod; returns what it said."""
+    command = ("python", "-m", load.program, "--run", run, *load.arguments.split())
+    done = subprocess.run(setup.client_command(target, *command), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"{load.story} failed:\n{done.stderr.strip()}")
+    return done.stdout
 
 
 def show(target: Target, run: str) -> list[summary.Line]:
@@ -44,18 +57,21 @@ def show(target: Target, run: str) -> list[summary.Line]:
     ledger = setup.client_command(target, "python", "-m", "celery_app.report", run, "--json")
     with (
         Observer(target.kubeconfig, setup.NAMESPACE, POOLS, ledger) as observer,
-        ThreadPoolExecutor(1) as background,
+        ThreadPoolExecutor(2) as background,
         Screen(console) as screen,
     ):
         stop = Event()
-        sending = background.submit(send, target, run, screen.print, stop)
+        sending = (
+            background.submit(visit, target, run, screen.print),
+            background.submit(send, target, run, screen.print, stop),
+        )
         try:
             return follow(observer, screen, sending)
         finally:
             stop.set()
 
 
-def follow(observer: Observer, screen: Screen, sending: Future[None]) -> list[summary.Line]:
+def follow(observer: Observer, screen: Screen, sending: Sequence[Future[None]]) -> list[summary.Line]:
     """Show what is observed until it is settled; raises what `sending` raised."""
     deadline = time.monotonic() + LIMIT_SECONDS
     settled = False
@@ -63,8 +79,9 @@ def follow(observer: Observer, screen: Screen, sending: Future[None]) -> list[su
         observer.wait(REDRAW_SECONDS)
         now = observer.snapshot()
         screen.show(now)
-        if sending.done():
-            sending.result()
+        if all(each.done() for each in sending):
+            for each in sending:
+                each.result()
             settled = summary.settled(POOLS, now.accounts, now.states)
     return summary.judge(POOLS, now.accounts, now.states)
 

@@ -55,14 +55,19 @@ POOLS = (
 
 @dataclass(frozen=True)
 class Load:
-    """One call of `celery_app.send`, and what it shows."""
+    """One call of a program of the demo image, and what it shows."""
 
     story: str
     arguments: str
+    program: str = "celery_app.send"
 
 
+VISIT = Load(
+    "20 pictures over HTTP, 6 s of work each, for the solo pool",
+    "--count 20 --seconds 6 --cpu-share 0.05 --wait",
+    "celery_app.visit",
+)
 LOADS = (
-    Load("20 tasks of 6 s for the solo pool", "--queue ml_service --count 20 --seconds 6 --cpu-share 0.05"),
     Load(
         "a chord of 32 parts of 6 s for the prefork pool, its callback on the default queue",
         "--queue batch --chord --count 32 --seconds 6 --cpu-share 0.05",

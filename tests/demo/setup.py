@@ -53,16 +53,18 @@ def set_up(target: Target) -> None:
     """Install everything and wait until it is ready; raises ClusterError with the cure where there is one."""
     for image in (images.REDIS, OPERATOR, DEMO):
         target.provide(image)
-    with step("start Redis and a client for it"):
+    with step("start Redis, the web service and a client"):
         target.kubectl("apply", "--filename=-", stdin=_namespace())
         _in_demo(target, "apply", f"--filename={SAMPLES / 'redis.yaml'}")
         _in_demo(target, "apply", "--filename=-", stdin=yaml.safe_dump_all([broker_secret(), client_pod()]))
+        _in_demo(target, "apply", f"--filename={SAMPLES / 'web.yaml'}")
     with step("install the operator with its chart"):
         _helm(target, "upgrade", "--install", "celeriac", str(ROOT / "charts" / "celeriac"), *_values())
         target.kubectl("rollout", "status", f"--namespace={OPERATOR_NAMESPACE}", "deployment/celeriac", TIMEOUT)
     with step("create the pools, at zero"):
         _in_demo(target, "rollout", "status", "deployment/redis", TIMEOUT)
         _in_demo(target, "wait", "--for=condition=Ready", f"pod/{CLIENT}", TIMEOUT)
+        _in_demo(target, "rollout", "status", "deployment/web", TIMEOUT)
         _in_demo(target, "apply", "--filename=-", stdin=yaml.safe_dump_all(pool.manifest() for pool in POOLS))
         _in_demo(target, "wait", "--for=condition=BrokerReachable", "cwp", "--all", TIMEOUT)
 
@@ -160,6 +162,7 @@ The system is up. Try this next:
   kubectl config set-context --current --namespace={NAMESPACE}
   kubectl get cwp --watch                              # the pools, and in another terminal:
   kubectl exec {CLIENT} -- python -m celery_app.send --queue ml_service --count 40 --seconds 5
+  kubectl port-forward service/web 8000:80             # and draw a digit: http://localhost:8000
   kubectl describe cwp ml                              # conditions and events in words
   kubectl get cwp -o wide                              # why that many replicas
   kubectl scale cwp/ml --replicas=3                    # pin, and unpin:

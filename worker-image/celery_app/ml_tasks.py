@@ -12,7 +12,7 @@ from celery_app import app
 from celery_app.recorded import RecordedTask
 from celery_app.work import work
 
-__all__ = ["app", "classify"]
+__all__ = ["app", "classify", "recognize"]
 
 MODEL_PATH = Path(os.environ.get("MODEL_PATH", Path(__file__).parents[1] / "model" / "digits.joblib"))
 
@@ -51,5 +51,17 @@ def classify(first: int = 0, count: int = 20, seconds: float = 1.0, cpu_share: f
         "rounds": rounds,
         "pod": socket.gethostname(),
         "pid": os.getpid(),
+        "model_loaded_at": loaded.loaded_at,
+    }
+
+
+@app.task(base=RecordedTask, acks_late=True, reject_on_worker_lost=True)
+def recognize(pixels: list[float], seconds: float = 0.0, cpu_share: float = 1.0) -> dict[str, Any]:
+    """Say which digit a picture shows: 64 shades from 0 to 16, row by row. It takes `seconds` at least."""
+    loaded = model()
+    work(seconds, cpu_share, lambda: loaded.classifier.predict([pixels]))
+    return {
+        "digit": int(loaded.classifier.predict([pixels])[0]),
+        "pod": socket.gethostname(),
         "model_loaded_at": loaded.loaded_at,
     }

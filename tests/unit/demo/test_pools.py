@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from celery_app import send
+from celery_app import send, visit
 
 from tests.demo.live import Snapshot, decisions, line, table
-from tests.demo.pools import LOADS, POOLS, DemoPool, merged, samples
+from tests.demo.pools import LOADS, POOLS, VISIT, DemoPool, merged, samples
 from tests.demo.state import PoolState
 
 pytestmark = pytest.mark.unit
@@ -32,7 +32,9 @@ def test_every_demo_pool_is_its_sample_and_may_go_to_zero_within_seconds(pool: D
 @pytest.mark.parametrize("pool", [pool for pool in POOLS if pool.peak >= 4], ids=lambda pool: pool.name)
 def test_the_load_asks_for_as_many_replicas_as_the_pool_must_reach(pool: DemoPool) -> None:
     orders = [send.main.make_context("send", load.arguments.split()).params for load in LOADS]
+    visits = visit.main.make_context("visit", VISIT.arguments.split()).params["count"]
     tasks = sum(order["count"] for order in orders if pool.queue in order["queues"])
+    tasks += visits if pool.queue == "ml_service" else 0
     assert math.ceil(tasks / (pool.tasks_per_slot * (pool.concurrency or 1))) >= pool.peak
 
 
