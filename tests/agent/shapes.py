@@ -16,15 +16,15 @@ TODAY = "5.6-today"  # what pip makes of celery[redis]==5.6.* now: a kombu that 
 def workers(quick: Iterable[str] = POOLS, pools: Iterable[str] = POOLS, **options: Any) -> list[Any]:
     """Parameters for a story: `pools` x acknowledgements x versions; in the quick form a fair part of them.
 
-    There each of the pools in `quick` is run by the oldest and the newest Celery and in both ways to acknowledge, but
-    not in all four combinations: one version takes the one, one the other, and they take turns from pool to pool.
+    There each of the pools in `quick` is run once. The newest and the oldest Celery, and the two ways to acknowledge,
+    take turns from pool to pool, so that four pools meet all four combinations.
     """
     specs = []
     for number, pool in enumerate(pools):
-        turns = {(OLDEST, bool(number % 2)), (NEWEST, not number % 2)}
+        turn = ((NEWEST, OLDEST)[number % 2], bool((number // 2 + number) % 2))
         for late in (False, True):
             for version in VERSIONS:
-                told = pool in quick and (version, late) in turns
+                told = pool in quick and (version, late) == turn
                 specs.append(param(Spec(version, pool, late, **options), quick=told))
     return specs
 

@@ -10,7 +10,7 @@ from tests.agent.worker import Spec
 pytestmark = pytest.mark.agent
 
 
-@pytest.mark.parametrize("spec", workers(prefetch=4))
+@pytest.mark.parametrize("spec", workers(quick=["solo", "prefork", "gevent"], prefetch=4))
 def test_pods_come_and_go_under_flow_and_the_ledger_stays_clean(rig: Rig, spec: Spec) -> None:
     first, second = rig.start(spec, spec)
     with Flow(rig, rate=10 * spec.slots_in_truth):  # nine tenths of what one pod can bear
@@ -25,7 +25,7 @@ def test_pods_come_and_go_under_flow_and_the_ledger_stays_clean(rig: Rig, spec: 
     assert rig.account().problems == {}
 
 
-@pytest.mark.parametrize("spec", once(quick=["threads", "gevent", "eventlet"]))
+@pytest.mark.parametrize("spec", once(quick=["threads"]))
 def test_a_slot_that_is_free_is_filled_at_once_though_nothing_waits_in_the_worker(rig: Rig, spec: Spec) -> None:
     rig.start(spec)
     tasks = [f"t{number:02}" for number in range(20 * spec.slots_in_truth)]

@@ -32,7 +32,7 @@ POOLS = ("solo", "prefork", "threads", "gevent", "eventlet")
 READY_SECONDS = 40.0
 STOP_SECONDS = 60.0
 LOG_LINES = 40
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.05
 
 Report = dict[str, Any]
 

@@ -4,11 +4,12 @@ Whatever happens, no worker is stopped that has not drained, Redis comes to agre
 ends what the last one began. The workers are real ones with the agent, as processes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.agent.shapes import full
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
 from tests.integration.kube import Kube
@@ -35,11 +36,16 @@ def shop(
         yield shop
 
 
-def test_a_drain_ends_well_whichever_of_its_writes_the_operator_is_killed_after(shop: LiveShop) -> None:
+@pytest.mark.parametrize(
+    "writes", [pytest.param((2, 5), id="some"), pytest.param((1, 2, 3, 4, 5), id="all", marks=full)]
+)
+def test_a_drain_ends_well_whichever_of_its_writes_the_operator_is_killed_after(
+    shop: LiveShop, writes: Sequence[int]
+) -> None:
     """Two marks on Pods, the tokens in Redis, a lower cost for the idle one, and its removal; a third waits longer."""
     shop.occupy(1)
     (busy,) = shop.busy().values()
-    for write in range(1, 6):
+    for write in writes:
         shop.operator_dies_after(write, replicas=0)
         shop.operator.start()
         shop.wait_for_replicas(1)
@@ -58,9 +64,12 @@ def test_a_drain_ends_well_whichever_of_its_writes_the_operator_is_killed_after(
     assert (shop.ended(), shop.node.problems) == (["1"], [])
 
 
-def test_workers_get_back_to_work_whichever_write_of_that_the_operator_is_killed_after(shop: LiveShop) -> None:
+@pytest.mark.parametrize("writes", [pytest.param((2,), id="one"), pytest.param((1, 2, 3), id="all", marks=full)])
+def test_workers_get_back_to_work_whichever_write_of_that_the_operator_is_killed_after(
+    shop: LiveShop, writes: Sequence[int]
+) -> None:
     """Two Pods to unmark, and Redis to tell."""
-    for write in range(1, 4):
+    for write in writes:
         shop.occupy(2)
         before = shop.busy()
         shop.pin(0)
@@ -72,7 +81,7 @@ def test_workers_get_back_to_work_whichever_write_of_that_the_operator_is_killed
         shop.release()
     shop.occupy(2)
     shop.release()
-    assert (shop.ended(), shop.node.problems) == ([str(number) for number in range(1, 9)], [])
+    assert (shop.ended(), shop.node.problems) == ([str(number) for number in range(1, 2 * len(writes) + 3)], [])
 
 
 def test_a_redis_that_refuses_the_marks_delays_a_drain_and_spoils_nothing(
