@@ -61,6 +61,7 @@ def test_a_user_with_a_password_over_tls_with_an_authority_of_its_own(shared: St
         assert tasks.problems() == []
 
 
+@pytest.mark.full
 def test_sentinels_lead_operator_and_workers_to_the_master(shared: Story) -> None:
     master = f"sentinel resolve-hostnames yes\nsentinel monitor mymaster redis.{shared.namespace} 6379 1\n"
     script = f"printf '{master}' > /tmp/sentinel.conf && exec redis-server /tmp/sentinel.conf --sentinel"

@@ -132,6 +132,7 @@ def test_the_audit_log_names_who_wrote_what(cluster: Cluster) -> None:
     assert [(event["user"]["username"], event["responseStatus"]["code"]) for event in mine] == [("admin", 201)]
 
 
+@pytest.mark.full
 def test_two_clusters_run_beside_each_other_without_meeting(cluster: Cluster) -> None:
     with Cluster(f"second-{os.getpid()}") as second:
         open_shop(second, "second")
@@ -143,6 +144,7 @@ def test_two_clusters_run_beside_each_other_without_meeting(cluster: Cluster) ->
     assert ask(cluster, "get", "shop") == "first"
 
 
+@pytest.mark.full
 def test_nothing_is_left_behind_when_the_owner_is_killed(tmp_path: Path) -> None:
     orphan = Cluster(f"orphan-{os.getpid()}")
     settings = kernel_settings()

@@ -57,6 +57,7 @@ def account_is_settled(story: Story) -> None:
     assert story.tasks.waiting("ml_service") == 0
 
 
+@pytest.mark.full
 def test_a_node_that_is_full_gets_a_new_release_within_a_minute_and_a_pin_is_obeyed_meanwhile(story: Story) -> None:
     two_workers(story, **HALF_A_NODE)
     ends_in_time(story, "second")

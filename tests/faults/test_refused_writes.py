@@ -24,7 +24,12 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("code", REASONS)
+QUICK = {"OOM", "READONLY"}
+
+
+@pytest.mark.parametrize(
+    "code", [pytest.param(code, marks=() if code in QUICK else pytest.mark.full) for code in REASONS]
+)
 def test_a_redis_that_refuses_to_write_is_told_with_its_cure_and_nothing_is_removed(
     kube: Kube, operator: OperatorProcess, redis: RedisServer, code: str, figure: Figure
 ) -> None:

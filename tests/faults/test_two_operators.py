@@ -93,7 +93,7 @@ def workers(shop: Shop, number: int) -> list[Worker]:
     return found
 
 
-@pytest.mark.parametrize("fault", ["frozen", "partitioned"])
+@pytest.mark.parametrize("fault", ["frozen", pytest.param("partitioned", marks=pytest.mark.full)])
 @pytest.mark.parametrize("rounds", [1, pytest.param(ROUNDS, marks=pytest.mark.full)])
 def test_a_leader_that_is_stopped_and_goes_on_later_writes_nothing_more(
     fault: str,
