@@ -112,9 +112,10 @@ release: setup ## Make, push and sign a release of this commit: REGISTRY= KEY= D
 	@tests/cluster/install-packages node $(if $(DRY_RUN),release) >&2
 	@$(UV_RUN) python -m release $(if $(DRY_RUN),--dry-run) $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(KEY),--key "$(KEY)") $(if $(DOWNLOADS),--downloads "$(DOWNLOADS)")
 
-generate: ## Write anew what tests hold identical to its source: the chart's CRD, tables of docs/api.md and docs/troubleshooting.md, dashboards, golden manifests
+generate: ## Write anew what tests hold identical to its source: the chart's CRD and README, tables of docs/api.md and docs/troubleshooting.md, dashboards, golden manifests
 	$(UV_RUN) python -m release.versions
 	cp crds/*.yaml charts/celeriac/files/
+	$(UV_RUN) python -m tests.chart_readme
 	$(UV_RUN) python -m tests.api_tables
 	$(UV_RUN) python -m tests.situations
 	$(UV_RUN) python -m tests.status_table

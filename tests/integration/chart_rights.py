@@ -15,7 +15,7 @@ import yaml
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
 from tests.cluster.process import wait_until
-from tests.integration.helm import CHART, RELEASE, Helm
+from tests.integration.helm import CHART, IMAGE, RELEASE, Helm
 
 ROLES = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
@@ -35,7 +35,7 @@ class ChartRights:
     def manifests(self, kinds: Iterable[str], *, kube_version: str = "1.34.4", **values: Any) -> list[dict[str, Any]]:
         """What the chart has of these kinds."""
         options = (f"--namespace={self.namespace}", f"--kube-version={kube_version}")
-        text = self._helm.run("template", RELEASE, str(CHART), *options, values=values)
+        text = self._helm.run("template", RELEASE, str(CHART), *options, values=IMAGE | values)
         return [document for document in yaml.safe_load_all(text) if document and document["kind"] in kinds]
 
     def give(self, **values: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from tests.cluster import tools
-from tests.integration.helm import CHART, RELEASE
+from tests.integration.helm import CHART, IMAGE, RELEASE
 
 
 def rendered(values: dict[str, Any]) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def template(values: dict[str, Any], name: str) -> dict[str, Any]:
     """One object of the chart. Helm needs no cluster for it."""
     command = [str(tools.binary("helm")), "template", RELEASE, str(CHART), "--kube-version=1.34.4", "--values", "-"]
     command += ["--namespace=celeriac", f"--show-only=templates/{name}.yaml"]
-    done = subprocess.run(command, input=yaml.safe_dump(values), capture_output=True, text=True)
+    done = subprocess.run(command, input=yaml.safe_dump(IMAGE | values), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = yaml.safe_load(done.stdout)
     return found

@@ -19,6 +19,9 @@ CRDS = (CRD, "celerypoolrequests.celeriac.dev")
 RELEASE = "celeriac"
 SYSTEM = "celeriac-system"
 
+IMAGE: dict[str, Any] = {"image": {"repository": "registry.example/celeriac"}}
+"""What no installation can do without."""
+
 Install = Callable[[dict[str, Any]], str]
 """Installs the chart with values and returns what Helm says."""
 
@@ -46,7 +49,7 @@ class Helm:
 
     def template(self, values: dict[str, Any]) -> list[dict[str, Any]]:
         options = (f"--namespace={SYSTEM}", "--kube-version=1.34.4")
-        text = self.run("template", RELEASE, str(CHART), *options, values=values)
+        text = self.run("template", RELEASE, str(CHART), *options, values=IMAGE | values)
         return [document for document in yaml.safe_load_all(text) if document]
 
 
@@ -70,7 +73,7 @@ def install(helm: Helm) -> Iterator[Install]:
     """Installs the chart with values; whatever is left afterwards is removed, the CRDs too."""
 
     def do(values: dict[str, Any]) -> str:
-        return helm.run("install", RELEASE, str(CHART), f"--namespace={SYSTEM}", values=values)
+        return helm.run("install", RELEASE, str(CHART), f"--namespace={SYSTEM}", values=IMAGE | values)
 
     yield do
     helm.try_run("uninstall", RELEASE, f"--namespace={SYSTEM}", "--ignore-not-found")

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from celeriac.__main__ import main
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.crds import wait_established
-from tests.integration.helm import CHART, CRD, RELEASE, SYSTEM, Helm, Install
+from tests.integration.helm import CHART, CRD, IMAGE, RELEASE, SYSTEM, Helm, Install
 
 pytestmark = pytest.mark.integration
 
@@ -20,6 +20,10 @@ EVERYTHING: dict[str, Any] = {
     "replicas": 2,
     "image": {"repository": "registry.example/celeriac", "digest": "sha256:" + "0" * 64, "pullPolicy": "Always"},
     "imagePullSecrets": [{"name": "registry"}],
+    "enabled": True,
+    "global": {"imagePullSecrets": ["mirror"], "theirs": {"a": 1}},
+    "commonLabels": {"owner": "platform", "app.kubernetes.io/name": "not-mine"},
+    "commonAnnotations": {"example.com/cost-centre": "4711"},
     "fullnameOverride": "celery-operator",
     "watchNamespaces": ["shop", "billing"],
     "tickSeconds": 2,
@@ -37,11 +41,14 @@ EVERYTHING: dict[str, Any] = {
         "port": 9090,
         "tls": {"secretName": "metrics-tls"},
         "authentication": True,
-        "service": {"annotations": {"example.com/scrape": "yes"}},
+        "service": {"annotations": {"example.com/scrape": "yes"}, "labels": {"scrape": "yes"}},
         "serviceMonitor": {
             "enabled": True,
             "interval": "30s",
             "labels": {"release": "prometheus"},
+            "annotations": {"example.com/note": "hello"},
+            "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+            "metricRelabelings": [{"action": "drop", "sourceLabels": ["__name__"], "regex": "python_.*"}],
             "tlsConfig": {"serverName": "celeriac"},
         },
     },
@@ -55,7 +62,16 @@ EVERYTHING: dict[str, Any] = {
     },
     "dashboards": {"annotations": {"grafana_folder": "Celery"}},
     "podDisruptionBudget": {"maxUnavailable": "50%"},
-    "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {"matchLabels": {"team": "metrics"}}}]},
+    "networkPolicy": {
+        "enabled": True,
+        "metricsFrom": [{"namespaceSelector": {"matchLabels": {"team": "metrics"}}}],
+        "egress": {
+            "enabled": True,
+            "apiServer": [{"ipBlock": {"cidr": "10.96.0.1/32"}}],
+            "brokers": [{"podSelector": {"matchLabels": {"app": "redis"}}, "namespaceSelector": {}}],
+            "extra": [{"to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]}],
+        },
+    },
     "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "100m"}},
     "priorityClassName": "high",
     "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -66,6 +82,26 @@ EVERYTHING: dict[str, Any] = {
     ],
     "podLabels": {"team": "queues"},
     "podAnnotations": {"example.com/note": "hello"},
+    "deploymentAnnotations": {"reloader.stakater.com/auto": "true"},
+    "podSecurityContext": {"runAsNonRoot": True, "fsGroup": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+    "securityContext": {"runAsUser": 10001},
+    "strategy": {"type": "Recreate"},
+    "revisionHistoryLimit": 3,
+    "livenessProbe": {"failureThreshold": 5},
+    "readinessProbe": {"periodSeconds": 4},
+    "hostAliases": [{"ip": "10.0.0.7", "hostnames": ["redis.old"]}],
+    "dnsPolicy": "None",
+    "dnsConfig": {"nameservers": ["10.0.0.53"]},
+    "extraArgs": ["--resolv-conf=/etc/names/resolv.conf"],
+    "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/ca/ca.crt"}],
+    "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "volumeMounts": [{"name": "ca", "mountPath": "/etc/ca", "readOnly": True}],
+    "initContainers": [{"name": "wait", "image": "registry.example/wait:1"}],
+    "extraContainers": [{"name": "proxy", "image": "registry.example/proxy:1"}],
+    "extraObjects": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-own"}},
+        'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ include "celeriac.fullname" . }}-text}\n',
+    ],
     "env": {"HTTPS_PROXY": "http://proxy:3128", "NODE": {"valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}},
 }
 
@@ -90,7 +126,8 @@ def test_lint_has_nothing_to_say(helm: Helm, values: dict[str, Any]) -> None:
 def test_the_api_server_takes_every_manifest_without_a_warning(
     helm: Helm, chart_cluster: ControlPlane, values: dict[str, Any], apply: str
 ) -> None:
-    manifests = [m for m in helm.template(values) if m["kind"] not in ("ServiceMonitor", "PrometheusRule")]
+    theirs = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
+    manifests = [each for each in helm.template(values) if each["kind"] not in theirs]
     assert len(manifests) >= 10
     said = chart_cluster.kubectl(
         "apply", apply, "--dry-run=server", "--warnings-as-errors", "-f", "-", stdin=yaml.safe_dump_all(manifests)
@@ -132,16 +169,91 @@ def test_every_value_reaches_the_manifests(helm: Helm) -> None:
         "--task-names=50",
         "--log-level=DEBUG",
         "--log-format=json",
+        "--resolv-conf=/etc/names/resolv.conf",
     ]
-    assert [variable["name"] for variable in container["env"]] == ["POD_NAME", "HTTPS_PROXY", "NODE"]
+    assert [each["name"] for each in container["env"]] == ["POD_NAME", "HTTPS_PROXY", "NODE", "SSL_CERT_FILE"]
     assert operator_pod(manifests)["serviceAccountName"] == "robot"
     (constraint,) = operator_pod(manifests)["topologySpreadConstraints"]
     assert constraint["labelSelector"] == kinds(manifests, "Deployment")[0]["spec"]["selector"]
     assert kinds(manifests, "PodDisruptionBudget")[0]["spec"]["maxUnavailable"] == "50%"
     assert kinds(manifests, "ServiceMonitor")[0]["metadata"]["labels"]["release"] == "prometheus"
     assert kinds(manifests, "ServiceMonitor")[0]["spec"]["endpoints"][0]["honorLabels"] is True
-    assert kinds(manifests, "ConfigMap")[0]["metadata"]["annotations"] == {"grafana_folder": "Celery"}
-    assert "annotations" not in kinds(manifests, "CustomResourceDefinition")[0]["metadata"]
+    dashboards, own, text = kinds(manifests, "ConfigMap")
+    everywhere = EVERYTHING["commonAnnotations"]
+    assert dashboards["metadata"]["annotations"] == {"grafana_folder": "Celery"} | everywhere
+    assert (own["metadata"]["name"], text["metadata"]["name"]) == (f"{RELEASE}-own", "celery-operator-text")
+    for each in manifests:
+        if each not in (own, text):
+            assert everywhere.items() <= each["metadata"]["annotations"].items(), each
+            assert each["metadata"]["labels"]["owner"] == "platform", each
+            assert each["metadata"]["labels"]["app.kubernetes.io/name"] in ("celeriac", "celeriac-test"), each
+    pod = operator_pod(manifests)
+    assert pod["imagePullSecrets"] == [{"name": "registry"}, {"name": "mirror"}]
+    assert [each["name"] for each in pod["containers"]] == ["operator", "proxy"]
+    assert [each["name"] for each in container["volumeMounts"]] == ["tmp", "metrics-certificate", "ca"]
+    (policy,) = kinds(manifests, "NetworkPolicy")
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    ports = [[port["port"] for port in rule.get("ports", ())] for rule in policy["spec"]["egress"]]
+    assert ports == [[53, 53], [443, 6443], [6379, 6380, 26379], []]
+
+
+def test_the_pod_of_helm_test_is_no_operator_for_any_selector(helm: Helm) -> None:
+    manifests = helm.template(EVERYTHING)
+    (test,) = kinds(manifests, "Pod")
+    selectors = [
+        *(each["spec"]["selector"]["matchLabels"] for each in kinds(manifests, "Deployment")),
+        *(each["spec"]["selector"] for each in kinds(manifests, "Service")),
+        *(each["spec"]["selector"]["matchLabels"] for each in kinds(manifests, "PodDisruptionBudget")),
+        *(each["spec"]["podSelector"]["matchLabels"] for each in kinds(manifests, "NetworkPolicy")),
+    ]
+    assert len(selectors) == 4
+    assert not any(selector.items() <= test["metadata"]["labels"].items() for selector in selectors)
+    (policy,) = kinds(manifests, "NetworkPolicy")
+    allowed = policy["spec"]["ingress"][0]["from"][-1]["podSelector"]["matchLabels"]
+    assert allowed.items() <= test["metadata"]["labels"].items()
+    assert test["spec"]["containers"][0]["command"][-1] == f"https://celery-operator-metrics.{SYSTEM}:9090"
+    assert kinds(helm.template({"metrics": {"service": {"enabled": False}}}), "Pod") == []
+
+
+def test_a_pod_monitor_takes_the_place_of_the_service_monitor_and_alerts_follow(helm: Helm) -> None:
+    monitor = {"enabled": True, "relabelings": [{"action": "labeldrop", "regex": "pod"}]}
+    manifests = helm.template({"metrics": {"podMonitor": monitor}, "prometheusRule": {"enabled": True}})
+    (found,) = kinds(manifests, "PodMonitor")
+    (endpoint,) = found["spec"]["podMetricsEndpoints"]
+    assert (endpoint["port"], endpoint["honorLabels"], endpoint["relabelings"]) == (
+        "metrics",
+        True,
+        monitor["relabelings"],
+    )
+    assert f'job="{SYSTEM}/{RELEASE}"' in json.dumps(kinds(manifests, "PrometheusRule")).replace("\\", "")
+
+
+def test_the_chart_says_what_is_missing_where_no_image_is_named(helm: Helm) -> None:
+    done = helm.try_run("install", RELEASE, str(CHART), f"--namespace={SYSTEM}")
+    assert done.returncode != 0
+    assert "image.repository is empty" in done.stderr
+    assert "--set image.repository=REGISTRY/celeriac" in done.stderr
+
+
+def test_values_of_an_older_chart_are_not_mixed_with_this_one(helm: Helm) -> None:
+    """What `helm upgrade --reuse-values` does: the new defaults are not there."""
+    done = helm.try_run("template", RELEASE, str(CHART), values=IMAGE | {"tests": None, "securityContext": None})
+    assert "--reset-then-reuse-values" in done.stderr
+
+
+def test_an_umbrella_chart_leaves_it_out_by_its_condition(helm: Helm, tmp_path: Path) -> None:
+    shutil.copytree(CHART, tmp_path / "platform" / "charts" / "celeriac")
+    dependency = {"name": "celeriac", "version": "0.1.0", "condition": "celeriac.enabled"}
+    chart = {"apiVersion": "v2", "name": "platform", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "platform" / "Chart.yaml").write_text(yaml.safe_dump(chart))
+
+    def rendered(enabled: bool) -> list[str]:
+        values = {"celeriac": {"enabled": enabled, **IMAGE}, "global": {"imagePullSecrets": [{"name": "mirror"}]}}
+        text = helm.run("template", "platform", str(tmp_path / "platform"), "--kube-version=1.34.4", values=values)
+        return [each["kind"] for each in yaml.safe_load_all(text) if each]
+
+    assert "Deployment" in rendered(True)
+    assert rendered(False) == []
 
 
 def test_one_replica_gets_no_disruption_budget_that_would_block_a_drain(helm: Helm) -> None:
@@ -211,6 +323,23 @@ def test_a_list_of_namespaces_leaves_no_cluster_role_for_the_operator(helm: Helm
         ({"metrics": {"serviceMonitor": {"interval": 15}}}, "metrics/serviceMonitor/interval"),
         ({"image": {"repository": "celeriac@sha256:0"}}, "image/repository"),
         ({"image": {"digest": "latest"}}, "image/digest"),
+        ({"image": {"repository": ""}}, "image.repository is empty"),
+        ({"extraArgs": ["--metrics-port=1"]}, "extraArgs: --metrics-port=1: the chart sets this flag itself"),
+        ({"extraArgs": ["--no-exporter-names"]}, "the chart sets this flag itself"),
+        ({"extraEnv": [{"name": "POD_NAME", "value": "me"}]}, "extraEnv: POD_NAME: the chart sets it itself"),
+        ({"rbac": {"secretNamespaces": ["shop"]}}, "rbac.secretNamespaces needs rbac.restrictSecrets"),
+        ({"rbac": {"restrictSecrets": True}, "watchNamespaces": ["shop"]}, "exclude each other"),
+        ({"metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}}, "scraped twice"),
+        (
+            {
+                "metrics": {
+                    "podMonitor": {"enabled": True},
+                    "tls": {"secretName": "metrics-tls"},
+                    "authentication": True,
+                }
+            },
+            "a PodMonitor cannot show Prometheus' own token",
+        ),
         ({"env": {"POD_NAME": "me"}}, "env.POD_NAME: the chart sets it itself"),
         ({"env": {"CELERIAC_TICK_SECONDS": "9"}}, "env.CELERIAC_TICK_SECONDS: the chart sets it itself"),
         ({"env": {"MY-NAME": "me"}}, "'MY-NAME'"),
@@ -224,7 +353,7 @@ def test_a_list_of_namespaces_leaves_no_cluster_role_for_the_operator(helm: Helm
     ],
 )
 def test_a_bad_value_is_refused_by_its_name(helm: Helm, values: dict[str, Any], says: str) -> None:
-    done = helm.try_run("template", RELEASE, str(CHART), "--kube-version=1.34.4", values=values)
+    done = helm.try_run("template", RELEASE, str(CHART), "--kube-version=1.34.4", values=IMAGE | values)
     assert done.returncode != 0
     assert says in done.stderr
 
@@ -279,7 +408,7 @@ def test_uninstalling_keeps_the_pools_and_installing_again_finds_them(
     install({})
     wait_established(chart_cluster, CRD)
     chart_cluster.kubectl("create", "-f", "-", stdin=POOL)
-    helm.run("upgrade", RELEASE, str(CHART), f"--namespace={SYSTEM}", values={"replicas": 2})
+    helm.run("upgrade", RELEASE, str(CHART), f"--namespace={SYSTEM}", values=IMAGE | {"replicas": 2})
     replicas = chart_cluster.kubectl("get", "deployment", RELEASE, f"-n{SYSTEM}", "-o", "jsonpath={.spec.replicas}")
     assert replicas == "2"
     helm.run("uninstall", RELEASE, f"--namespace={SYSTEM}")
@@ -296,9 +425,9 @@ def test_an_upgrade_brings_a_new_version_of_the_crd(
     older = shutil.copytree(CHART, tmp_path / "celeriac")
     crd = older / "files" / "celeryworkerpools.yaml"
     crd.write_text(crd.read_text().replace("    shortNames: [cwp]\n", ""))
-    helm.run("install", RELEASE, str(older), f"--namespace={SYSTEM}")
+    helm.run("install", RELEASE, str(older), f"--namespace={SYSTEM}", values=IMAGE)
     assert "shortNames" not in json.loads(chart_cluster.kubectl("get", "crd", CRD, "-ojson"))["spec"]["names"]
-    helm.run("upgrade", RELEASE, str(CHART), f"--namespace={SYSTEM}")
+    helm.run("upgrade", RELEASE, str(CHART), f"--namespace={SYSTEM}", values=IMAGE)
     assert json.loads(chart_cluster.kubectl("get", "crd", CRD, "-ojson"))["spec"]["names"]["shortNames"] == ["cwp"]
 
 

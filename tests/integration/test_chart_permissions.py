@@ -98,6 +98,21 @@ def test_with_a_selector_of_namespaces_it_may_also_find_these(install: Install, 
     assert granted(chart_cluster, OPERATOR, NEVER) == found[:1], "and nothing else of what it never may"
 
 
+def test_secrets_are_read_only_where_their_role_is_bound(install: Install, chart_cluster: ControlPlane) -> None:
+    """By the chart, or by a namespace that brings its own binding when it comes."""
+    install({"rbac": {"restrictSecrets": True, "secretNamespaces": ["shop"]}})
+    secrets = [Access("get", "secrets", name="broker", namespace=name) for name in ("shop", "billing", SYSTEM, "")]
+    assert granted(chart_cluster, OPERATOR, secrets) == secrets[:1]
+    role = f"--clusterrole={SYSTEM}:{RELEASE}:secrets"
+    chart_cluster.kubectl(
+        "create", "rolebinding", "celeriac-secrets", role, f"--serviceaccount={SYSTEM}:{RELEASE}", "-nbilling"
+    )
+    wait_until(lambda: granted(chart_cluster, OPERATOR, secrets) == secrets[:2], "the second namespace", seconds=30)
+    chart_cluster.kubectl("delete", "rolebinding", "celeriac-secrets", "-nbilling")
+    others = [each for each in NEEDED if each.resource != "secrets"]
+    assert granted(chart_cluster, OPERATOR, others) == others
+
+
 def test_with_a_list_of_namespaces_it_may_do_so_only_there(install: Install, chart_cluster: ControlPlane) -> None:
     install({"watchNamespaces": ["shop", "billing"]})
     assert granted(chart_cluster, OPERATOR, [*NEEDED, *LEASE]) == [*NEEDED, *LEASE]

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.argo import health
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.crds import install_crds
 from tests.integration.kstatus import verdict
@@ -12,6 +13,8 @@ from tests.integration.status_rows import ROWS, Row, When
 from tests.integration.status_scene import WAITS, Scene, conditions, holds
 
 pytestmark = pytest.mark.integration
+
+IN_ARGO_CD = {"Current": "Healthy", "InProgress": "Progressing", "Failed": "Degraded", "Terminating": "Progressing"}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,7 @@ def test_the_status_says_what_is_so(scene: Scene, row: Row) -> None:
     told = conditions(body)
     assert holds(row, body), (told, row.conditions)
     assert verdict(body) == verdict(body, looks_at_ready=False) == row.verdict
+    assert health(body)["status"] == IN_ARGO_CD[row.verdict]
     message = {each["type"]: each["message"] for each in body["status"].get("conditions", ())}.get("Ready", "")
     assert row.words in message
     is_seen = body["status"]["observedGeneration"] == body["metadata"]["generation"]

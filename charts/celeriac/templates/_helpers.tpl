@@ -25,10 +25,69 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "celeriac.labels" -}}
-{{ include "celeriac.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- $own := include "celeriac.selectorLabels" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
+{{- merge $own .Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{- /* `helm upgrade --reuse-values` brings the old chart's defaults and leaves this one's out: no field may go by that. */ -}}
+{{- define "celeriac.refuseOldValues" -}}
+{{- range tuple "tests" "podSecurityContext" "securityContext" "livenessProbe" "readinessProbe" -}}
+{{- if not (kindIs "map" (get $.Values .)) -}}
+{{- fail (printf "value %s is missing: these are values of an older chart. Upgrade with --reset-then-reuse-values in place of --reuse-values (docs/install.md)" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The pod of `helm test`: no Service, policy or budget of the operator's own may take it for an operator. */ -}}
+{{- define "celeriac.testLabels" -}}
+app.kubernetes.io/name: {{ include "celeriac.name" . | trunc 58 | trimSuffix "-" }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- /* What a ServiceMonitor and a PodMonitor say of their one endpoint. list ROOT MONITOR */ -}}
+{{- define "celeriac.endpoint" -}}
+{{- $root := index . 0 -}}
+{{- $monitor := index . 1 -}}
+port: metrics
+path: /metrics
+interval: {{ $monitor.interval }}
+scrapeTimeout: {{ $monitor.scrapeTimeout }}
+{{- if $root.Values.metrics.tls.secretName }}
+scheme: https
+{{- with $monitor.tlsConfig }}
+tlsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+# The label namespace is the pool's, not the operator's.
+honorLabels: true
+{{- with $monitor.relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $monitor.metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* metadata of an object of the release. root; name; labels, annotations: its own, beside those of all objects;
+cluster: whether it has no namespace; namespace: another one than the release's; identity: selector labels of its own. */ -}}
+{{- define "celeriac.metadata" -}}
+{{- $root := .root -}}
+{{- $metadata := dict "name" .name -}}
+{{- if not .cluster -}}
+{{- $_ := set $metadata "namespace" (default $root.Release.Namespace .namespace) -}}
+{{- end -}}
+{{- $_ := set $metadata "labels" (merge (default dict .identity) (include "celeriac.labels" $root | fromYaml) (default dict .labels)) -}}
+{{- with merge (dict) (default dict .annotations) $root.Values.commonAnnotations -}}
+{{- $_ := set $metadata "annotations" . -}}
+{{- end -}}
+metadata:
+  {{- toYaml $metadata | nindent 2 }}
 {{- end -}}
 
 {{- define "celeriac.serviceAccountName" -}}
@@ -40,10 +99,38 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "celeriac.image" -}}
+{{- $repository := required "image.repository is empty, and there is no image that every cluster could pull: build one (docs/install.md), push it where your nodes find it, and name it: --set image.repository=REGISTRY/celeriac" .Values.image.repository -}}
+{{- with .Values.image.registry -}}
+{{- $repository = printf "%s/%s" . $repository -}}
+{{- end -}}
 {{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Those of the chart, and of `global` where this is a subchart; Kubernetes takes names, people write both. */ -}}
+{{- define "celeriac.imagePullSecrets" -}}
+{{- $secrets := list -}}
+{{- range concat .Values.imagePullSecrets (default list (default dict .Values.global).imagePullSecrets) -}}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- with $secrets | uniq -}}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Of the operator's flags those that values stand for, as a pattern. */ -}}
+{{- define "celeriac.ownFlags" -}}
+watch-namespace|namespace-selector|pool-selector|tick-seconds|allowed-broker|allow-broker-address|allow-unix-sockets|lease-namespace|lease-name|metrics-port|health-port|metrics-certificate|metrics-key|metrics-auth|task-names|exporter-names|log-level|log-format
+{{- end -}}
+
+{{- define "celeriac.refuseVariable" -}}
+{{- $name := index . 1 -}}
+{{- if or (eq $name "POD_NAME") (hasPrefix "CELERIAC_" $name) -}}
+{{- fail (printf "%s%s: the chart sets it itself; use the value for it instead (see the chart's README)" (index . 0) $name) -}}
 {{- end -}}
 {{- end -}}
 
@@ -93,9 +180,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [configmaps]
   verbs: [get, list, create, delete]
 - apiGroups: [""]
-  resources: [secrets]
-  verbs: [get]
-- apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
+{{- if not .Values.rbac.restrictSecrets }}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+{{- end }}
 {{- end -}}

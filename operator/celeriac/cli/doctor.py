@@ -1,7 +1,8 @@
 """Asks a cluster what can be wrong with Celeriac in it: the CRD, the operator, its rights and policies, the pools."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import cache, partial
 from typing import Any, Final
 
 from celeriac import __version__
@@ -59,14 +60,15 @@ def examine(
     requests = _crd(pools, REQUESTS_PLURAL)
     yield of_the_crd(requests.status, requests.body, request_schema(), REQUEST_KIND)
     leases, answer = _leases(pools, operator_namespace)
+    listed = cache(partial(pools.list, all_namespaces=all_namespaces, selector=selector))
     for lease in leases:
         yield from of_the_lease(lease, answer.moment, __version__)
-        yield from _rights(pools, lease)
+        yield from _rights(pools, lease, listed)
     if not leases:
         yield _no_lease(answer, operator_namespace)
     yield from of_the_clocks(asked_at, crd.moment, leases)
     yield of_own_rights([str(right) for right in asking(pools.namespace) if not _has(pools, right)])
-    found = pools.list(all_namespaces=all_namespaces, selector=selector)
+    found = listed()
     may_answer = any(is_live(lease, answer.moment) for lease in leases) or answer.status not in (200, 404)
     with Checkup(pools, one_of_each_broker(found) if may_answer else ()) as checkup:
         if not leases:
@@ -108,7 +110,7 @@ def _no_lease(answer: Answer, namespace: str | None) -> Finding:
     return Finding("?", f"operator: its Lease may not be read (HTTP {answer.status}): {cure}")
 
 
-def _rights(pools: Pools, lease: dict[str, Any]) -> Iterator[Finding]:
+def _rights(pools: Pools, lease: dict[str, Any], listed: Callable[[], list[dict[str, Any]]]) -> Iterator[Finding]:
     """What the holder's ServiceAccount may not do, and what keeps it from doing more."""
     namespace, holder = lease["metadata"]["namespace"], (lease.get("spec") or {}).get("holderIdentity")
     pod = pools.ask(f"/api/v1/namespaces/{namespace}/pods/{holder}") if holder else None
@@ -118,9 +120,10 @@ def _rights(pools: Pools, lease: dict[str, Any]) -> Iterator[Finding]:
     user = account(namespace, pod.body["spec"].get("serviceAccountName", "default"))
     annotations = lease["metadata"].get("annotations") or {}
     places = annotations.get(NAMESPACES_ANNOTATION, "*")
-    rights = needed(
-        [] if places == "*" else places.split(","), selects=bool(annotations.get(NAMESPACE_SELECTOR_ANNOTATION))
-    )
+    namespaces = [] if places == "*" else places.split(",")
+    homes = set() if namespaces else {pool["metadata"]["namespace"] for pool in listed()}
+    selects = bool(annotations.get(NAMESPACE_SELECTOR_ANNOTATION))
+    rights = needed(namespaces, selects=selects, homes=sorted(homes))
     yield _missing(pools, user, rights)
     policies, bindings = pools.ask(POLICIES), pools.ask(BINDINGS)
     status = max(policies.status, bindings.status)

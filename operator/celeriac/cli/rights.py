@@ -1,10 +1,11 @@
 """What the operator must be allowed to do where it serves pools; the chart's role grants the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 POOLS: Final = "celeriac.dev/celeryworkerpools"
 REQUESTS: Final = "celeriac.dev/celerypoolrequests"
+SECRETS: Final = "/secrets"
 RIGHTS: Final = {
     POOLS: ("get", "list", "watch"),
     f"{POOLS}/status": ("patch",),
@@ -17,7 +18,7 @@ RIGHTS: Final = {
     "apps/replicasets/scale": ("patch",),
     "/pods": ("get", "list", "watch", "patch"),
     "/configmaps": ("get", "list", "create", "delete"),
-    "/secrets": ("get",),
+    SECRETS: ("get",),
     "/events": ("create", "patch"),
 }
 """Verbs by GROUP/RESOURCE or GROUP/RESOURCE/SUBRESOURCE."""
@@ -61,16 +62,18 @@ class Right(NamedTuple):
         return f"{self.verb} {self.resource.removeprefix('/')}{where}"
 
 
-def needed(namespaces: list[str], *, selects: bool = False) -> Iterator[Right]:
+def needed(namespaces: list[str], *, selects: bool = False, homes: Iterable[str] = ()) -> Iterator[Right]:
     """All that an operator needs which serves these namespaces; none: the whole cluster.
 
-    `selects`: it finds its namespaces by their labels.
+    `selects`: it finds its namespaces by their labels. `homes`: where its pools live; in the whole cluster,
+    Secrets need to be open there alone.
     """
     if selects:
         yield from (Right("/namespaces", verb, "") for verb in ("list", "watch"))
     for namespace in namespaces or [""]:
         for resource, verbs in RIGHTS.items():
-            yield from (Right(resource, verb, namespace) for verb in verbs)
+            places = homes if resource == SECRETS and not namespaces else (namespace,)
+            yield from (Right(resource, verb, place) for place in places for verb in verbs)
 
 
 def asking(namespace: str) -> Iterator[Right]:

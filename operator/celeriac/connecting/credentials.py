@@ -262,5 +262,5 @@ class Credentials:
 def _cure(error: ApiError) -> str:
     """What to do about a Secret that the API server does not give."""
     if isinstance(error, Forbidden):
-        return "grant the operator get on Secrets in this namespace, as its chart does"
+        return "grant the operator get on Secrets in this namespace, as its chart does (docs/security.md tells how)"
     return "the API server is asked again: look at it if this lasts"

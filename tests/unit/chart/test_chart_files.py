@@ -10,23 +10,15 @@ import pytest
 import yaml
 
 from celeriac import __version__
+from celeriac.cli.schema import schema_problems
+from celeriac.pool.parse import parse_pool
+from tests.chart_readme import CHART_YAML, PAGE, chart_values, chart_with_icon, page_with_table
 
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts" / "celeriac"
-VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
-
-
-def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any, str]]:
-    """Each value that a user sets as a whole: its path, its default, its description."""
-    for name, value in values.items():
-        described = schema["properties"][name]
-        if "properties" in described and name != "resources":
-            yield from leaves(value, described, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", value, described["description"]
 
 
 def objects(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -56,7 +48,7 @@ def test_chart_and_program_have_one_version() -> None:
 
 
 def test_every_value_is_described_and_misspelt_ones_are_refused() -> None:
-    described = {path for path, _, _ in leaves(VALUES, SCHEMA)}
+    described = {value.path for value in chart_values()}
     assert {"replicas", "metrics.serviceMonitor.interval", "resources"} <= described
     assert [
         each.get("description", each.get("title")) for each in objects(SCHEMA) if each["additionalProperties"]
@@ -64,11 +56,24 @@ def test_every_value_is_described_and_misspelt_ones_are_refused() -> None:
 
 
 def test_the_readme_lists_every_value_with_its_default_and_meaning() -> None:
-    readme = (CHART / "README.md").read_text()
-    missing = [row for row in map(readme_row, leaves(VALUES, SCHEMA)) if row not in readme]
-    assert missing == []
+    page = PAGE.read_text()
+    assert page.count("| `metrics.port` | integer | `8080` |") == 1
+    assert page_with_table(page) == page, "run: make generate"
 
 
-def readme_row(leaf: tuple[str, Any, str]) -> str:
-    path, default, meaning = leaf
-    return f"| `{path}` | `{json.dumps(default)}` | {meaning} |"
+def test_the_chart_carries_its_icon() -> None:
+    assert chart_with_icon(CHART_YAML.read_text()) == CHART_YAML.read_text(), "run: make generate"
+
+
+def test_artifact_hub_is_told_of_each_kind_with_an_example_that_is_valid() -> None:
+    told = yaml.safe_load(CHART_YAML.read_text())["annotations"]
+    crds = [yaml.safe_load(file.read_text())["spec"] for file in (CHART / "files").glob("*.yaml")]
+    kinds = {
+        (crd["names"]["kind"], f"{crd['names']['plural']}.{crd['group']}", crd["versions"][0]["name"]) for crd in crds
+    }
+    cards = yaml.safe_load(told["artifacthub.io/crds"])
+    assert {(card["kind"], card["name"], card["version"]) for card in cards} == kinds
+    examples = {each["kind"]: each for each in yaml.safe_load(told["artifacthub.io/crdsExamples"])}
+    assert examples.keys() == {kind for kind, _, _ in kinds}
+    assert list(schema_problems(examples["CeleryWorkerPool"])) == []
+    parse_pool(examples["CeleryWorkerPool"] | {"metadata": {"name": "reports", "namespace": "shop", "uid": "1"}})

@@ -140,6 +140,16 @@ def test_missing_rights_are_named() -> None:
     assert (finding.mark, f"and {len(missing) - 8} more" in finding.message) == ("!", True)
 
 
+def test_secrets_need_to_be_open_only_where_pools_live() -> None:
+    """What the chart's rbac.restrictSecrets leaves is enough."""
+    asked = [str(right) for right in needed([], homes=["billing", "shop"])]
+    assert [each for each in asked if "secrets" in each] == [
+        "get secrets in namespace billing",
+        "get secrets in namespace shop",
+    ]
+    assert "get pods" in asked
+
+
 def test_the_rights_are_those_that_the_chart_grants() -> None:
     helpers = (ROOT / "charts" / "celeriac" / "templates" / "_helpers.tpl").read_text()
     [block] = re.findall(r'define "celeriac.rules" -\}\}\n(.*?)\n\{\{- end', helpers, flags=re.DOTALL)
