@@ -18,6 +18,8 @@ from celeriac.cluster.client import Api
 from celeriac.cluster.depth import allow_deep_objects
 from celeriac.cluster.errors import BadConfiguration
 from celeriac.operator import Operator
+from celeriac.pool.model import PodSecurity
+from celeriac.pool.platform import Platform, registry_problem
 from celeriac.settings import Settings
 from celeriac.telemetry.logs import configure_logging
 from celeriac.telemetry.metrics import Metrics
@@ -67,6 +69,14 @@ def _patterns(
     _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[BrokerPattern, ...]:
     return tuple(_parsed(BrokerPattern.parse, text) for text in _listed(values))
+
+
+def _registries(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(_listed(values))
+    for name in names:
+        if problem := registry_problem(name):
+            raise click.BadParameter(f"{name!r} {problem}")
+    return names
 
 
 def _listed(values: tuple[str, ...]) -> list[str]:
@@ -176,6 +186,29 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
 )
 @click.option("--allow-unix-sockets", "unix_sockets", is_flag=True, help="Connect to redis+socket:// brokers, too.")
 @click.option(
+    "--max-replicas",
+    type=click.IntRange(1, 10_000),
+    default=None,
+    help="The most that a pool may run. One that asks for more is refused (NotAllowed); one that says nothing gets this"
+    " in place of 20.  [default: what each pool says]",
+)
+@click.option(
+    "--pod-security",
+    type=click.Choice([each.value for each in PodSecurity]),
+    default=PodSecurity.BASELINE.value,
+    help="The Pod Security Standard that all pools satisfy at least.",
+)
+@click.option(
+    "--allowed-registry",
+    "registries",
+    multiple=True,
+    callback=_registries,
+    envvar="CELERIAC_ALLOWED_REGISTRIES",
+    metavar="REGISTRY",
+    help="Run images of this registry only: HOST[:PORT], with or without a path; may be given several times, or as a"
+    " comma-separated list. Without it: of any.",
+)
+@click.option(
     "--resolv-conf",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     default=None,
@@ -192,6 +225,9 @@ def main(
     brokers: tuple[BrokerPattern, ...],
     networks: tuple[Network, ...],
     unix_sockets: bool,
+    max_replicas: int | None,
+    pod_security: str,
+    registries: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Run the operator: reconcile CeleryWorkerPools and scale them from their Redis queues.
@@ -211,6 +247,7 @@ def main(
     if identity:
         options["identity"] = identity
     options["addresses"] = AddressPolicy(brokers, networks, unix_sockets)
+    options["platform"] = Platform(max_replicas, PodSecurity(pod_security), registries)
     try:
         asyncio.run(run(Settings(**options)))
     except BadConfiguration as error:

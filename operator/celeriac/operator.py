@@ -84,7 +84,7 @@ class Operator:
             by_pool=bool(settings.pool_selector),
         )
         self.releases = Releases(api, self.shard.operator, has=self._has, is_busy=self._is_busy_with)
-        self.store = Store(changed=self.queue.add, shard=self.shard, left=self.releases.left)
+        self.store = Store(self.queue.add, self.shard, self.releases.left, settings.platform)
         self.stopping = asyncio.Event()
         self.watch = Watch(api, self.store, self.shard, settings, metrics, self.stopping)
         self.authority = Authority(self.lease.is_holder, self.watch.listed.is_set)

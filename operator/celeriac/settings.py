@@ -7,6 +7,7 @@ from pathlib import Path
 
 from celeriac.api.names import LEASE_NAME
 from celeriac.brokers.dialing.policy import AddressPolicy
+from celeriac.pool.platform import OPEN, Platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Settings:
     task_names         names of tasks that have series of their own, of each pool; 0: no task metrics
     exporter_names     task metrics also by the names of celery-exporter
     addresses          which brokers may be connected to
+    platform           what pools may ask for
     resolv_conf        names the name servers of brokers' hosts; None: that of the system
     """
 
@@ -57,4 +59,5 @@ class Settings:
     task_names: int = 50
     exporter_names: bool = True
     addresses: AddressPolicy = field(default_factory=AddressPolicy)
+    platform: Platform = OPEN
     resolv_conf: Path | None = None

@@ -65,6 +65,7 @@ def installed(cluster: Target) -> Iterator[System]:
             _helm(cluster, "upgrade", "--install", RELEASE, str(CHART), "--create-namespace", values=VALUES)
             ready = f"--namespace={NAMESPACE}", "--timeout=180s"
             cluster.kubectl("rollout", "status", f"deployment/{RELEASE}", *ready)
+            _helm(cluster, "test", RELEASE)
         yield System(cluster)
     finally:
         with step("remove the operator"):

@@ -80,6 +80,27 @@ RESTRICTED: list[tuple[Body, str]] = [
         "probes of sidecars must not set host",
     ),
     (restricted(sidecars=[{"name": "x", "image": "x", "lifecycle": HOOKS}]), "lifecycle of sidecars must not set"),
+    (
+        restricted(containerSecurityContext={"privileged": True}),
+        "containerSecurityContext must not set privileged",
+    ),
+    (
+        restricted(containerSecurityContext={"runAsUser": 0}),
+        "containerSecurityContext must not set runAsNonRoot: false",
+    ),
+    (
+        restricted(containerSecurityContext={"capabilities": {"add": ["KILL"]}}),
+        "containerSecurityContext.capabilities must drop ALL",
+    ),
+    (
+        restricted(containerSecurityContext={"seccompProfile": {"type": "Unconfined"}}),
+        "Profile.type of containerSecurityContext must be",
+    ),
+    (
+        restricted(containerSecurityContext={"seLinuxOptions": {"user": "u"}}),
+        "seLinuxOptions of containerSecurityContext must not set user",
+    ),
+    (restricted(lifecycle=HOOKS), "template.spec.lifecycle must not set host"),
     (pods(runAsUser=0), "template.spec.securityContext must not set runAsNonRoot: false or runAsUser: 0"),
     (pods(appArmorProfile={"type": "Unconfined"}), "appArmorProfile.type of template.spec.securityContext must be"),
     (pods(seLinuxOptions={"type": "spc_t"}), "seLinuxOptions of template.spec.securityContext must not set"),
@@ -245,6 +266,8 @@ BAD: list[tuple[Body, str]] = [
     ({"podSecurity": "Privileged"}, 'supported values: "Baseline", "Restricted"'),
     *RESTRICTED,
     ({"template": {"metadata": {"labels": {"celeriac.dev/pool": "x"}}}}, "choose another prefix"),
+    ({"deployment": {"annotations": {"celeriac.dev/x": "x"}}}, "choose another prefix"),
+    ({"deployment": {"annotations": {"deployment.kubernetes.io/revision": "9"}}}, "choose another prefix"),
     ({"template": {"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}}, "use app.kubernetes.io/component"),
     ({"template": {"metadata": {"annotations": {"celeriac.dev/x": "x"}}}}, "choose another prefix"),
     (pod(env=[{"name": "CELERY_BROKER_URL"}]), "set spec.broker"),

@@ -419,6 +419,6 @@ async def test_what_it_never_writes_is_refused_whatever_its_roles(
 
 def test_they_are_left_out_where_the_api_server_has_none(rights: ChartRights) -> None:
     kinds = {"ValidatingAdmissionPolicy"}
-    assert len(rights.manifests(kinds)) == 8
+    assert len(rights.manifests(kinds)) == 10
     assert rights.manifests(kinds, admissionPolicy={"enabled": False}) == []
     assert rights.manifests(kinds, kube_version="1.29.0") == []

@@ -33,6 +33,11 @@ EVERYTHING: dict[str, Any] = {
         "allowAddresses": ["169.254.7.0/24", "::1/128"],
         "allowUnixSockets": True,
     },
+    "platform": {
+        "maxReplicas": 50,
+        "podSecurity": "Restricted",
+        "registries": ["registry.example/shop", "mirror.example"],
+    },
     "poolSelector": "team in (shop, billing),!legacy",
     "log": {"level": "DEBUG", "format": "json"},
     "crds": {"keep": False},
@@ -159,6 +164,10 @@ def test_every_value_reaches_the_manifests(helm: Helm) -> None:
         "--allow-broker-address=169.254.7.0/24",
         "--allow-broker-address=::1/128",
         "--allow-unix-sockets",
+        "--max-replicas=50",
+        "--pod-security=Restricted",
+        "--allowed-registry=registry.example/shop",
+        "--allowed-registry=mirror.example",
         f"--lease-namespace={SYSTEM}",
         "--lease-name=celery-operator",
         "--metrics-port=9090",
@@ -303,6 +312,8 @@ def test_a_list_of_namespaces_leaves_no_cluster_role_for_the_operator(helm: Helm
         ({"poolSelector": "team>1"}, "poolSelector"),
         ({"admissionPolicy": {"enabled": "true"}}, "admissionPolicy/enabled"),
         ({"admissionPolicies": {"enabled": True}}, "'admissionPolicies'"),
+        ({"platform": {"registries": ["https://registry.example"]}}, "platform/registries/0"),
+        ({"platform": {"podSecurity": "Privileged"}}, "platform/podSecurity"),
         ({"healthPort": 80}, "healthPort"),
         ({"namespaceSelector": "a=b", "watchNamespaces": ["shop"]}, "exclude each other"),
         ({"healthPort": 8080}, "healthPort and metrics.port are the same"),
@@ -376,12 +387,19 @@ spec: {image: "registry.example/app:1", app: "app:app", broker: {url: "redis://r
         {"brokers": {"allowed": ["10.0.0.0/8:6379", "fd00::/8", "[::1]:6379", "[fd00::/8]:6379"]}},
         {"brokers": {"allowAddresses": ["127.0.0.1", "169.254.0.0/16", "::1", "fe80::/10"]}},
         {"serviceAccount": {"create": False, "name": "robot.celery"}},
+        {
+            "platform": {
+                "maxReplicas": 7,
+                "podSecurity": "Restricted",
+                "registries": ["localhost:5000/a/b", "docker.io"],
+            }
+        },
     ],
 )
 def test_what_the_operator_understands_the_chart_takes(helm: Helm, values: dict[str, Any]) -> None:
     """And what the one refuses, so that it would not start, the other refuses where it can."""
     args = operator_pod(helm.template(values))["containers"][0]["args"]
-    flags = [each for each in args if each.startswith(("--pool-selector", "--allow"))]
+    flags = [each for each in args if each.startswith(("--pool-selector", "--allow", "--max-", "--pod-sec"))]
     done = CliRunner().invoke(main, [*flags, "--metrics-port=70000"])
     assert "'--metrics-port'" in done.output, done.output
 

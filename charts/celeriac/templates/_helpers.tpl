@@ -34,7 +34,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- /* `helm upgrade --reuse-values` brings the old chart's defaults and leaves this one's out: no field may go by that. */ -}}
 {{- define "celeriac.refuseOldValues" -}}
-{{- range tuple "tests" "podSecurityContext" "securityContext" "livenessProbe" "readinessProbe" -}}
+{{- range tuple "platform" "tests" "podSecurityContext" "securityContext" "livenessProbe" "readinessProbe" -}}
 {{- if not (kindIs "map" (get $.Values .)) -}}
 {{- fail (printf "value %s is missing: these are values of an older chart. Upgrade with --reset-then-reuse-values in place of --reuse-values (docs/install.md)" .) -}}
 {{- end -}}
@@ -124,7 +124,7 @@ imagePullSecrets:
 
 {{- /* Of the operator's flags those that values stand for, as a pattern. */ -}}
 {{- define "celeriac.ownFlags" -}}
-watch-namespace|namespace-selector|pool-selector|tick-seconds|allowed-broker|allow-broker-address|allow-unix-sockets|lease-namespace|lease-name|metrics-port|health-port|metrics-certificate|metrics-key|metrics-auth|task-names|exporter-names|log-level|log-format
+watch-namespace|namespace-selector|pool-selector|tick-seconds|allowed-broker|allow-broker-address|allow-unix-sockets|max-replicas|pod-security|allowed-registry|lease-namespace|lease-name|metrics-port|health-port|metrics-certificate|metrics-key|metrics-auth|task-names|exporter-names|log-level|log-format
 {{- end -}}
 
 {{- define "celeriac.refuseVariable" -}}

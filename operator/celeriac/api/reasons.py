@@ -84,6 +84,7 @@ class Reason(StrEnum):
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     DEPLOYMENT_PAUSED = "DeploymentPaused"
     INVALID_SPEC = "InvalidSpec"
+    NOT_ALLOWED = "NotAllowed"
     APPLY_FAILED = "ApplyFailed"
     NAME_TAKEN = "NameTaken"
     API_SERVER_ERROR = "ApiServerError"

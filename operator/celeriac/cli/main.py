@@ -9,6 +9,7 @@ import click
 
 from celeriac import __version__
 from celeriac.cli.acl import acl, acl_check
+from celeriac.cli.convert.command import convert_command
 from celeriac.cli.dead_letters import dead_letters
 from celeriac.cli.documents import Document, read, read_pools
 from celeriac.cli.evacuate import evacuate
@@ -33,6 +34,7 @@ def main() -> None:
     """
 
 
+main.add_command(convert_command)
 main.add_command(acl)
 main.add_command(acl_check)
 main.add_command(evacuate)

@@ -34,13 +34,11 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "schedulingGates": "drop it, use spec.scaling.mode: Paused to hold a pool",
     "enableServiceLinks": "drop it, it is false",
     "os": "set spec.template.spec.nodeSelector (kubernetes.io/os)",
-    "resourceClaims": "drop it, a pool has none yet: ask for devices in spec.template.spec.resources",
     # v1 Container
     "command": "set spec.launcher, and options of Celery in spec.worker",
     "args": "set spec.worker, and what is not there in spec.worker.extraArgs",
     "name": "drop it, the worker's container is named worker",
     "ports": f"{_WORKER}, and a worker listens on none: {_SIDECARS}",
-    "lifecycle": f"set spec.drain.timeoutSeconds; {_SIDECARS}",
     "livenessProbe": f"drop it, a restart would lose the tasks of a worker that is busy; {_SIDECARS}",
     "readinessProbe": f"drop it, the operator probes whether the worker consumes; {_SIDECARS}",
     "startupProbe": f"drop it, the operator probes whether the worker consumes; {_SIDECARS}",

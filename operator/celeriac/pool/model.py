@@ -165,6 +165,7 @@ class WorkerPool:
     max_attempts: int = 5
     rollout_on_secret_change: bool = True
     pod_security: PodSecurity = PodSecurity.BASELINE
+    deployment_annotations: Mapping[str, str] = field(default_factory=dict)
     template: PodTemplate = field(default_factory=PodTemplate)
 
 
@@ -174,3 +175,8 @@ class InvalidPool(ValueError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
+        self.message = message
+
+
+class NotAllowed(InvalidPool):
+    """A pool that could be run, and that asks for more than the platform allows."""

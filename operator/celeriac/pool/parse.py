@@ -28,7 +28,7 @@ from celeriac.pool.pod_security import insecure
 from celeriac.pool.policy import parse_policy, policy_problems
 from celeriac.pool.refused import refused_names, refused_options
 from celeriac.pool.strategy import parse_strategy
-from celeriac.pool.template import parse_template
+from celeriac.pool.template import parse_template, string_map
 from celeriac.scaling.policy import Strategy
 
 MAX_NAME: Final = 63  # characters of a label's value
@@ -72,6 +72,7 @@ def parse_pool(body: Mapping[str, Any]) -> WorkerPool:
         max_attempts=_max_attempts(spec),
         rollout_on_secret_change=_rollout_on_secret_change(spec),
         pod_security=_pod_security(spec),
+        deployment_annotations=_deployment_annotations(spec),
         template=_template(spec),
     )
     for problem in (*refused_options(spec), *refused_names(spec), *insecure(spec)):
@@ -228,6 +229,10 @@ def _pod_security(spec: Fields) -> PodSecurity:
     return spec.choice("podSecurity", PodSecurity.BASELINE)
 
 
+def _deployment_annotations(spec: Fields) -> Mapping[str, str]:
+    return string_map(spec.child("deployment"), "annotations")
+
+
 def _strategy(spec: Fields) -> Strategy:
     return parse_strategy(spec.child("strategy"))
 
@@ -260,6 +265,7 @@ _PARTS: Final[tuple[Callable[[Fields], object], ...]] = (
     _max_attempts,
     _rollout_on_secret_change,
     _pod_security,
+    _deployment_annotations,
     _strategy,
     _template,
 )

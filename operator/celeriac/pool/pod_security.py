@@ -49,6 +49,8 @@ def insecure(spec: Fields) -> Iterator[InvalidPool]:
     yield from _pod(pod.child("securityContext"))
     for volume in pod.children("volumes"):
         yield from _volume(volume)
+    yield from _context(pod.child("containerSecurityContext"))
+    yield from _handlers(pod.child("lifecycle"), _HANDLERS)
     for name in ("initContainers", "sidecars"):
         for container in pod.children(name):
             yield from _container(container)
@@ -86,19 +88,22 @@ def _volume(volume: Fields) -> Iterator[InvalidPool]:
 
 
 def _container(container: Fields) -> Iterator[InvalidPool]:
-    context = container.child("securityContext")
+    yield from _context(container.child("securityContext"))
+    for port in container.children("ports"):
+        if port.integer("hostPort", 0, 0, _MAX_PORT) != 0:
+            yield port.invalid("hostPort", f"must not be set {_UNDER}: drop it, and use a Service")
+    yield from _handlers(container, _PROBES)
+    yield from _handlers(container.child("lifecycle"), _HANDLERS)
+
+
+def _context(context: Fields) -> Iterator[InvalidPool]:
+    """Of the securityContext of a container."""
     yield from _anybody(context)
     for name in ("privileged", "allowPrivilegeEscalation"):
         yield from _must_not_be(context, name, forbidden=True)
     if context.has("procMount") and context.text("procMount", "", empty=True) != "Default":
         yield context.invalid("procMount", f"must be Default {_UNDER}: drop it")
     yield from _capabilities(context.child("capabilities"))
-    for port in container.children("ports"):
-        if port.integer("hostPort", 0, 0, _MAX_PORT) != 0:
-            yield port.invalid("hostPort", f"must not be set {_UNDER}: drop it, and use a Service")
-    for parent, names in ((container, _PROBES), (container.child("lifecycle"), _HANDLERS)):
-        for name in names:
-            yield from _hosts(parent.child(name))
 
 
 def _capabilities(capabilities: Fields) -> Iterator[InvalidPool]:
@@ -110,6 +115,11 @@ def _capabilities(capabilities: Fields) -> Iterator[InvalidPool]:
     drop = capabilities.texts("drop", ())
     if drop and "ALL" not in drop:
         yield capabilities.invalid("drop", f"must hold ALL {_UNDER}: set it to [ALL], or drop the field")
+
+
+def _handlers(parent: Fields, names: tuple[str, ...]) -> Iterator[InvalidPool]:
+    for name in names:
+        yield from _hosts(parent.child(name))
 
 
 def _hosts(handler: Fields) -> Iterator[InvalidPool]:

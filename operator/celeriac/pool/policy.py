@@ -24,6 +24,7 @@ from celeriac.scaling.policy import (
 )
 
 MAX_REPLICAS: Final = 10_000
+DEFAULT_MAX_REPLICAS: Final = 20
 MAX_TOLERANCE: Final = 1_000_000.0
 # Bounds of autoscaling/v2 (k8s.io/kubernetes/pkg/apis/autoscaling/validation), in seconds.
 MAX_STABILIZATION: Final = 3600
@@ -63,7 +64,7 @@ def policy_problems(spec: Fields) -> Iterator[InvalidPool]:
 
 def _bounds(scaling: Fields) -> tuple[int, int]:
     minimum = scaling.integer("minReplicas", 0, 0, MAX_REPLICAS)
-    maximum = scaling.integer("maxReplicas", 20, 1, MAX_REPLICAS)
+    maximum = scaling.integer("maxReplicas", DEFAULT_MAX_REPLICAS, 1, MAX_REPLICAS)
     if minimum > maximum:
         raise scaling.invalid("minReplicas", f"must not be above maxReplicas ({maximum}): lower it or raise the other")
     return minimum, maximum

@@ -62,6 +62,14 @@ KEYS: Final[tuple[Rule, ...]] = (
     (r"^celeriac\.dev/", "must not set keys that begin with celeriac.dev/, the operator's own: choose another prefix"),
 )
 
+DEPLOYMENT_KEYS: Final[tuple[Rule, ...]] = (
+    *KEYS,
+    (
+        r"^deployment\.kubernetes\.io/",
+        "must not set keys that begin with deployment.kubernetes.io/, Kubernetes' own: choose another prefix",
+    ),
+)
+
 LABELS: Final[tuple[Rule, ...]] = (
     *KEYS,
     (
@@ -146,12 +154,15 @@ def refused_options(spec: Fields) -> Iterator[InvalidPool]:
 
 
 def refused_names(spec: Fields) -> Iterator[InvalidPool]:
-    """Names in spec.template that are the operator's own. Raises InvalidPool where the shape is wrong."""
+    """Names in template and deployment that are the operator's own. Raises InvalidPool where the shape is wrong."""
     template = spec.child("template")
     metadata = template.child("metadata")
     for name, rules in (("labels", LABELS), ("annotations", KEYS)):
         for key in metadata.child(name).values:
             yield from _refusals(f"{metadata.at(name)}[{key}]", key, rules)
+    annotations = spec.child("deployment").child("annotations")
+    for key in annotations.values:
+        yield from _refusals(f"{annotations.path}[{key}]", key, DEPLOYMENT_KEYS)
     pod = template.child("spec")
     for name, key, rules in NAMES:
         for item in pod.children(name):
@@ -160,9 +171,13 @@ def refused_names(spec: Fields) -> Iterator[InvalidPool]:
         yield from (item.invalid("restartPolicy", message) for item in pod.children(name) if item.has("restartPolicy"))
 
 
+def refusal_of(word: str, rules: tuple[Rule, ...]) -> str | None:
+    """What the first of these rules has against a word: it says what matters most."""
+    return next((message for pattern, message in rules if re.search(pattern, word)), None)
+
+
 def _refusals(path: str, word: str, rules: tuple[Rule, ...]) -> Iterator[InvalidPool]:
-    """At most one: the first rule says what matters most."""
-    for pattern, message in rules:
-        if re.search(pattern, word):
-            yield InvalidPool(path, message)
-            return
+    """At most one."""
+    message = refusal_of(word, rules)
+    if message is not None:
+        yield InvalidPool(path, message)

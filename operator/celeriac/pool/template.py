@@ -21,13 +21,14 @@ def parse_template(template: Fields) -> PodTemplate:
         if spec.has(name):
             POD_FIELDS[name](spec, name)
     return PodTemplate(
-        labels=_string_map(metadata, "labels"),
-        annotations=_string_map(metadata, "annotations"),
+        labels=string_map(metadata, "labels"),
+        annotations=string_map(metadata, "annotations"),
         spec={name: value for name, value in spec.values.items() if value is not None},
     )
 
 
-def _string_map(fields: Fields, name: str) -> Mapping[str, str]:
+def string_map(fields: Fields, name: str) -> Mapping[str, str]:
+    """A map of texts by texts, such as labels. Raises InvalidPool for another value."""
     entries = fields.child(name)
     for key, value in entries.values.items():
         if not isinstance(value, str):
@@ -64,14 +65,17 @@ POD_FIELDS: Final[Mapping[str, Callable[[Fields, str], object]]] = {
     "workingDir": _text,
     "imagePullSecrets": _objects("name"),
     "serviceAccountName": _text,
-    "nodeSelector": _string_map,
+    "nodeSelector": string_map,
     "tolerations": _objects(),
     "affinity": _object,
     "topologySpreadConstraints": _objects("topologyKey", "whenUnsatisfiable"),
     "volumes": _objects("name"),
     "initContainers": _objects("name", "image"),
     "sidecars": _objects("name", "image"),
+    "containerSecurityContext": _object,
+    "lifecycle": _object,
     "securityContext": _object,
+    "resourceClaims": _objects("name"),
     "priorityClassName": _text,
     "runtimeClassName": _text,
     "schedulerName": _text,

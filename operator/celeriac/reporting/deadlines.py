@@ -26,6 +26,7 @@ PROGRESS_SECONDS: Final = 600.0
 
 _PATIENCE: Final[Mapping[Reason, float]] = {
     Reason.INVALID_SPEC: AT_ONCE,
+    Reason.NOT_ALLOWED: AT_ONCE,
     Reason.UNSCHEDULABLE: NODE_SECONDS,
     **dict.fromkeys(
         (

@@ -8,7 +8,7 @@ from celeriac.api.reasons import Reason
 from celeriac.api.words import first_of
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.cluster.refusals import refused_pod
-from celeriac.pool.model import InvalidPool
+from celeriac.pool.model import InvalidPool, NotAllowed
 from celeriac.reporting.view import View
 from celeriac.scaling.policy import Mode
 
@@ -35,7 +35,8 @@ class Obstacle:
 def obstacles(view: View) -> list[Obstacle]:
     """All obstacles of a pool, none where it is what its spec asks for."""
     if isinstance(view.known.spec, InvalidPool):
-        return [Obstacle("spec", Reason.INVALID_SPEC, str(view.known.spec), blocks=True)]
+        reason = Reason.NOT_ALLOWED if isinstance(view.known.spec, NotAllowed) else Reason.INVALID_SPEC
+        return [Obstacle("spec", reason, str(view.known.spec), blocks=True)]
     found = [*_of_the_operator(view)]
     if view.deployment is None:
         return found or [Obstacle("creation", Reason.CREATING, "the Deployment is being created", blocks=True)]

@@ -35,6 +35,7 @@ def build_deployment(
             "name": pool.key.name,
             "namespace": pool.key.namespace,
             "labels": pool_labels(pool),
+            **({"annotations": dict(pool.deployment_annotations)} if pool.deployment_annotations else {}),
             "ownerReferences": [owner_reference(pool)],
         },
         "spec": {

@@ -17,10 +17,13 @@ TMP_VOLUME = "celeriac-tmp"
 TMP_DIR = "/tmp"
 
 # Fields of spec.template.spec that belong to the worker's container; the others belong to the pod.
-CONTAINER_FIELDS = ("imagePullPolicy", "workingDir", "envFrom", "resources")
+CONTAINER_FIELDS = ("imagePullPolicy", "workingDir", "envFrom", "resources", "lifecycle")
 LAST_WORDS = {"terminationMessagePolicy": "FallbackToLogsOnError"}
 """Where a container fails, the end of its log becomes part of the Pod's status, from which the pool says why."""
-MERGED_FIELDS = ("env", "volumeMounts", "volumes", "initContainers", "sidecars", "securityContext")
+MERGED_FIELDS = (
+    *("env", "volumeMounts", "volumes", "initContainers", "sidecars"),
+    *("securityContext", "containerSecurityContext"),
+)
 
 
 def pod_spec(pool: WorkerPool, *, url_has_query: bool, agent_config: str | None) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def _worker_container(pool: WorkerPool, users: Mapping[str, Any], url_has_query:
         **LAST_WORDS,
         **{name: users[name] for name in CONTAINER_FIELDS if name in users},
     }
-    context = worker_security_context(pool.pod_security)
+    context = worker_security_context(pool.pod_security, users.get("containerSecurityContext"))
     return container if context is None else {**container, "securityContext": context}
 
 

@@ -24,11 +24,16 @@ def pod_security_context(level: PodSecurity, users: Mapping[str, Any]) -> dict[s
     return {**users, "runAsNonRoot": True, "seccompProfile": profile}
 
 
-def worker_security_context(level: PodSecurity) -> dict[str, Any] | None:
-    """The securityContext of the worker's container; None where the level asks for none."""
-    if level is PodSecurity.BASELINE:
-        return None
-    return {**_restricted(), "readOnlyRootFilesystem": True}
+def worker_security_context(level: PodSecurity, users: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The securityContext of the worker's container: what the user says, and what the level demands beside it.
+
+    None where neither asks for anything. A root file system that the user makes writable stays so:
+    the standard allows it.
+    """
+    context = helper_security_context(level, users)
+    if level is PodSecurity.BASELINE or context is None:
+        return None if context is None else dict(context)
+    return {**context, "readOnlyRootFilesystem": context.get("readOnlyRootFilesystem", True)}
 
 
 def helper_security_context(level: PodSecurity, users: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

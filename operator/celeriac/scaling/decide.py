@@ -72,7 +72,7 @@ def _in_doubt(policy: Policy, doubt: Doubt, history: History, now: float) -> Dec
     if replicas > fallback.replicas:
         outcome = f", holding at {replicas} (a doubt never scales down)"
     elif replicas < fallback.replicas:
-        outcome = f", limited to {replicas} by maxReplicas"
+        outcome = f", limited to {replicas} by {policy.max_replicas_of}"
     else:
         outcome = ""
     message = f"fallback of {fallback.replicas}{outcome}: unreadable for {fallback.after_seconds:g} s: {doubt.message}"
@@ -188,7 +188,7 @@ def _limit_rate(step: _Step, policy: Policy, demand: Demand, history: History, n
 def _clamp(step: _Step, policy: Policy) -> _Step:
     least, most = policy.min_replicas, policy.max_replicas
     if step.replicas > most:
-        return _limited(step, most, Reason.TOO_MANY_REPLICAS, f"limited to {most} by maxReplicas")
+        return _limited(step, most, Reason.TOO_MANY_REPLICAS, f"limited to {most} by {policy.max_replicas_of}")
     if step.replicas < least:
         return _limited(step, least, Reason.TOO_FEW_REPLICAS, f"raised to {least} by minReplicas")
     return step

@@ -125,7 +125,10 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a pool's owner asked for. `slots` is the number of tasks that one replica runs at a time."""
+    """What a pool's owner asked for. `slots` is the number of tasks that one replica runs at a time.
+
+    max_replicas_of  who set max_replicas, for sentences: the owner's field, or somebody above
+    """
 
     slots: int
     min_replicas: int = 0
@@ -137,3 +140,4 @@ class Policy:
     mode: Mode = Mode.AUTO
     pinned_replicas: int | None = None
     strategy: Strategy = Strategy()
+    max_replicas_of: str = "maxReplicas"

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from celeriac.api.keys import PoolKey
@@ -12,6 +13,7 @@ from celeriac.cluster.paths import CELERY_WORKER_POOLS, DEPLOYMENTS, PODS, Resou
 from celeriac.cluster.records import DeploymentRecord, PodRecord
 from celeriac.pool.model import InvalidPool, WorkerPool
 from celeriac.pool.parse import parse_pool
+from celeriac.pool.platform import OPEN, Platform
 from celeriac.pool.told_status import told_status
 from celeriac.watching.cache import Cache
 from celeriac.watching.edge import Edge, take_list, version_of
@@ -58,8 +60,8 @@ class KnownPool:
         }
 
     @classmethod
-    def from_body(cls, body: Body, before: "KnownPool | None" = None) -> "KnownPool":
-        """Parse a body as the API server gives it.
+    def from_body(cls, body: Body, before: "KnownPool | None" = None, *, platform: Platform = OPEN) -> "KnownPool":
+        """Parse a body as the API server gives it, within what the platform allows.
 
         The spec is taken from `before` where its text is the same: most events bring a status alone, and to compare
         texts takes a tenth of the time of parsing.
@@ -73,17 +75,17 @@ class KnownPool:
             uid=uid,
             generation=generation,
             deleting="deletionTimestamp" in metadata,
-            spec=before.spec if before is not None and same and text else _spec(body),
+            spec=before.spec if before is not None and same and text else _spec(body, platform),
             status=status,
             status_whole=status_whole,
             spec_digest=text,
         )
 
 
-def _spec(body: Body) -> WorkerPool | InvalidPool:
+def _spec(body: Body, platform: Platform) -> WorkerPool | InvalidPool:
     """The spec of a pool, or what is wrong with it."""
     try:
-        return parse_pool(body)
+        return platform.within(parse_pool(body), body)
     except InvalidPool as error:
         return error
     except Exception as error:
@@ -101,6 +103,7 @@ class Store:
         changed: Callable[[PoolKey], None],
         shard: Shard = WHOLE,
         left: Callable[[KnownPool], None] | None = None,
+        platform: Platform = OPEN,
     ) -> None:
         """`left` is called with each pool that is gone, or another operator's now."""
         self._changed = changed
@@ -111,7 +114,7 @@ class Store:
         self.deployments: Cache[PoolKey, DeploymentRecord] = Cache(self._child_changed)
         self.rivals = Rivals()
         self._pods: Cache[str, PodRecord] = Cache(self._child_changed)
-        self._pool_edge: Edge[KnownPool] = Edge("CeleryWorkerPool", KnownPool.from_body)
+        self._pool_edge: Edge[KnownPool] = Edge("CeleryWorkerPool", partial(KnownPool.from_body, platform=platform))
         self._deployment_edge = Edge("Deployment", lambda body, _: DeploymentRecord.from_body(body))
         self._pod_edge: Edge[PodRecord] = Edge("Pod", lambda body, _: PodRecord.from_body(body))
         self.edges: Mapping[Resource, Edge[Any]] = {

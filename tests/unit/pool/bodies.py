@@ -76,10 +76,15 @@ def full() -> Body:
         redelivery={"maxAttempts": 3},
         strategy={"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "10%"}},
         podSecurity="Restricted",
+        deployment={"annotations": {"example.com/reload": "true"}},
         template={
             "metadata": {"labels": {"team": "vision"}, "annotations": {"example.com/note": "x"}},
             "spec": {
-                "resources": {"requests": {"cpu": 0.5}, "limits": {"memory": "1Gi"}},
+                "resources": {
+                    "requests": {"cpu": 0.5},
+                    "limits": {"memory": "1Gi"},
+                    "claims": [{"name": "gpu", "request": "one"}],
+                },
                 "env": [
                     {"name": "A", "value": "1"},
                     {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
@@ -92,6 +97,9 @@ def full() -> Body:
                 "sidecars": [container],
                 "initContainers": [{**container, "name": "fetch"}],
                 "securityContext": {"fsGroup": 1000},
+                "containerSecurityContext": {"runAsUser": 1000, "readOnlyRootFilesystem": False},
+                "lifecycle": {"preStop": {"exec": {"command": ["/app/leave"]}}},
+                "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}],
                 "serviceAccountName": "robot",
             },
         },

@@ -100,7 +100,18 @@ def _hosts() -> list[Row]:
             refused = f"spec.template.spec.sidecars[0].lifecycle.{hook}.{kind}.host"
             rows += [Row(spec(sidecars=[container(lifecycle={hook: action})]), None)]
             rows += [Row(spec(sidecars=[container(lifecycle={hook: there})]), refused)]
+            rows += [Row(spec(lifecycle={hook: action}), None)]
+            rows += [Row(spec(lifecycle={hook: there}), f"spec.template.spec.lifecycle.{hook}.{kind}.host")]
     return rows
+
+
+def _worker() -> list[Row]:
+    """Of the worker's own container."""
+    path = "spec.template.spec.containerSecurityContext"
+    return [
+        Row(spec(containerSecurityContext=context), field and f"{path}.{field}")
+        for context, field in (*_anybody(), *_context())
+    ]
 
 
 ALLOWED_VOLUMES: dict[str, Body] = {
@@ -193,4 +204,4 @@ def _annotations() -> list[Row]:
     ]
 
 
-ROWS: list[Row] = [*_helpers(), *_hosts(), *_volumes(), *_pod(), *_annotations()]
+ROWS: list[Row] = [*_helpers(), *_hosts(), *_worker(), *_volumes(), *_pod(), *_annotations()]

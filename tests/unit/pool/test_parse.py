@@ -271,6 +271,7 @@ def test_any_field_of_the_wrong_type_is_named(body: Body) -> None:
         with pytest.raises(InvalidPool) as caught:
             parse_pool(replaced(body, path, object()))
         expected = dotted(path) or "resource"
-        if path[:3] == ("spec", "template", "metadata") and len(path) == 5:
-            expected = f"{dotted(path[:4])}[{path[4]}]"
+        in_a_map = path[:3] == ("spec", "template", "metadata") and len(path) == 5
+        if in_a_map or (path[:3] == ("spec", "deployment", "annotations") and len(path) == 4):
+            expected = f"{dotted(path[:-1])}[{path[-1]}]"
         assert caught.value.field == expected, (path, value)

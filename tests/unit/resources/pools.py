@@ -104,6 +104,18 @@ RESTRICTED_TEMPLATE = replace(
         }
     ),
 )
+OWN_CONTAINER = replace(
+    RESTRICTED,
+    deployment_annotations={"reloader.example.com/auto": "true"},
+    template=PodTemplate(
+        spec={
+            "resources": {"claims": [{"name": "gpu"}]},
+            "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}],
+            "containerSecurityContext": {"runAsUser": 1000, "readOnlyRootFilesystem": False},
+            "lifecycle": {"preStop": {"exec": {"command": ["/app/leave"]}}},
+        }
+    ),
+)
 TLS = replace(PREFORK, broker=TLS_BROKER)
 SENTINEL = replace(
     PREFORK,
@@ -128,6 +140,7 @@ POOLS = {
     "baseline-template": BASELINE_TEMPLATE,
     "restricted": RESTRICTED,
     "restricted-template": RESTRICTED_TEMPLATE,
+    "own-container": OWN_CONTAINER,
     "tls": TLS,
     "sentinel": SENTINEL,
 }
