@@ -1,4 +1,4 @@
-"""The ledger in short: pools of every kind scale under load and no task is lost, run twice or killed.
+"""The ledger in short: pools of three kinds scale under load and no task is lost, run twice or killed.
 
 `make ledger` has the long form: every kind with both versions of Celery and both ways to acknowledge.
 """
