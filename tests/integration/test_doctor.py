@@ -62,7 +62,7 @@ def test_it_tells_an_operator_that_looks_from_one_that_was_stopped_or_is_gone(
         kube.create_pool("ml", redis.celery_url)
         kube.wait_for_condition("ml", "Ready", "True", "ScaledToZero")
         code, lines = doctor.says()
-        assert (code, lines[-1]) == (0, "ok pools: 1 of 1 are as they should be"), lines
+        assert (code, "ok pools: 1 of 1 are as they should be" in lines) == (0, True), lines
         assert lines[3].startswith(f"ok operator {namespace}/celeriac: operator-{operator.port} leads, ")
         assert ", renewed its Lease " in lines[3]
         assert lines[3].endswith(f"serves the namespaces {namespace}")
@@ -75,7 +75,7 @@ def test_it_tells_an_operator_that_looks_from_one_that_was_stopped_or_is_gone(
         code, lines = doctor.says()
         assert code == 1
         assert "pool " + f"{namespace}/lost: Ready False, SecretNotFound: Secret" in "\n".join(lines)
-        assert lines[-1] == "ok pools: 1 of 2 are as they should be"
+        assert "ok pools: 1 of 2 are as they should be" in lines
         assert operator.stop() == 0
         assert "no operator has looked since it was stopped" in doctor.says()[1][3]
         operator.start()
