@@ -42,6 +42,21 @@ def one_of_each_broker(pools: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(chosen.values())
 
 
+def name_of(pool: dict[str, Any]) -> str:
+    """NAMESPACE/NAME."""
+    return f"{pool['metadata']['namespace']}/{pool['metadata']['name']}"
+
+
+def unreadable(pools: Sequence[dict[str, Any]]) -> set[str]:
+    """Those of which the status says that their broker cannot be read."""
+    return {
+        name_of(pool)
+        for pool in pools
+        for each in (pool.get("status") or {}).get("conditions") or ()
+        if each["type"] == "BrokerReachable" and each["status"] == "False"
+    }
+
+
 class Checkup:
     """Asks about each of these pools, and once more where something lies unread; at its end the requests are gone."""
 
@@ -58,7 +73,7 @@ class Checkup:
 
     def __enter__(self) -> Self:
         for pool in self._chosen:
-            name = f"{pool['metadata']['namespace']}/{pool['metadata']['name']}"
+            name = name_of(pool)
             self._questions[name] = self._stack.enter_context(Question(self._pools, "Health", pool))
             try:
                 self.first[name] = self._look(name)

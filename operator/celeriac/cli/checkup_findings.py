@@ -1,6 +1,6 @@
 """What `kubectl celery doctor` makes of the operators' own answers; pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -36,12 +36,17 @@ def of_the_operators(looks: Looks, ahead: timedelta, own_version: str) -> Iterat
             yield Finding("!", f"clock: the operator {name} is {off(seconds)} the API server: {cure}")
 
 
-def of_the_lists(first: Looks, again: Looks, left: int) -> Iterator[Finding]:
-    """What monitors and workers that died have left in the brokers; `left` brokers were not asked about."""
+def of_the_lists(first: Looks, again: Looks, left: int, unreadable: Collection[str] = ()) -> Iterator[Finding]:
+    """What monitors and workers that died have left in the brokers; `left` brokers were not asked about.
+
+    `unreadable`: pools of which it is told already that their broker cannot be read.
+    """
     if not first:
         return
     asked, well = 0, 0
     for pool, looked in first.items():
+        if pool in unreadable:
+            continue
         if not looked.found or "unread" in looked.found:
             why = looked.failure or looked.found.get("unread", "")
             yield Finding("?", f"unread lists in the broker of pool {pool}: not looked for: {printable(why)}")

@@ -17,7 +17,7 @@ from celeriac.api.names import (
     REQUESTS_PLURAL,
     VERSION,
 )
-from celeriac.cli.checkup import Checkup, one_of_each_broker
+from celeriac.cli.checkup import Checkup, one_of_each_broker, unreadable
 from celeriac.cli.checkup_findings import of_the_lists, of_the_operators
 from celeriac.cli.findings import (
     Finding,
@@ -74,7 +74,7 @@ def examine(
         if not leases:
             yield from of_the_operators(checkup.first, asked_at - crd.moment, __version__)
         yield from of_the_pools(found, served(leases) if leases else None, answer.moment)
-        yield from of_the_lists(checkup.first, checkup.again(), checkup.left)
+        yield from of_the_lists(checkup.first, checkup.again(), checkup.left, unreadable(found))
 
 
 def _crd(pools: Pools, plural: str) -> Answer:

@@ -26,6 +26,8 @@ COUNTED: Final = (
     ("AgentDegraded", "False", "agents: those of {good} of {all} pools can do all that they promise"),
 )
 """Conditions of pools that are counted: the status in which all is well, and the sentence."""
+AFTER: Final = ("BrokerUnreadable", "Creating", "InvalidSpec")
+"""Reasons of what is not known for another one's sake, which is told."""
 
 SILENT_SECONDS: Final = 120.0
 """A Lease is renewed every 2 s; so long without is no matter of two clocks."""
@@ -174,7 +176,7 @@ def of_the_pools(pools: Sequence[Body], served_namespaces: list[str] | None, now
 def _counted(pools: Sequence[Body], type_: str, holds: str, words: str) -> Iterator[Finding]:
     """Of how many pools it holds; those of which it does not are told one by one, those that nobody knows of here."""
     conditions = (told_status(pool.get("status"))[0].get("conditions") or () for pool in pools)
-    told = [each for listed in conditions for each in listed if each["type"] == type_]
+    told = [each for listed in conditions for each in listed if each["type"] == type_ and each["reason"] not in AFTER]
     good, unknown = (sum(each["status"] == wanted for each in told) for wanted in (holds, "Unknown"))
     if not told:
         return

@@ -9,7 +9,7 @@ import click
 from celeriac import __version__
 from celeriac.cli import choosing
 from celeriac.cli.choosing import AnyOrder, on_cluster, output, pool_argument
-from celeriac.cli.completion import completion, print_completions
+from celeriac.cli.completion import VARIABLE, completion, print_completions
 from celeriac.cli.doctor import examine
 from celeriac.cli.kubectl_ask import dead_letters, explain, queues, top
 from celeriac.cli.kubectl_pods import drain, logs, restart
@@ -183,7 +183,7 @@ def _mode(pool: dict[str, Any]) -> str:
 def main() -> None:
     """Run under the name that people type."""
     allow_deep_objects()
-    celery(prog_name="kubectl celery")
+    celery(prog_name="kubectl celery", complete_var=VARIABLE)
 
 
 def complete() -> None:

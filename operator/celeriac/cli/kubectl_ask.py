@@ -259,7 +259,7 @@ def requeue(pools: Pools, name: str, queue: str, ids: tuple[str, ...], to: str |
     if queue == UNROUTABLE and to is None:
         raise click.UsageError(f"nobody knows to which queue {UNROUTABLE} ones belong: name it with --to QUEUE")
     spec: dict[str, Any] = ({"ids": list(ids)} if ids else {}) | ({"to": to} if to else {})
-    click.echo(ask(pools, "RequeueDeadLetters", pools.get(name), queue=queue, **spec)["message"])
+    _tell_moved(name, queue, ids, ask(pools, "RequeueDeadLetters", pools.get(name), queue=queue, **spec))
 
 
 @dead_letters.command()
@@ -273,4 +273,11 @@ def drop(pools: Pools, name: str, queue: str, ids: tuple[str, ...], everything: 
     if bool(ids) == everything:
         raise click.UsageError("name those to be deleted with --id, or all of them with --all")
     spec: dict[str, Any] = {"ids": list(ids)} if ids else {"all": True}
-    click.echo(ask(pools, "DropDeadLetters", pools.get(name), queue=queue, **spec)["message"])
+    _tell_moved(name, queue, ids, ask(pools, "DropDeadLetters", pools.get(name), queue=queue, **spec))
+
+
+def _tell_moved(name: str, queue: str, ids: tuple[str, ...], answer: dict[str, Any]) -> None:
+    if ids and not answer["result"]["count"]:
+        cure = f"kubectl celery dead-letters list {name} {queue}"
+        raise click.ClickException(f"no dead letter of {queue} has such an id: {cure}")
+    click.echo(answer["message"])

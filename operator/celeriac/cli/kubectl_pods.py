@@ -72,10 +72,15 @@ def _print_log(pools: Pools, pod: dict[str, Any], query: dict[str, Any], lock: t
     name, state = pod["metadata"]["name"], state_of(pod)
     words = urlencode({key: str(value).lower() for key, value in query.items()})
     path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{name}/log?{words}"
+    is_silent = True
     try:
         for line in pools.lines(path, follow=query["follow"]):
+            is_silent = False
             with lock:
                 click.echo(f"{name} ({state})  {printable(line)}")
+        if is_silent:
+            with lock:
+                click.echo(f"{name} ({state}) has said nothing", err=True)
     except click.ClickException as error:
         with lock:
             click.echo(f"{name} ({state}) has no log to show: {error.message}", err=True)

@@ -234,6 +234,8 @@ def _message(status: int, body: str | bytes | None) -> str:
         return (
             "this cluster knows no CeleryWorkerPool: install Celeriac's chart, or only its CRD (kubectl apply -f crds/)"
         )
+    if status == HTTPStatus.FORBIDDEN and words.endswith("at the cluster scope"):
+        return f"{words}: leave out -A, and name a namespace with -n, or ask for a ClusterRole with list on them"
     if status == HTTPStatus.FORBIDDEN:
         return f"{words}: ask for a Role with get, list and patch on {PLURAL}.{GROUP}"
     if status == HTTPStatus.UNAUTHORIZED:

@@ -24,15 +24,30 @@ def printable(text: str) -> str:
 def print_table(made: Table) -> None:
     """Fit to a terminal, one line a row otherwise."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_COLUMNS)
-    console.print(made)
+    if console.is_terminal:
+        console.print(made)
+        return
+    console = Console(width=PIPE_COLUMNS)
+    with console.capture() as printed:
+        console.print(made)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def print_whole(found: Any, form: str | None) -> bool:
-    """Print it as JSON or YAML where that is asked for; whether it was."""
+    """Print it as JSON or YAML where that is asked for; whether it was. As by kubectl without managedFields."""
+    if form in ("json", "yaml"):
+        found = _shown(found)
     if form == "json":
         click.echo(json.dumps(found, indent=2))
     elif form == "yaml":
         click.echo(yaml.safe_dump(found, sort_keys=False, allow_unicode=True), nl=False)
     return form in ("json", "yaml")
+
+
+def _shown(found: Any) -> Any:
+    if isinstance(found, list):
+        return [_shown(each) for each in found]
+    if isinstance(found, dict):
+        return {name: _shown(value) for name, value in found.items() if name != "managedFields"}
+    return found

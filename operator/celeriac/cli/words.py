@@ -25,6 +25,9 @@ ABNORMAL = ("Stalled", "AgentDegraded", "QueueLooksMisspelled")
 UNDER_WAY = ("Creating", "PodsStarting", "RollingOut")
 """Reasons of a pool that is not Ready and calls for nobody: its last decision says more."""
 
+MEANT = (*UNDER_WAY, "Pinned", "Paused", "DryRun")
+"""Reasons of conditions that do not hold, and call for nobody: somebody has asked for it, or it takes its time."""
+
 NO_ROOM = ("QuotaExceeded", "Unschedulable")
 """Reasons of ScalingLimited that are the cluster's, not the pool's."""
 
@@ -178,8 +181,10 @@ def _hand(pool: Mapping[str, Any], name: str) -> Iterator[str]:
 
 def _condition(condition: Mapping[str, Any], now: datetime) -> str:
     mark = "  "
-    if condition["type"] in WANTED and condition["status"] != "True":
-        mark = "! " if condition["status"] == "False" else "? "
+    if condition["type"] in WANTED and condition["status"] == "Unknown":
+        mark = "? "
+    if condition["type"] in WANTED and condition["status"] == "False" and condition["reason"] not in MEANT:
+        mark = "! "
     if condition["type"] in ABNORMAL and condition["status"] == "True":
         mark = "! "
     since = ago(condition.get("lastTransitionTime"), now)

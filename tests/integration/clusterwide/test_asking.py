@@ -137,6 +137,8 @@ def test_dead_letters_are_listed_put_back_and_dropped(shop: Kube, run: Run, redi
         back = [json.loads(text)["headers"]["id"] for text in client.lrange("mail", 0, -1)]
         left = [json.loads(text)["headers"]["id"] for text in client.lrange("celeriac:dead:mail", 0, -1)]
     assert (back, left) == (["task-1"], ["task-3", "task-2"])
+    again = run("dead-letters", "requeue", "ml", "mail", "--id", "task-1")
+    assert (again.exit_code, "no dead letter of mail has such an id" in again.output) == (1, True)
     assert "name those to be deleted" in run("dead-letters", "drop", "ml", "mail").output
     assert "it has ml, mail" in run("dead-letters", "list", "ml", "mial").output
 

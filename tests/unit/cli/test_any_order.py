@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from celeriac.cli import kubectl
 from celeriac.cli.choosing import AnyOrder, all_namespaces, output
-from celeriac.cli.completion import print_completions
+from celeriac.cli.completion import VARIABLE, print_completions
 
 pytestmark = pytest.mark.unit
 
@@ -72,3 +72,17 @@ def test_verbs_and_options_are_completed_for_kubectl(capsys: pytest.CaptureFixtu
 def test_a_shell_gets_its_completion(shell: str) -> None:
     result = CliRunner().invoke(kubectl.celery, ["completion", shell])
     assert (result.exit_code, "_KUBECTL_CELERY_COMPLETE" in result.output) == (0, True)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_program_completes_where_the_script_of_a_shell_asks_it(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The script sets the variable that it was made with."""
+    assert f"{VARIABLE}={shell}_complete" in CliRunner().invoke(kubectl.celery, ["completion", shell]).output
+    monkeypatch.setenv(VARIABLE, f"{shell}_complete")
+    monkeypatch.setenv("COMP_WORDS", "kubectl-celery dead-letters req")
+    monkeypatch.setenv("COMP_CWORD", "req" if shell == "fish" else "2")
+    with pytest.raises(SystemExit):
+        kubectl.main()
+    assert "requeue" in capsys.readouterr().out

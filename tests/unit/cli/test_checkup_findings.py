@@ -65,6 +65,8 @@ def test_what_could_not_be_looked_at_is_said() -> None:
     assert any("too many keys" in line for line in lists(looked(isWhole=False), {}))
     assert any(line.startswith("?  unread lists: 7 more brokers") for line in lists(looked(), {}, 7))
     assert lists({}, {}) == []
+    known = of_the_lists(looked(unread="nothing listens there"), {}, 0, {"shop/ml"})
+    assert list(known) == [], "its condition tells it already"
 
 
 def test_who_answers_is_told_once_with_its_release_and_its_clock() -> None:

@@ -106,6 +106,17 @@ def test_what_is_wrong_is_marked_and_what_is_unknown_too() -> None:
     assert "\n  ScalingLimited False" in text
 
 
+def test_what_somebody_asked_for_or_takes_its_time_is_not_marked_as_wrong() -> None:
+    text = text_of(
+        a_pool(
+            condition("Ready", "False", "PodsStarting", "0 of 2 are ready"),
+            condition("ScalingActive", "False", "Pinned", "pinned at 2"),
+        )
+    )
+    assert "\n  Ready False, PodsStarting" in text
+    assert "\n  ScalingActive False, Pinned" in text
+
+
 def test_a_pin_a_mode_and_a_change_not_yet_seen_are_told_with_the_way_out() -> None:
     text = text_of(a_pool(spec={"replicas": 5, "scaling": {"mode": "Paused"}}, observedGeneration=2))
     assert "pinned to 5 by spec.replicas" in text
