@@ -5,6 +5,8 @@ the other (see the Dockerfiles).
 """
 
 import platform
+import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +14,14 @@ from pathlib import Path
 from release.registry import ARCHITECTURES, Registry
 from release.versions import ROOT
 from tests.cluster import pip_settings
+from tests.cluster.errors import ClusterError
 from tests.cluster.images import buildah, ignore_file, storage
 from tests.cluster.progress import step
 
 HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "amd64")
+
+
+BUILD_STAGE = "FROM --platform=${BUILDPLATFORM} ${BASE} AS build"
 
 
 @dataclass(frozen=True)
@@ -68,15 +74,39 @@ def publish(recipe: Recipe, registry: Registry, version: str, base: str | None) 
 
 
 def _build(recipe: Recipe, registry: Registry, name: str, arch: str, base: str | None) -> None:
-    options = [f"--tag={name}", f"--file={recipe.dockerfile}", f"--platform=linux/{arch}", "--isolation=chroot"]
-    options += ["--format=oci", *_plain(registry)]
+    options = [f"--tag={name}", f"--platform=linux/{arch}", "--isolation=chroot", "--format=oci", *_plain(registry)]
     # buildx sets both by itself; buildah before 1.30 does not, where --platform is given.
     options += [f"--build-arg=BUILDPLATFORM=linux/{HERE}", f"--build-arg=BUILDARCH={HERE}"]
-    if base:
-        options.append(f"--build-arg=BASE={base}")
-    with storage(), pip_settings.written() as pip:
+    text = recipe.dockerfile.read_text()
+    index = base or own_base(text)
+    bases = {each: f"{index.partition('@')[0]}@{digest}" for each, digest in registry.platforms(index).items()}
+    options.append(f"--build-arg=BASE={bases[arch]}")
+    with storage(), pip_settings.written() as pip, tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as dockerfile:
+        dockerfile.write(with_own_build_stage(text, bases[HERE]))
+        dockerfile.flush()
+        options.append(f"--file={dockerfile.name}")
         options += [f"--volume={file}:{path}:ro" for path, file in pip.mounts().items()]
         buildah("bud", "--layers", "--pull", *ignore_file(recipe.dockerfile), *options, recipe.context)
+
+
+def own_base(dockerfile: str) -> str:
+    """The base that a Dockerfile names, by digest."""
+    found = re.search(r"^ARG BASE=(\S+)$", dockerfile, re.MULTILINE)
+    if not found:
+        raise ClusterError("a Dockerfile of a release names its base by ARG BASE=")
+    return found.group(1)
+
+
+def with_own_build_stage(dockerfile: str, base: str) -> str:
+    """The Dockerfile whose build stage names the base of this machine by a digest of its own.
+
+    buildah 1.28 takes the image that one stage has pulled for another stage of the same reference, whatever its
+    architecture: the image for arm64 stood on the base for amd64.
+    """
+    changed = dockerfile.replace(BUILD_STAGE, f"FROM --platform=linux/{HERE} {base} AS build")
+    if changed == dockerfile:
+        raise ClusterError(f"a Dockerfile of a release has the line {BUILD_STAGE}")
+    return changed
 
 
 def _plain(registry: Registry) -> list[str]:

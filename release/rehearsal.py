@@ -107,9 +107,12 @@ def verify(made: Made, cosign: Cosign) -> None:
     for image in (*made.images, made.chart):
         cosign.verify_image(image.by_digest)
     for image in made.images:
-        for digest in image.platforms.values():
+        for arch, digest in image.platforms.items():
             cosign.verify_image(f"{image.reference}@{digest}")
             sboms = cosign.attested(f"{image.reference}@{digest}")
+            for_arch = {str(part["purl"]).rpartition("arch=")[2] for part in debian(sboms)}
+            if not for_arch <= {arch, "all"}:
+                raise ClusterError(f"the image of {image.name} for {arch} has packages for {for_arch}")
             lacking = {"redis", *(("celeriac-agent",) if image is made.images[0] else ("celery",))} - named(sboms)
             if lacking:
                 raise ClusterError(f"the SBOM of {image.name} does not name {', '.join(lacking)}")
@@ -121,6 +124,12 @@ def verify(made: Made, cosign: Cosign) -> None:
 def named(sboms: list[dict[str, object]]) -> set[str]:
     """The components of SBOMs by their names."""
     return {part["name"] for document in sboms for part in document["components"]}  # type: ignore[attr-defined]
+
+
+def debian(sboms: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The Debian packages of SBOMs."""
+    parts = [part for document in sboms for part in document["components"]]  # type: ignore[attr-defined]
+    return [part for part in parts if str(part["purl"]).startswith("pkg:deb/")]
 
 
 def see_refused(made: Made, cosign: Cosign, folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from release import chart, plugin, sbom, signing, versions
-from release.container_images import Pushed
+from release.container_images import RECIPES, Pushed, Recipe, own_base, with_own_build_stage
 from release.sbom import Component
 from tests.cluster.errors import ClusterError
 
@@ -137,3 +137,15 @@ def test_what_is_compiled_is_fetched_for_each_python_and_nothing_else(tmp_path: 
     requirements = "click==8.2 \\\n    --hash=sha256:0\n    # via x\npydantic-core==2.50 \\\n    --hash=sha256:1\n"
     assert plugin.compiled(tmp_path) == {"pydantic-core"}
     assert plugin.only(requirements, plugin.compiled(tmp_path)) == "pydantic-core==2.50 \\\n    --hash=sha256:1\n"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_the_build_stage_has_a_base_of_its_own(recipe: Recipe) -> None:
+    """buildah 1.28 takes one image for a reference that two stages name, whatever their platforms."""
+    text = recipe.dockerfile.read_text()
+    assert own_base(text).startswith("python:3.11-slim@sha256:")
+    changed = with_own_build_stage(text, f"python@{DIGEST}")
+    assert f" python@{DIGEST} AS build\n" in changed
+    assert "\nFROM ${BASE}\n" in changed
+    with pytest.raises(ClusterError, match="has the line FROM"):
+        with_own_build_stage(changed, "other")
