@@ -20,7 +20,7 @@ from tests.integration.redis_fixtures import one_server, redis, server  # noqa: 
 
 SECONDS = 60.0
 """What may take seconds is given so many: the machine may be busy."""
-LONGEST = ("two_operators", "sick_api_server")
+LONGEST = ("canary", "foreign_registry", "sick_api_server", "two_operators")
 Figure = Callable[[str, float, str], None]
 
 
