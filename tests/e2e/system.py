@@ -62,18 +62,19 @@ def installed(cluster: Target) -> Iterator[System]:
         list(pool.map(cluster.provide, (images.REDIS, OPERATOR, WORKER)))
     try:
         with step("install the operator with its chart"):
-            _helm(cluster, "upgrade", "--install", RELEASE, str(CHART), "--create-namespace", values=VALUES)
+            helm(cluster, "upgrade", "--install", RELEASE, str(CHART), "--create-namespace", values=VALUES)
             ready = f"--namespace={NAMESPACE}", "--timeout=180s"
             cluster.kubectl("rollout", "status", f"deployment/{RELEASE}", *ready)
-            _helm(cluster, "test", RELEASE)
+            helm(cluster, "test", RELEASE)
         yield System(cluster)
     finally:
         with step("remove the operator"):
-            _helm(cluster, "uninstall", RELEASE, "--ignore-not-found", "--wait")
+            helm(cluster, "uninstall", RELEASE, "--ignore-not-found", "--wait")
             cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
 
 
-def _helm(cluster: Target, *arguments: str, values: dict[str, Any] | None = None) -> None:
+def helm(cluster: Target, *arguments: str, values: dict[str, Any] | None = None) -> None:
+    """Runs Helm in the operator's namespace; raises ClusterError with what it said."""
     command = [str(tools.binary("helm")), f"--kubeconfig={cluster.kubeconfig}", f"--namespace={NAMESPACE}", *arguments]
     if values is None:
         run(command)
