@@ -7,6 +7,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,13 +18,34 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
 from tests.cluster.process import wait_until
 from tests.integration.crds import CRDS, wait_established
-from tests.unit.pool.bodies import Body, minimal, variants
+from tests.integration.test_crd import STATUS
+from tests.unit.pool.bodies import Body, minimal, replaced, variants
 
 pytestmark = pytest.mark.integration
 
 FIRST = Path(__file__).with_name("releases") / "first" / "celeryworkerpools.yaml"
 TODAY = CRDS / "celeryworkerpools.yaml"
 PLURAL = "celeryworkerpools"
+SINCE = (
+    ("broker", "rolloutOnSecretChange"),
+    ("broker", "sentinel"),
+    ("worker", "rejectOnWorkerLost"),
+    ("agent",),
+    ("strategy",),
+    ("redelivery",),
+    ("deployment",),
+    ("template", "spec", "containerSecurityContext"),
+    ("template", "spec", "lifecycle"),
+    ("template", "spec", "resourceClaims"),
+    ("template", "spec", "resources", "claims"),
+)
+"""Fields of the spec that the first version did not have."""
+SUPPLIED = {"agent": "enabled", "redelivery": {"maxAttempts": 5}}
+"""What today's version says where nothing is stored."""
+GONE = {"automountServiceAccountToken": False}
+"""What the first version took of a Pod's spec, and today's does not: the operator always writes False."""
+FIRST_STATUS = {field: STATUS[field] for field in ("selector", "idleSince", "decision", "conditions")}
+"""The first version had a slip in the bounds of whole numbers, which no API server takes."""
 REFUSED_NOW = {
     "a line end in a queue's name": minimal(queues=["a\u2028b"]),
     "a label that the operator writes": minimal(template={"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}),
@@ -110,6 +132,45 @@ def served(control_plane: ControlPlane, namespace: str) -> Iterator[Api]:
     control_plane.kubectl("delete", "crd", api.crd, "--ignore-not-found")
 
 
+def at_first(spec: Body) -> Body:
+    """A spec without what the first version did not have."""
+    left = copy.deepcopy(spec)
+    for *above, field in SINCE:
+        parent: Any = left
+        for step in above:
+            parent = parent.get(step, {})
+        parent.pop(field, None)
+    if "template" in left:  # a quantity was a whole number or a text
+        left["template"]["spec"]["resources"]["requests"]["cpu"] = "500m"
+    return left
+
+
+def test_pools_that_the_first_version_stored_are_read_by_this_one(served: Api) -> None:
+    served.serve(FIRST)
+    specs = {f"pool-{number}": at_first(body["spec"]) for number, body in enumerate(variants())}
+    for name, spec in specs.items():
+        served.create(name, spec)
+    path = ("template", "spec", "automountServiceAccountToken")
+    served.create("with-token", replaced(at_first(variants()[0]["spec"]), path, False))
+    served.kubectl("patch", served.crd, "pool-0", "--subresource=status", "--type=merge", "-p", patch(FIRST_STATUS))
+    before = {name: served.get(name) for name in (*specs, "with-token")}
+    assert before["with-token"]["spec"]["template"]["spec"].items() >= GONE.items()
+
+    served.serve(TODAY)
+    for name, stored in before.items():
+        now = served.get(name)
+        served.touch(name)
+        expected = copy.deepcopy(stored["spec"])
+        if name == "with-token":
+            del expected["template"]["spec"]["automountServiceAccountToken"]
+        expected |= SUPPLIED
+        assert now["spec"] == expected
+        assert now["metadata"]["generation"] == 1, "nothing was changed by reading it"
+        assert parse_pool(now) == parse_pool({**now, "spec": expected})
+    assert served.get("pool-0")["status"] == before["pool-0"]["status"]
+    assert served.stored_versions() == ["v1alpha1"]
+
+
 def test_what_would_be_refused_today_is_kept_named_and_can_be_mended(served: Api) -> None:
     served.serve(FIRST)
     for number, body in enumerate(REFUSED_NOW.values()):
@@ -162,3 +223,7 @@ def test_v1beta1_comes_beside_v1alpha1_with_one_schema_and_without_conversion(se
 
     served.serve(TODAY, only_beta)
     assert served.get("old", "v1beta1")["spec"] == stored["spec"]
+
+
+def patch(status: Body) -> str:
+    return json.dumps({"status": status})
