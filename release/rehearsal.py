@@ -176,7 +176,8 @@ def run_foreign(image: Pushed, stage: Stage) -> None:
     with stage.registry.file_system(f"{image.reference}@{image.platforms['arm64']}") as files:
         subprocess.run(["tar", "--extract", f"--directory={root}"], stdin=files, check=True)
     shutil.copy(emulator, root / "qemu")
-    environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH=/app"]
+    # A container without a home of its own has this one by its runtime.
+    environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "PYTHONPATH=/app"]
     command = ["chroot", str(root), "/qemu", "/venv/bin/python3", "-m", "celeriac", "--version"]
     console.print(f"    {run([*environment, *command]).strip()} (linux/arm64)")
 
