@@ -28,13 +28,6 @@ def one_server() -> Iterator[RedisServer]:
         yield running
 
 
-@pytest.fixture
-def server(one_server: RedisServer) -> RedisServer:
-    with one_server.client() as client:
-        client.flushall()
-    return one_server
-
-
 def run(server: RedisServer, *words: str, variable: str = "CELERY_BROKER_URL") -> Result:
     result = CliRunner().invoke(main, words, env={"CELERY_BROKER_URL": None, variable: server.celery_url})
     assert "s3cr3t" not in result.output

@@ -25,15 +25,9 @@ MONITOR = "celeryev.0b5f8a1e-0000-4000-8000-000000000001"
 
 @pytest.fixture(scope="module")
 def one_server() -> Iterator[RedisServer]:
+    """One of their own: a story makes a user in it."""
     with RedisServer() as running:
         yield running
-
-
-@pytest.fixture
-def server(one_server: RedisServer) -> RedisServer:
-    with one_server.client() as client:
-        client.flushall()
-    return one_server
 
 
 async def look(server: RedisServer, user: str = "") -> ControlLists:

@@ -44,9 +44,9 @@ class Rest:
         if outcome is None or not (step.wants_nothing or (waits and step.wants_at_most_a_change)):
             return cls()
         demand = outcome.demand
-        if isinstance(demand, Demand) and not _is_at_zero(sight):
-            return cls()
-        if isinstance(demand, Demand) and not (waits or _sleeps(sight, demand, outcome.decision.replicas)):
+        if isinstance(demand, Demand) and not (
+            _is_at_zero(sight) and (waits or _sleeps(sight, demand, outcome.decision.replicas))
+        ):
             return cls()
         longest = SLEEP_SECONDS if isinstance(demand, Demand) else DOUBT_SECONDS
         edge = next_edge(sight.pool.policy, demand, outcome.decision.history, now) - EDGE_SECONDS
