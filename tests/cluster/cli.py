@@ -145,6 +145,8 @@ def prepare() -> None:
             raise ClusterError("the Debian packages of a node could not be installed; the reason is above")
         machine = Machine.this()
     tools.binaries(programs_for(machine))
+    for folder in tools.FILES:
+        tools.files(folder)
     if machine.can_be_node:
         make_bases()
     try:

@@ -325,6 +325,7 @@ def test_a_list_of_namespaces_leaves_no_cluster_role_for_the_operator(helm: Helm
         ({"metrics": {"port": 80}}, "metrics/port"),
         ({"metrics": {"clusterLabel": "k8s cluster"}}, "metrics/clusterLabel"),
         ({"prometheusRule": {"thresholds": {"waitFor": "5 minutes"}}}, "prometheusRule/thresholds/waitFor"),
+        ({"prometheusRule": {"thresholds": {"waitFor": "30s1m"}}}, "prometheusRule/thresholds/waitFor"),
         ({"prometheusRule": {"thresholds": {"failingRatio": 10}}}, "prometheusRule/thresholds/failingRatio"),
         ({"prometheusRule": {"operatorSelector": '{job="x"}'}}, "prometheusRule/operatorSelector"),
         (
@@ -332,6 +333,7 @@ def test_a_list_of_namespaces_leaves_no_cluster_role_for_the_operator(helm: Helm
             "authorization/credentials",
         ),
         ({"metrics": {"serviceMonitor": {"interval": 15}}}, "metrics/serviceMonitor/interval"),
+        ({"metrics": {"podMonitor": {"interval": ""}}}, "metrics/podMonitor/interval"),
         ({"image": {"repository": "celeriac@sha256:0"}}, "image/repository"),
         ({"image": {"digest": "latest"}}, "image/digest"),
         ({"image": {"repository": ""}}, "image.repository is empty"),

@@ -1,9 +1,11 @@
 """The programs of a cluster and of a release, built from Go modules at the exact versions of these go.mod files.
 
-``pin`` writes those files. Each version is built once, into the cache outside the checkout, and only what is asked for.
+Of a module without a program only files are taken: what others publish beside their code. ``pin`` writes those go.mod.
+Each version is built or fetched once, into the cache outside the checkout, and only what is asked for.
 A folder named by KUBEBUILDER_ASSETS (the habit of envtest) comes first for etcd, kube-apiserver and kubectl.
 """
 
+import json
 import os
 import re
 import shutil
@@ -20,6 +22,7 @@ from tests.cluster.progress import Step, step
 PINS = Path(__file__).parent
 GO_REQUIREMENTS = PINS / "go-requirements.txt"
 GO_FROM_PYPI = GO_REQUIREMENTS.read_text().split()[0]
+GO_VARIABLES = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
 VERSION_PACKAGE = "k8s.io/component-base/version"
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kubectl")
@@ -28,10 +31,12 @@ FOLDERS = {
     **dict.fromkeys((*CONTROL_PLANE, "kube-scheduler", "kubelet", "kube-proxy"), "kubernetes"),
     **{name: name for name in ("helm", "kwok", "coredns", "kind", "actionlint", "cosign", "crane", "krew")},
 }
+FILES = {"prometheus-operator": "example/prometheus-operator-crd"}
+"""Modules without a program: the folder of each whose files are taken."""
 
 
 class Pin:
-    """One folder of tools/: a Go module that names the packages to build, at exact versions."""
+    """One folder of tools/: a Go module that names the packages to build, at exact versions; or none, but a module."""
 
     def __init__(self, folder: str) -> None:
         self.folder = PINS / folder
@@ -40,7 +45,8 @@ class Pin:
         packages = block.group(1).split() if block else re.findall(r"^tool (\S+)$", text, re.MULTILINE)
         self.packages = {package.rsplit("/", 1)[-1]: package for package in packages}
         requires = dict(re.findall(r"^\s*(?:require )?(\S+\.\S+/\S+) (v\S+)", text, re.MULTILINE))
-        self.version = next(v for module, v in requires.items() if f"{packages[0]}/".startswith(f"{module}/"))
+        wanted = f"{packages[0] if packages else next(iter(requires))}/"
+        self.module, self.version = next(each for each in requires.items() if wanted.startswith(f"{each[0]}/"))
         self.go = tuple(int(part) for part in re.findall(r"^go (\d+)\.(\d+)", text, re.MULTILINE)[0])
 
     @property
@@ -84,6 +90,23 @@ def binaries(names: Iterable[str]) -> dict[str, Path]:
     return found
 
 
+def files(folder: str) -> dict[str, Path]:
+    """The files of a module of `FILES` by their names, fetched first when they are not in the cache yet.
+
+    Raises ClusterError where the module cannot be had, or is not the one of its go.sum.
+    """
+    pin = Pin(folder)
+    target = pin.output / Path(FILES[folder]).name
+    with locked(pin.output):
+        if not target.exists():
+            with step(f"fetch {folder} {pin.version}"), paths.scratch(pin.output) as directory:
+                command = [find_go(pin.go), "mod", "download", "-json", pin.module]
+                module = json.loads(run(command, cwd=pin.folder, variables=GO_VARIABLES))
+                shutil.copytree(Path(module["Dir"], FILES[folder]), directory / target.name)
+                (directory / target.name).rename(target)
+    return {file.name: file for file in target.iterdir()}
+
+
 def etcd() -> Path:
     """The etcd of KUBEBUILDER_ASSETS or of this machine; raises ClusterError when there is none."""
     path = _asset("etcd") or shutil.which("etcd")
@@ -110,7 +133,7 @@ def build(pin: Pin, names: list[str]) -> None:
 
 
 def _go_build(command: list[str], folder: Path, progress: Step) -> None:
-    environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
+    environment = os.environ | GO_VARIABLES
     packages = 0
     lines: list[str] = []
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cluster import tools
 from tests.cluster.errors import ClusterError
-from tests.cluster.tools import FOLDERS, PINS, Pin
+from tests.cluster.tools import FILES, FOLDERS, PINS, Pin
 
 pytestmark = pytest.mark.unit
 
@@ -20,8 +20,15 @@ def test_every_program_is_pinned_to_an_exact_version(name: str) -> None:
     assert f"{pin.packages[name].split('/cmd/')[0]} {pin.version}/go.mod" in (pin.folder / "go.sum").read_text()
 
 
-def test_every_pinned_folder_has_a_program() -> None:
-    assert {path.parent.name for path in PINS.glob("*/go.mod")} == set(FOLDERS.values())
+@pytest.mark.parametrize("folder", FILES)
+def test_a_module_of_files_is_pinned_with_its_own_sum_and_not_with_what_it_requires(folder: str) -> None:
+    pin = Pin(folder)
+    sums = [line.rsplit(" ", 1)[0] for line in (pin.folder / "go.sum").read_text().splitlines()]
+    assert sums == [f"{pin.module} {pin.version}", f"{pin.module} {pin.version}/go.mod"]
+
+
+def test_every_pinned_folder_has_a_program_or_files() -> None:
+    assert {path.parent.name for path in PINS.glob("*/go.mod")} == {*FOLDERS.values(), *FILES}
 
 
 def test_kubernetes_programs_know_their_version() -> None:
