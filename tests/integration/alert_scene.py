@@ -67,7 +67,7 @@ def pool(namespace: str = "shop", name: str = "ml", instance: str = "a", **serie
         "drain": ("pool_oldest_drain_seconds", {}),
         "silent": ("pool_silent_workers", {}),
         "not_fetching": ("pool_not_fetching_workers", {}),
-        "degraded": ("pool_degraded_workers", {}),
+        "degraded": ("pool_condition", {"type": "AgentDegraded", "status": "True"}),
         "dead": ("queue_dead_letters", {"queue": "ml"}),
         "succeeded": ("tasks_total", {"task": "app.add", "state": "succeeded"}),
         "failed": ("tasks_total", {"task": "app.add", "state": "failed"}),

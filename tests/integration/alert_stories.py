@@ -49,7 +49,11 @@ FIRING: Final = (
         told="3",
     ),
     Story(
-        "an agent lacks a hook", TWO_REPLICAS | pool(degraded=steady(2)), 12, (f"CeleriacAgentDegraded {ML}",), told="2"
+        "an agent lacks a hook, or counts of tasks cannot be read",
+        TWO_REPLICAS | pool(degraded=steady(1)),
+        12,
+        (f"CeleriacAgentDegraded {ML}",),
+        told="",
     ),
     Story(
         "dead letters lie", TWO_REPLICAS | pool(dead=steady(3)), 3, (f"CeleriacDeadLetters {ML} queue=ml",), told="3"
@@ -105,6 +109,12 @@ STILL_FIRING: Final = (
         | pool(instance="b", succeeded="_x42 84+2x300", failed="_x42 84+2x300"),
         20,
         (f"CeleriacTasksFailing {TASK}",),
+    ),
+    Story(
+        "another replica takes over while counts of tasks cannot be read",
+        HANDED_OVER | moved(40, degraded=steady(1)),
+        12,
+        (f"CeleriacAgentDegraded {ML}",),
     ),
     Story("nothing is scraped", {}, 4, ("CeleriacNoLeader",)),
     Story(
@@ -163,7 +173,8 @@ SILENT: Final = (
         "more pods are ready than wanted, as one drains", TWO_REPLICAS | pool(ready=steady(5), drain=steady(7100)), 30
     ),
     Story("workers are silent for a minute", TWO_REPLICAS | pool(silent="0x20 1x4 0x300"), 6),
-    Story("an agent lacks a hook until the rollout has ended", TWO_REPLICAS | pool(degraded="0x20 3x20 0x300"), 10),
+    Story("an agent lacks a hook until the rollout has ended", TWO_REPLICAS | pool(degraded="0x20 1x20 0x300"), 10),
+    Story("counts of tasks cannot be read for nine minutes", TWO_REPLICAS | pool(degraded="0x20 1x36 0x300"), 15.5),
     Story("dead letters were dropped", TWO_REPLICAS | pool(dead="3x20 0x300"), 9),
     Story("one run of a hundred fails", TWO_REPLICAS | pool(succeeded=counting(99), failed=counting(1)), 30),
     Story(
