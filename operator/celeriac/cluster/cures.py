@@ -1,7 +1,8 @@
 """What to do about what Kubernetes says of a Pod: the cure is chosen by the words, not by the kind of failure alone.
 
 The words are those of the kubelet, of containerd and runc, and of the scheduler (Kubernetes 1.27 to 1.35).
-Each list is gone through in its order, and the first that fits says what to do.
+Each list is gone through in its order, and the first that fits says what to do. What a pool would ask for fewer Pods by
+is not known here: `celeriac.reporting.fewer` says it.
 """
 
 import re
@@ -32,12 +33,11 @@ UNSCHEDULABLE: Final[Cures] = (
     (r"exceed max volume count", "the nodes hold as many volumes as they may: add nodes"),
     (
         r"Insufficient (?P<name>[\w.-]+/[\w-]+)",
-        f"add nodes with free {{name}} (and its device plugin), or lower it in {POD}.resources or"
-        " spec.scaling.maxReplicas",
+        f"add nodes with free {{name}} (and its device plugin), or lower it in {POD}.resources",
     ),
     (
         r"Insufficient (?P<name>cpu|memory|ephemeral-storage|pods)",
-        f"add nodes, or lower {{name}} in {POD}.resources.requests or spec.scaling.maxReplicas",
+        f"add nodes, or lower {{name}} in {POD}.resources.requests",
     ),
     (r"Too many pods", "the nodes run as many Pods as they may: add nodes"),
     (r"didn't have free ports", f"drop hostPort from {POD}.sidecars: one Pod on each node can have it"),

@@ -15,17 +15,22 @@ REFUSED: Final[tuple[tuple[str, Reason, str], ...]] = (
     (
         r"exceeded quota: (?P<quota>[\w.-]+).*requested: (count/)?pods",
         Reason.QUOTA_EXCEEDED,
-        "raise pods in the ResourceQuota {quota}, or lower spec.scaling.maxReplicas",
+        "raise pods in the ResourceQuota {quota}",
+    ),
+    (
+        r"exceeded quota: (?P<quota>[\w.-]+), requested: (?P<name>count/deployments[\w.]*)=",
+        Reason.QUOTA_EXCEEDED,
+        "raise {name} in the ResourceQuota {quota}, or delete Deployments that nobody needs",
     ),
     (
         r"exceeded quota: (?P<quota>[\w.-]+), requested: (?P<name>[\w./-]+)=",
         Reason.QUOTA_EXCEEDED,
-        f"raise {{name}} in the ResourceQuota {{quota}}, or lower {POD}.resources or spec.scaling.maxReplicas",
+        f"raise {{name}} in the ResourceQuota {{quota}}, or lower {POD}.resources",
     ),
     (
         r"exceeded quota",
         Reason.QUOTA_EXCEEDED,
-        f"raise the ResourceQuota, or lower {POD}.resources or spec.scaling.maxReplicas",
+        f"raise the ResourceQuota, or lower {POD}.resources",
     ),
     (
         r"violates PodSecurity.*(hostPath|restricted volume types|host namespaces|privileged \(|hostPort|sysctls)",

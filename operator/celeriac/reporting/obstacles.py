@@ -1,5 +1,6 @@
 """What keeps a pool from being what its spec asks for, in the order in which it has to be mended; pure."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +10,7 @@ from celeriac.api.words import first_of
 from celeriac.cluster.records import DeploymentRecord
 from celeriac.cluster.refusals import refused_pod
 from celeriac.pool.model import InvalidPool, NotAllowed
+from celeriac.reporting.fewer import fewer
 from celeriac.reporting.view import View
 from celeriac.scaling.policy import Mode
 
@@ -82,13 +84,14 @@ def _of_pods(view: View, deployment: DeploymentRecord) -> Iterator[Obstacle]:
     """Refused Pods, then what keeps Pods from running, that of most Pods first."""
     missing = deployment.ready < deployment.spec_replicas or deployment.rollout_in_progress
     if deployment.replica_failure and missing:
-        yield _refused_pod(deployment.replica_failure, blocks=view.ready == 0)
-    problems = [pod.problem for pod in view.pods if pod.problem is not None and not pod.terminating]
-    counted: dict[Reason, int] = {}
-    for problem in problems:
-        counted[problem.reason] = counted.get(problem.reason, 0) + 1
+        reason, message = refused_pod(deployment.replica_failure)
+        more = fewer(view) if deployment.full_quota else ""
+        yield Obstacle("refused", reason, f"{message}{more}", blocks=view.ready == 0)
+    problems = [(pod.problem, pod.unplaced) for pod in view.pods if pod.problem is not None and not pod.terminating]
+    counted = Counter(problem.reason for problem, _ in problems)
     for reason in sorted(counted, key=lambda each: -counted[each]):
-        message = next(problem.message for problem in problems if problem.reason == reason)
+        problem, unplaced = next(each for each in problems if each[0].reason == reason)
+        message = f"{problem.message}{fewer(view) if unplaced else ''}"
         # A pool that wakes may have to wait for a node that an autoscaler brings.
         blocks = view.ready == 0 and not (view.waking and reason == Reason.UNSCHEDULABLE)
         yield Obstacle(reason, reason, f"{counted[reason]} pod(s): {message}", blocks)
@@ -99,11 +102,6 @@ def _of_pods(view: View, deployment: DeploymentRecord) -> Iterator[Obstacle]:
         )
         reason = Reason.CONTAINER_CONFIG_ERROR
         yield Obstacle(reason, reason, message, blocks=view.ready == 0)
-
-
-def _refused_pod(words: str, *, blocks: bool) -> Obstacle:
-    reason, message = refused_pod(words)
-    return Obstacle("refused", reason, message, blocks)
 
 
 def _workers(view: View) -> Iterator[Obstacle]:
