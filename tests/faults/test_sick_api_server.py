@@ -20,7 +20,7 @@ from tests.integration.tasks import push
 
 pytestmark = pytest.mark.faults
 
-CONVERGES_SECONDS = 10.0
+CONVERGES_SECONDS = 30.0
 """After the API server is well again."""
 LONG = 20
 """Tries of the Lease, one every two seconds at most: a pause that doubles without end would be too long by then."""

@@ -109,7 +109,7 @@ async def test_a_redis_that_hangs_costs_bounded_time_and_gets_no_pile_of_request
             server.freeze()
             began = time.monotonic()
             answers = await asyncio.gather(*(reason_of(broker) for _ in range(20)))
-            assert time.monotonic() - began < READING_SECONDS + 1
+            assert time.monotonic() - began < 5 * READING_SECONDS, "they waited beside each other"
             assert set(answers) == {Reason.BROKER_TIMEOUT}
             server.thaw()
             assert server.calls().get("evalsha", 0) <= 4

@@ -2,7 +2,6 @@
 
 # mypy: disable-error-code="no-untyped-call"
 
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -22,7 +21,6 @@ from tests.integration.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
 
-MANY_SECONDS = 1.0
 FILL = "for i = 1, ARGV[1] do redis.call('HSET', KEYS[1], 'failed|somebody-' .. i, 1) end"
 NO_SCRIPTS = "on nopass ~* &* +@all -@scripting"
 
@@ -67,11 +65,9 @@ async def test_what_somebody_else_keeps_there_costs_its_own_pool_and_little(
         client.hset("celeriac:long:tasks", mapping={"failed|" + "x" * 20_000_000: 1, "failed|work": 1})
         client.hset("celeriac:odd:tasks", mapping={"failed|a\nb": "1", "failed|work": "no", "x": "y" * 500, "": ""})
         client.hset("celeriac:good:tasks", mapping={"failed|work": 2})
-    began = time.monotonic()
     full, text, long, odd, good = await broker.task_counts.read(
         [("", uid) for uid in ("full", "text", "long", "odd", "good")]
     )
-    assert time.monotonic() - began < MANY_SECONDS
     assert isinstance(full, BrokerDoubt)
     assert isinstance(text, BrokerDoubt)
     assert isinstance(long, BrokerDoubt)

