@@ -84,7 +84,8 @@ def _fill(content: Path, wheel: Path, requirements: Path, platform: str) -> None
 
 
 def _install(target: Path, requirements: Path, platform: str, python: str) -> None:
-    options = ["--quiet", "--no-deps", "--no-build", "--python-platform", platform]
+    # Copies: what is laid over these files must not reach uv's cache, to which they would be links.
+    options = ["--quiet", "--no-deps", "--no-build", "--link-mode=copy", "--python-platform", platform]
     where: list[str | Path] = ["--python-version", python, "--target", target, "--requirements", requirements]
     run([_uv(), "pip", "install", "--require-hashes", *options, *where])
 

@@ -8,9 +8,11 @@ import json
 import shutil
 import ssl
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import IPv4Network
 from pathlib import Path
 from types import TracebackType
@@ -144,6 +146,22 @@ class ControlPlane:
         command = [str(tools.binary("kubectl")), f"--kubeconfig={self.kubeconfig}", *arguments]
         return run(command, stdin=stdin, variables={"GOGC": "off"})  # a third of its CPU, and it ends at once
 
+    def read(self, path: str) -> dict[str, Any] | None:
+        """The object at a path of the API as the administrator sees it; None where there is none.
+
+        A hundredth of what a kubectl costs, for what stories ask again and again.
+        """
+        context = ssl.create_default_context(cafile=str(self.pki.ca))
+        context.load_cert_chain(self.pki.certificate("admin"), self.pki.key("admin"))
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", context=context, timeout=READY_SECONDS) as answer:
+                found: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.NOT_FOUND:
+                raise
+            return None
+        return found
+
     def kubeconfig_for(self, user: str, groups: Iterable[str] = ()) -> Path:
         """A kubeconfig for any user, for tests of permissions; the user needs no object in the cluster."""
         name = "user-" + "".join(letter if letter.isalnum() else "-" for letter in user)
@@ -270,6 +288,7 @@ class ControlPlane:
             "--leader-elect=false",
             f"--cluster-cidr={self.addresses.pods}",
             "--controllers=*,-nodeipam",
+            "--horizontal-pod-autoscaler-sync-period=2s",  # 15 s by default, which stories would wait for
             *("--kube-api-qps=200", "--kube-api-burst=400"),  # by default its controllers take 5 s to get their tokens
             "--secure-port=0",
         ]

@@ -36,7 +36,8 @@ class ChartRights:
         """What the chart has of these kinds."""
         options = (f"--namespace={self.namespace}", f"--kube-version={kube_version}")
         text = self._helm.run("template", RELEASE, str(CHART), *options, values=IMAGE | values)
-        return [document for document in yaml.safe_load_all(text) if document and document["kind"] in kinds]
+        documents = yaml.load_all(text, yaml.CSafeLoader)
+        return [document for document in documents if document and document["kind"] in kinds]
 
     def give(self, **values: Any) -> None:
         """Apply them, and wait until the policies hold; the API server heeds new ones after some time."""

@@ -50,7 +50,7 @@ class Helm:
     def template(self, values: dict[str, Any]) -> list[dict[str, Any]]:
         options = (f"--namespace={SYSTEM}", "--kube-version=1.34.4")
         text = self.run("template", RELEASE, str(CHART), *options, values=IMAGE | values)
-        return [document for document in yaml.safe_load_all(text) if document]
+        return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
 
 
 @pytest.fixture(scope="module")
