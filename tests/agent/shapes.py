@@ -32,7 +32,7 @@ def workers(quick: Iterable[str] = POOLS, pools: Iterable[str] = POOLS, **option
 def once(quick: Iterable[str] = POOLS, pools: Iterable[str] = POOLS, **options: Any) -> list[Any]:
     """Parameters for a story: `pools` x versions; in the quick form one version for each of the pools in `quick`.
 
-    It is the newest and the oldest by turns, in the order of `quick`.
+    It is the newest and the oldest by turns, in the order of `quick`, where "-" takes a turn for nobody.
     """
     told = {(pool, (NEWEST, OLDEST)[number % 2]) for number, pool in enumerate(quick)}
     every = [(pool, version) for pool in pools for version in VERSIONS]

@@ -13,7 +13,7 @@ from tests.agent.worker import Spec
 pytestmark = pytest.mark.agent
 
 
-@pytest.mark.parametrize("spec", once(quick=["prefork", "threads"], pools=["prefork", "threads"], slots=1))
+@pytest.mark.parametrize("spec", once(quick=["prefork"], pools=["prefork", "threads"], slots=1))
 def test_what_arrives_when_a_long_task_begins_is_in_redis(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     # Short ones let the worker fetch ahead: a fetch is pending when the long one takes its slot.
@@ -33,7 +33,7 @@ def test_what_arrives_when_a_long_task_begins_is_in_redis(rig: Rig, spec: Spec) 
     assert rig.account().problems == {}
 
 
-@pytest.mark.parametrize("spec", once(quick=["gevent", "threads"], pools=["gevent", "eventlet", "threads"]))
+@pytest.mark.parametrize("spec", once(quick=["gevent"], pools=["gevent", "eventlet", "threads"]))
 def test_a_drain_gives_nothing_back_while_it_is_being_acknowledged(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     rig.send("slow", name="ledger_app.acknowledged_slowly")
@@ -44,7 +44,7 @@ def test_a_drain_gives_nothing_back_while_it_is_being_acknowledged(rig: Rig, spe
     assert rig.account().problems == {}
 
 
-@pytest.mark.parametrize("spec", once(quick=["threads", "gevent"], pools=["threads", "gevent"]))
+@pytest.mark.parametrize("spec", once(quick=["threads"], pools=["threads", "gevent"]))
 def test_a_drain_waits_for_what_a_strategy_of_the_application_runs(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     rig.send("own", name="ledger_app.by_own_strategy", args=[4])
@@ -70,7 +70,7 @@ def test_a_second_worker_in_a_pod_leaves_the_first_ones_work_alone(rig: Rig, spe
     assert rig.account().problems == {}
 
 
-@pytest.mark.parametrize("spec", once(quick=["prefork", "gevent"]))
+@pytest.mark.parametrize("spec", once(quick=["-", "gevent"]))
 def test_an_entry_that_nobody_understands_keeps_no_worker_from_its_work(rig: Rig, spec: Spec) -> None:
     [worker] = rig.pods(spec)
     odd = {"podUid": worker.uid, "started": 0}
@@ -86,7 +86,7 @@ def test_an_entry_that_nobody_understands_keeps_no_worker_from_its_work(rig: Rig
     assert rig.account(allowed=["celeriac:.*"]).problems == {}
 
 
-@pytest.mark.parametrize("spec", once(quick=["prefork", "threads"]))
+@pytest.mark.parametrize("spec", once(quick=["prefork"]))
 def test_a_message_that_nobody_understands_is_kept_apart_as_it_is_and_the_others_come_back(
     rig: Rig, spec: Spec
 ) -> None:
@@ -109,7 +109,7 @@ def test_a_message_that_nobody_understands_is_kept_apart_as_it_is_and_the_others
     assert rig.account(allowed=["celeriac:dead:unroutable"]).problems == {}
 
 
-@pytest.mark.parametrize("spec", once(quick=["prefork", "solo"]))
+@pytest.mark.parametrize("spec", once(quick=["-", "solo"]))
 def test_a_worker_whose_redis_is_emptied_under_its_connection_is_known_again(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     rig.client.flushdb()

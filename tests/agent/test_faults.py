@@ -22,7 +22,7 @@ def durable(tmp_path: Path) -> Iterator[Rig]:
         yield rig
 
 
-@pytest.mark.parametrize("spec", workers(quick=["prefork", "eventlet"], prefetch=2))
+@pytest.mark.parametrize("spec", workers(quick=["eventlet"], prefetch=2))
 def test_a_cut_connection_neither_loses_nor_doubles_what_runs(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(8)]
@@ -34,7 +34,7 @@ def test_a_cut_connection_neither_loses_nor_doubles_what_runs(rig: Rig, spec: Sp
     _settled_but_for_what_celery_repeats(rig, spec)
 
 
-@pytest.mark.parametrize("spec", workers(quick=["prefork", "threads"], prefetch=2))
+@pytest.mark.parametrize("spec", workers(quick=["prefork"], prefetch=2))
 def test_a_cut_connection_during_a_drain(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(8)]

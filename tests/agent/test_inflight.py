@@ -10,7 +10,7 @@ from tests.agent.worker import Spec, eventually
 pytestmark = pytest.mark.agent
 
 
-@pytest.mark.parametrize("spec", workers(quick=["solo", "gevent"], config=with_timeout(1)))
+@pytest.mark.parametrize("spec", workers(quick=["gevent"], config=with_timeout(1)))
 def test_neither_a_long_task_nor_an_eta_runs_twice_for_a_short_visibility_timeout(rig: Rig, spec: Spec) -> None:
     rig.start(spec)
     rig.send("later", countdown=5)
@@ -41,7 +41,7 @@ def test_without_the_agent_the_same_task_runs_twice(rig: Rig) -> None:
     rig.wait_for(lambda: rig.ledger.started() == ["long", "long"], "it starts again", seconds=30)
 
 
-@pytest.mark.parametrize("spec", workers(quick=["prefork", "eventlet"], prefetch=2))
+@pytest.mark.parametrize("spec", workers(quick=["eventlet"], prefetch=2))
 def test_a_container_that_restarts_gets_its_own_back_first_in_order_and_marked(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(10)]

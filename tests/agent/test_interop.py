@@ -24,7 +24,7 @@ SECRET = "only-the-broker-knows"
 ACL = "~* &* +@all -@admin -config -info +client|kill +client|list"
 
 
-@pytest.mark.parametrize("spec", once(quick=["prefork", "gevent"], prefetch=2))
+@pytest.mark.parametrize("spec", once(quick=["prefork"], prefetch=2))
 def test_tls_and_an_acl_user(spec: Spec, tmp_path: Path) -> None:
     with RedisServer(tls=True, user="shop", password=SECRET, acl=ACL) as server:
         assert server.tls is not None

@@ -10,7 +10,7 @@ import pytest
 
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.rig import Rig
-from tests.agent.shapes import once, plain
+from tests.agent.shapes import once, param, plain
 from tests.agent.worker import Spec, Worker
 
 pytestmark = pytest.mark.agent
@@ -61,7 +61,7 @@ what Redis refuses is tried again.
 """
 
 
-@pytest.mark.parametrize("spec", once(("prefork", "gevent")))
+@pytest.mark.parametrize("spec", once(("prefork",)))
 def test_what_each_level_replaces(rig: Rig, spec: Spec) -> None:
     levels = ("report", "inflight", "drain")
     running = rig.start(plain(at(spec, "none")), *(at(spec, level) for level in levels))
@@ -88,7 +88,7 @@ def test_what_each_level_replaces(rig: Rig, spec: Spec) -> None:
     assert rig.account().problems == {}
 
 
-@pytest.mark.parametrize("spec", once(("threads", "prefork", "solo"), prefetch=4))
+@pytest.mark.parametrize("spec", once(("threads", "prefork"), prefetch=4))
 def test_report_tells_what_runs_and_keeps_to_the_apps_own_keys(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(at(spec, "report"))
     slots, tasks = worker.spec.slots_in_truth, [f"t{number}" for number in range(12)]
@@ -135,7 +135,9 @@ def test_inflight_brings_back_what_a_dead_worker_held_and_does_not_drain(rig: Ri
     assert rig.processes() == {}
 
 
-@pytest.mark.parametrize("spec", [Spec(OLDEST, "prefork", True), Spec(NEWEST, "threads", True)])
+@pytest.mark.parametrize(
+    "spec", [param(Spec(OLDEST, "prefork", True), quick=True), param(Spec(NEWEST, "threads", True), quick=False)]
+)
 def test_at_inflight_a_task_that_kills_its_worker_becomes_a_dead_letter(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(replace(at(spec, "inflight"), max_attempts=2))
     rig.send("poison", args=[60])
@@ -147,7 +149,9 @@ def test_at_inflight_a_task_that_kills_its_worker_becomes_a_dead_letter(rig: Rig
     rig.wait_for(lambda: [message["headers"]["id"] for message in rig.dead()] == ["poison"], "it is a dead letter")
 
 
-@pytest.mark.parametrize("spec", [Spec(OLDEST, "threads"), Spec(NEWEST, "prefork")])
+@pytest.mark.parametrize(
+    "spec", [param(Spec(OLDEST, "threads"), quick=False), param(Spec(NEWEST, "prefork"), quick=True)]
+)
 def test_a_lost_connection_at_inflight_loses_nothing(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(replace(at(spec, "inflight"), prefetch=4))
     tasks = [f"t{number}" for number in range(8)]

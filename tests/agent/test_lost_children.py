@@ -8,11 +8,13 @@ import pytest
 
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.rig import Rig
+from tests.agent.shapes import beside_plain
 from tests.agent.worker import Spec
 
 pytestmark = pytest.mark.agent
 
 REJECT = {"CELERIAC_REJECT_ON_WORKER_LOST": "1"}
+QUICK = {(NEWEST, "drain"), (OLDEST, "inflight")}
 
 
 def late(version: str, level: str = "drain", **variables: str) -> Spec:
@@ -31,7 +33,7 @@ def kill_child(rig: Rig, task: str, name: str = "ledger_app.work") -> None:
     os.kill(next(line.pid for line in rig.ledger.lines() if line.task == task), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("agent", [False, True], ids=["plain", "agent"])
+@beside_plain
 @pytest.mark.parametrize("version", versions(NEWEST))
 def test_without_the_setting_celery_acknowledges_the_task_and_it_is_lost(rig: Rig, version: str, agent: bool) -> None:
     """What docs/guarantees.md says of Celery; if this fails, a Celery has mended it."""
@@ -49,8 +51,14 @@ def test_without_the_setting_celery_acknowledges_the_task_and_it_is_lost(rig: Ri
     assert rig.queue() == []
 
 
-@pytest.mark.parametrize("version", versions(NEWEST, OLDEST))
-@pytest.mark.parametrize("level", ["inflight", "drain"])
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [
+        pytest.param(version, level, marks=() if (version, level) in QUICK else pytest.mark.full)
+        for version in (OLDEST, "5.5", NEWEST)
+        for level in ("inflight", "drain")
+    ],
+)
 def test_laid_over_by_the_agent_the_setting_brings_the_task_back(rig: Rig, version: str, level: str) -> None:
     [worker] = rig.start(late(version, level, **REJECT))
     kill_child(rig, "killed")

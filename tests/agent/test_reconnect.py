@@ -17,7 +17,7 @@ from celeriac_agent.prefork import HANDED_SECONDS
 from tests.agent.environments import OLDEST, VERSIONS
 from tests.agent.flow import Flow
 from tests.agent.rig import Rig
-from tests.agent.shapes import once, param, workers
+from tests.agent.shapes import beside_plain, once, param, workers
 from tests.agent.worker import POOLS, Spec
 from tests.integration.redis_server import RedisServer
 
@@ -103,7 +103,7 @@ def _has_ended(rig: Rig, task: str) -> bool:
 
 
 @pytest.mark.parametrize("spec", once(quick=["prefork", "threads"], pools=["prefork", "threads", "gevent"]))
-@pytest.mark.parametrize("agent", [True, False], ids=["agent", "plain"])
+@beside_plain
 def test_what_a_task_consumes_by_itself_is_not_put_back(rig: Rig, spec: Spec, agent: bool) -> None:
     [worker] = rig.start(replace(spec, agent=agent))
     with rig.sender.connection_for_write() as connection, connection.SimpleQueue("mailbox") as mailbox:
@@ -125,7 +125,7 @@ def test_what_a_task_consumes_by_itself_is_not_put_back(rig: Rig, spec: Spec, ag
 
 
 @pytest.mark.parametrize("spec", workers(quick=["prefork"], slots=1))
-@pytest.mark.parametrize("marked", [True, False], ids=["marked", "full"])
+@pytest.mark.parametrize("marked", [True, pytest.param(False, marks=pytest.mark.full)], ids=["marked", "full"])
 def test_an_idle_connection_that_is_closed_disturbs_nothing(rig: Rig, spec: Spec, marked: bool) -> None:
     _is_not_disturbed(rig, spec, marked)
 

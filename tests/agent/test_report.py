@@ -29,7 +29,7 @@ POOL_CLASSES = {
 }
 
 
-@pytest.mark.parametrize("spec", workers(prefetch=2))
+@pytest.mark.parametrize("spec", workers(quick=["prefork", "threads", "gevent"], prefetch=2))
 def test_a_report_counts_what_runs_what_is_held_and_what_is_done(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     idle = worker.wait_for(lambda report: report["state"] == "consuming", "it consumes")
@@ -73,7 +73,7 @@ def test_a_busy_worker_reports_every_second(rig: Rig, spec: Spec) -> None:
     assert 1 < then["busy"] - first["busy"] < 4
 
 
-@pytest.mark.parametrize("spec", once(quick=["solo", "gevent"], config=COMPARED))
+@pytest.mark.parametrize("spec", once(quick=["gevent"], config=COMPARED))
 def test_a_report_says_what_the_operator_compares_and_never_a_password(spec: Spec, guarded: Rig) -> None:
     rig = guarded
     [worker] = rig.start(spec)

@@ -18,7 +18,7 @@ NOTICED_SECONDS = 100.0
 """62 s on a quiet machine: the reply to an event, the reply to a broadcast, each after 15 s, and Celery's own waits."""
 
 
-@pytest.mark.parametrize("spec", once(quick=["prefork", "threads"]))
+@pytest.mark.parametrize("spec", once(quick=["prefork"]))
 def test_the_kernel_asks_for_a_sign_of_life_on_every_connection_of_a_worker(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     worker.fresh()

@@ -18,7 +18,7 @@ from celeriac.workers.observer import Observer
 from celeriac.workers.worker import Workers
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.rig import DRAIN_SECONDS, PREFIX, Rig
-from tests.agent.shapes import param
+from tests.agent.shapes import full, param
 from tests.agent.worker import Spec, Worker
 from tests.dialers import dialer
 from tests.integration.brokers import all_processes, readings
@@ -32,6 +32,15 @@ SPECS = [
     param(Spec(version, pool, True, prefetch=4), quick=QUICK.get(pool) == version)
     for pool in ("solo", "prefork", "threads", "gevent")
     for version in (OLDEST, NEWEST)
+]
+TURNS = {"upgrade": "prefork", "downgrade": "threads"}
+ORDERS = [
+    pytest.param(
+        order, spec, id=f"{one.id}-{order}", marks=(*one.marks, *(() if TURNS[order] == spec.pool else (full,)))
+    )
+    for one in SPECS
+    for spec in one.values
+    for order in TURNS
 ]
 LAYOUT = QueueLayout(PREFIX)
 
@@ -145,8 +154,7 @@ def test_what_both_held_when_they_were_killed_is_put_back(rig: Rig, spec: Spec) 
     assert rig.processes() == {}
 
 
-@pytest.mark.parametrize("order", ["upgrade", "downgrade"])
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(("order", "spec"), ORDERS)
 def test_a_start_inherits_from_the_other_agent_in_its_pod(rig: Rig, spec: Spec, order: str) -> None:
     first, second = (of_before(spec), spec) if order == "upgrade" else (spec, of_before(spec))
     [worker] = rig.start(first)
