@@ -106,6 +106,7 @@ def test_an_editor_follows_a_worker_lets_it_go_and_starts_all_anew(ml: Story, pl
     wait_until(lambda: json.loads(plugin("top", "ml", "-o", "json"))[0].get("running") == 1, "it runs", seconds=60)
     (busy,) = pod_names()
     assert "received" in plugin("logs", "ml", "--tail", "100")
+    ml.kube.wait_for_pool("ml", lambda pool: pool["status"].get("readyReplicas") == 1)
     assert "(ready)" in plugin("-n", ml.namespace, "logs", "ml")
     assert "ends its tasks" in plugin("drain", busy.removeprefix("pod/"))
     assert "(ending)" in plugin("logs", "ml", "--state", "ending")
