@@ -11,11 +11,12 @@ from tests.beside import Beside, longest_first, module
 from tests.integration.redis_server import RedisServer
 
 WITH_OPERATOR = {
-    **dict.fromkeys(("drain_writes", "at_rest"), "first"),
-    **dict.fromkeys(("reaper", "orphans"), "second"),
-    **dict.fromkeys(("recovery_access", "learned_layout", "task_metrics"), "third"),
+    "drain_writes": "first",
+    "reaper": "second",
+    **dict.fromkeys(("recovery_access", "task_metrics"), "third"),
+    **dict.fromkeys(("orphans", "learned_layout", "at_rest", "shards", "silent_workers"), "fourth"),
 }
-"""Modules that follow each other in one process, with one API server; the three processes take equally long."""
+"""Modules that follow each other in one process, with one API server; the four processes take equally long."""
 LONGEST = (*WITH_OPERATOR, "flow", "inflight", "drain", "faults")
 
 

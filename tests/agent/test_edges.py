@@ -56,6 +56,7 @@ def test_a_drain_waits_for_what_a_strategy_of_the_application_runs(rig: Rig, spe
     assert rig.account().problems == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["threads"], acks_late=True))
 def test_a_second_worker_in_a_pod_leaves_the_first_ones_work_alone(rig: Rig, spec: Spec) -> None:
     [first] = rig.start(spec)

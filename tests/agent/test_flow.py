@@ -25,6 +25,7 @@ def test_pods_come_and_go_under_flow_and_the_ledger_stays_clean(rig: Rig, spec: 
     assert rig.account().problems == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["threads"]))
 def test_a_slot_that_is_free_is_filled_at_once_though_nothing_waits_in_the_worker(rig: Rig, spec: Spec) -> None:
     rig.start(spec)

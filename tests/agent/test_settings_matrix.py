@@ -28,7 +28,6 @@ NO_VARIABLES = dict.fromkeys(("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CE
 SHORT = {"broker_transport_options": {"visibility_timeout": 5}}
 QUICK = {
     ("django", "5.3", "prefork"),
-    ("django", "5.6", "threads"),
     ("django", "5.6-today", "prefork"),
     ("old_names", "5.5", "threads"),
     ("worker_init_after_the_agent", "5.3", "threads"),

@@ -221,6 +221,7 @@ async def test_large_messages_do_not_keep_a_user_without_scripts_from_reading(se
         await eventually(all_are_known)
 
 
+@pytest.mark.full
 async def test_many_large_envelopes_are_read_one_part_after_the_other(
     server: RedisServer, address: BrokerAddress
 ) -> None:

@@ -116,6 +116,7 @@ async def test_what_is_no_report_is_as_good_as_missing(server: RedisServer, brok
     assert set(reading.reports) == {"good"}
 
 
+@pytest.mark.full
 async def test_reports_of_nobody_known_are_not_read_and_marks_only_so_far(
     server: RedisServer, broker: RedisBroker
 ) -> None:
@@ -329,6 +330,7 @@ async def test_dead_letters_go_back_behind_what_waits_the_oldest_first_with_a_ne
     assert await broker.dead_letters.purge(LAYOUT, "mail") == 1
 
 
+@pytest.mark.full
 async def test_racing_reapers_move_each_message_once(server: RedisServer, broker: RedisBroker) -> None:
     numbers = [f"{number:04}" for number in range(1200)]
     send(server, "mail", *numbers)
@@ -342,6 +344,7 @@ async def test_racing_reapers_move_each_message_once(server: RedisServer, broker
     assert await broker.salvage.restore(process, died=True) == Restored(), "and once more does no harm"
 
 
+@pytest.mark.full
 async def test_ten_thousand_messages_are_back_by_few_calls_and_some_commands_for_each(
     server: RedisServer, broker: RedisBroker
 ) -> None:
@@ -536,6 +539,7 @@ async def test_a_take_over_that_takes_long_says_how_far_it_came_and_goes_on(
         assert [json.loads(each)["body"] for each in client.lrange("mail", 0, -1)][::-1] == numbers
 
 
+@pytest.mark.full
 async def test_pools_that_share_a_database_each_look_through_all_of_it(
     server: RedisServer, broker: RedisBroker
 ) -> None:

@@ -175,6 +175,7 @@ async def test_an_entry_of_the_list_that_names_no_pool_is_told_and_hides_no_othe
     assert [doubt.reason for doubt in listed.doubts] == [Reason.REGISTRATION_UNREADABLE]
 
 
+@pytest.mark.full
 async def test_twenty_thousand_entries_are_read_in_part_and_cost_little(server: RedisServer, broker: Broker) -> None:
     """All that is read of one hash is bounded, whoever fills it."""
     gone = GoneWorker(server, "ml-a", pool_uid=A.pool_uid)

@@ -126,7 +126,9 @@ def test_lint_has_nothing_to_say(helm: Helm, values: dict[str, Any]) -> None:
     assert "0 chart(s) failed" in helm.run("lint", "--strict", str(CHART), values=values)
 
 
-@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+@pytest.mark.parametrize(
+    "values", [pytest.param({}, id="defaults", marks=pytest.mark.full), pytest.param(EVERYTHING, id="everything")]
+)
 @pytest.mark.parametrize("apply", ["--server-side", "--validate=strict"])
 def test_the_api_server_takes_every_manifest_without_a_warning(
     helm: Helm, chart_cluster: ControlPlane, values: dict[str, Any], apply: str
@@ -451,6 +453,7 @@ def test_an_upgrade_brings_a_new_version_of_the_crd(
     assert json.loads(chart_cluster.kubectl("get", "crd", CRD, "-ojson"))["spec"]["names"]["shortNames"] == ["cwp"]
 
 
+@pytest.mark.full
 def test_without_keep_the_crd_goes_with_the_release(install: Install, helm: Helm, chart_cluster: ControlPlane) -> None:
     install({"crds": {"keep": False}})
     helm.run("uninstall", RELEASE, f"--namespace={SYSTEM}", "--wait")

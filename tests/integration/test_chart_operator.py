@@ -85,6 +85,7 @@ def team(chart_cluster: ControlPlane) -> Iterator[str]:
     chart_cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("clusterwide", [True, False], ids=["cluster-wide", "one-namespace"])
 def test_the_operator_lives_on_what_the_chart_allows_it(
     install: Install, helm: Helm, chart_cluster: ControlPlane, team: str, clusterwide: bool, tmp_path: Path

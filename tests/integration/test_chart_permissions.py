@@ -91,6 +91,7 @@ def test_the_operator_may_do_what_it_must_everywhere_and_nothing_else(
     assert granted(chart_cluster, OPERATOR, NEVER) == []
 
 
+@pytest.mark.full
 def test_with_a_selector_of_namespaces_it_may_also_find_these(install: Install, chart_cluster: ControlPlane) -> None:
     install({"namespaceSelector": "celeriac.dev/shard=a"})
     found = [Access(verb, "namespaces", namespace="") for verb in ("list", "watch")]
@@ -113,6 +114,7 @@ def test_secrets_are_read_only_where_their_role_is_bound(install: Install, chart
     assert granted(chart_cluster, OPERATOR, others) == others
 
 
+@pytest.mark.full
 def test_with_a_list_of_namespaces_it_may_do_so_only_there(install: Install, chart_cluster: ControlPlane) -> None:
     install({"watchNamespaces": ["shop", "billing"]})
     assert granted(chart_cluster, OPERATOR, [*NEEDED, *LEASE]) == [*NEEDED, *LEASE]
@@ -126,7 +128,12 @@ def test_with_a_list_of_namespaces_it_may_do_so_only_there(install: Install, cha
 @pytest.mark.parametrize(
     ("role", "may", "may_not"),
     [
-        ("view", pools("get", "list", "watch"), [*pools("create", "delete"), *pools("patch", subresource="scale")]),
+        pytest.param(
+            "view",
+            pools("get", "list", "watch"),
+            [*pools("create", "delete"), *pools("patch", subresource="scale")],
+            marks=pytest.mark.full,
+        ),
         (
             "edit",
             [*pools("get", "create", "patch", "delete"), *pools("get", "patch", subresource="scale")],

@@ -99,7 +99,17 @@ def pools(control_plane: ControlPlane, namespace: str) -> Pools:
     return Pools(control_plane, namespace)
 
 
-@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
+either_way = pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), id="client-side"),
+        # As the CRDs themselves are applied for nearly all other stories.
+        pytest.param(("--server-side",), id="server-side", marks=pytest.mark.full),
+    ],
+)
+
+
+@either_way
 def test_it_applies_to_a_cluster_that_never_saw_it(control_plane: ControlPlane, options: tuple[str, ...]) -> None:
     """Under another group, as the cluster of the tests has it already."""
     group = "server.example.com" if options else "client.example.com"
@@ -142,14 +152,14 @@ def test_what_the_server_stores_is_what_the_operator_reads(pools: Pools, body: B
     assert replace(stored, key=written.key, uid=written.uid, generation=written.generation) == written
 
 
-@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
+@either_way
 def test_a_user_switches_the_target_by_applying_the_other(pools: Pools, options: tuple[str, ...]) -> None:
     for target in ({"queueWaitSeconds": 5}, {"tasksPerSlot": 2}, {"queueWaitSeconds": 0.5}):
         pools.apply(minimal(scaling={"target": target}), *options)
         assert pools.get()["spec"]["scaling"]["target"] == target
 
 
-@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
+@either_way
 def test_a_user_switches_the_level_of_the_agent(pools: Pools, options: tuple[str, ...]) -> None:
     """Up, down, by the word of earlier releases, and back to the default."""
     words = ["report", "inflight", "drain", "disabled", "enabled", "report", None]
@@ -159,7 +169,7 @@ def test_a_user_switches_the_level_of_the_agent(pools: Pools, options: tuple[str
         assert parse_pool(pools.get()).agent is level
 
 
-@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
+@either_way
 def test_redelivery_falls_back_to_its_default_when_it_is_dropped(pools: Pools, options: tuple[str, ...]) -> None:
     for spec, attempts in (({"redelivery": {"maxAttempts": 2}}, 2), ({"redelivery": {}}, 5), ({}, 5)):
         pools.apply(minimal(**spec), *options)
@@ -176,7 +186,7 @@ STRATEGIES: list[Body] = [
 ]
 
 
-@pytest.mark.parametrize("options", [(), ("--server-side",)], ids=["client-side", "server-side"])
+@either_way
 def test_a_user_switches_the_strategy_by_applying_another(pools: Pools, options: tuple[str, ...]) -> None:
     for spec in STRATEGIES:
         pools.apply(minimal(**spec), *options)

@@ -97,6 +97,7 @@ def events(entries: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
     return sorted((entry for entry in entries if entry["event"] == event), key=lambda entry: float(entry["time"]))
 
 
+@pytest.mark.full
 def test_mail_that_the_server_refuses_is_retried_until_it_is_delivered(busy_demo: Demo) -> None:
     busy_demo.send("mail", "--queue", "email_service", "--count", "4", "--seconds", "0.05", "--failures", "1")
     busy_demo.settle("mail")
@@ -125,6 +126,7 @@ def test_a_reminder_with_a_countdown_is_heard_when_it_is_due_and_not_before(busy
     assert all(float(entry["time"]) >= sent[entry["task"]] + 2 for entry in events(entries, "started"))
 
 
+@pytest.mark.full
 def test_urgent_tasks_overtake_those_that_were_sent_before_them(demo: Demo) -> None:
     for priority in (9, 3, 0):
         demo.send(

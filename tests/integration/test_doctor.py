@@ -117,6 +117,7 @@ def test_it_names_the_rights_that_the_operator_lacks(
         )
 
 
+@pytest.mark.full
 def test_it_tells_where_no_policy_holds_the_operator_and_where_one_is_not_bound(
     control_plane: ControlPlane, namespace: str, doctor: Doctor, kube: Kube, tmp_path: Path
 ) -> None:

@@ -291,6 +291,7 @@ async def test_a_steady_holder_writes_once_per_period_and_reads_nothing(enter: E
     assert time.monotonic() - started > 8 * RETRY
 
 
+@pytest.mark.full
 async def test_a_herd_of_requests_does_not_delay_a_renewal(enter: Enter, namespace: str) -> None:
     """Each of them is a watch, which has no end of its own: ten times as many as may be under way at once."""
     first = await enter()

@@ -68,6 +68,7 @@ def is_read(port: int, authority: Pki, token: str) -> bool:
     return status(port, authority, token) == HTTPStatus.OK
 
 
+@pytest.mark.full
 def test_only_a_token_that_may_get_the_path_reads_the_metrics_and_the_certificate_is_renewed(
     control_plane: ControlPlane, namespace: str, rights: ChartRights, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def test_a_restart_leaves_the_status_and_its_idle_clock_as_they_are_and_hands_th
         kube.wait_for_replicas("ml", 1)
 
 
+@pytest.mark.full
 def test_what_was_learned_of_a_pool_survives_the_operator(
     kube: Kube, control_plane: ControlPlane, namespace: str
 ) -> None:

@@ -81,6 +81,7 @@ def test_an_operator_killed_in_the_middle_of_a_scale_up_goes_on_where_it_was(api
         assert len(set(scaled)) == len(scaled), "one line for each"
 
 
+@pytest.mark.full
 def test_three_idle_pools_cost_no_write_but_the_lease_over_a_minute(quiet: QuietOperator) -> None:
     """The minute has begun before the other story of this module, which has a namespace of its own."""
     quiet.rest(60)

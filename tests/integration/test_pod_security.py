@@ -124,6 +124,7 @@ def test_whatever_is_put_together_three_say_the_same(strict: Kube) -> None:
     assert 60 <= taken <= 110
 
 
+@pytest.mark.full
 def test_a_pool_that_is_older_than_the_rules_is_told_and_its_workers_go_on(
     strict: Kube, control_plane: ControlPlane, namespace: str, redis: RedisServer
 ) -> None:

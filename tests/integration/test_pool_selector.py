@@ -49,6 +49,7 @@ def test_each_serves_the_pools_of_its_selector_and_a_pool_is_handed_over_by_its_
         assert kube.get(LEASES, "team")["metadata"]["annotations"]["celeriac.dev/selector"] == "team in (shop)"
 
 
+@pytest.mark.full
 def test_a_pool_that_sleeps_stays_in_the_registry_whichever_operator_looks(
     control_plane: ControlPlane, namespace: str, redis: RedisServer
 ) -> None:

@@ -171,6 +171,7 @@ def test_pools_that_the_first_version_stored_are_read_by_this_one(served: Api) -
     assert served.stored_versions() == ["v1alpha1"]
 
 
+@pytest.mark.full
 def test_what_would_be_refused_today_is_kept_named_and_can_be_mended(served: Api) -> None:
     served.serve(FIRST)
     for number, body in enumerate(REFUSED_NOW.values()):
@@ -188,6 +189,7 @@ def test_what_would_be_refused_today_is_kept_named_and_can_be_mended(served: Api
         parse_pool(served.get(name))
 
 
+@pytest.mark.full
 def test_v1beta1_comes_beside_v1alpha1_with_one_schema_and_without_conversion(served: Api) -> None:
     """The way that docs/api-stability.md promises, step by step."""
     served.serve(TODAY)

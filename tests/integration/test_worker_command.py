@@ -87,7 +87,7 @@ def test_a_ready_file_that_cannot_be_written_never_stops_a_worker(tmp_path: Path
             worker.kill()
 
 
-@pytest.mark.parametrize("query", ["", "?ssl_check_hostname=false"])
+@pytest.mark.parametrize("query", ["", pytest.param("?ssl_check_hostname=false", marks=pytest.mark.full)])
 def test_the_secrets_of_a_tls_broker_reach_the_worker(tmp_path: Path, query: str) -> None:
     with RedisServer(tls=True, client_certificates=True, password="correct-horse") as redis:
         assert redis.tls is not None

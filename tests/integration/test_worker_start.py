@@ -67,6 +67,7 @@ def script(file: Path, text: str) -> str:
     return str(file)
 
 
+@pytest.mark.full
 def test_a_launcher_that_waits_runs_once_for_a_start_whatever_probes_it(redis: RedisServer, tmp_path: Path) -> None:
     worker = a_worker(redis, tmp_path, script(tmp_path / "entrypoint.sh", ENTRYPOINT), database=1)
     starts = worker.folder / "starts"
@@ -132,7 +133,7 @@ def test_a_python_in_a_folder_with_a_space_is_probed_too(redis: RedisServer, tmp
         worker.kill()
 
 
-@pytest.mark.parametrize("init", ["dumb-init", "shell"])
+@pytest.mark.parametrize("init", [pytest.param("dumb-init", marks=pytest.mark.full), "shell"])
 def test_an_init_that_signals_the_whole_group_stops_no_running_task(
     redis: RedisServer, tmp_path: Path, init: str
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_pool_whose_workers_miss_a_hook_reaches_its_size_during_demand_and_say
     shop.wait(told, "the metrics tell of the worker that is left")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("level", ["report", pytest.param("inflight", marks=pytest.mark.full)])
 def test_a_pool_at_a_level_without_draining_reaches_its_size_and_is_no_trouble(shop: LiveShop, level: str) -> None:
     shrinks_while_a_task_runs_and_others_come(shop, agent=level)

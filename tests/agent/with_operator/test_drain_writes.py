@@ -84,6 +84,7 @@ def test_workers_get_back_to_work_whichever_write_of_that_the_operator_is_killed
     assert (shop.ended(), shop.node.problems) == ([str(number) for number in range(1, 2 * len(writes) + 3)], [])
 
 
+@pytest.mark.full
 def test_a_redis_that_refuses_the_marks_delays_a_drain_and_spoils_nothing(
     kube: Kube, control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def test_what_workers_of_a_deleted_pool_hold_is_found_by_their_pods(shop: Shop, 
     assert "fault of the operator" not in operator.log()
 
 
+@pytest.mark.full
 def test_a_pool_that_has_moved_gets_back_what_its_old_workers_hold_where_they_took_it(
     shop: Shop, operator: OperatorProcess
 ) -> None:

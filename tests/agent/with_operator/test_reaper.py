@@ -104,6 +104,7 @@ def test_a_container_that_started_anew_in_its_pod_is_not_taken_for_the_one_that_
     assert (dead.registered, heir.registered, heir.held, shop.deaths()) == (False, True, ["c"], {"a": 1, "b": 0})
 
 
+@pytest.mark.full
 def test_the_same_on_a_node_whose_clock_was_set_back_by_an_hour_however_silent_the_heir_is(shop: Shop) -> None:
     """By the clock it had started before its predecessor ended; a task of its own holds the interpreter."""
     heir = shop.worker("ml-1", age=300.0)
@@ -128,6 +129,7 @@ def test_who_reported_after_an_end_was_seen_is_no_part_of_it_whatever_the_clocks
     assert (heir.held, shop.ids()) == (["a", "b"], [])
 
 
+@pytest.mark.full
 def test_a_registration_that_somebody_removed_strands_nothing_that_the_operator_has_seen(shop: Shop) -> None:
     """The agent of a worker that lives writes it again within a second; this one is dead by then."""
     worker = shop.worker("ml-1")

@@ -80,6 +80,7 @@ def test_a_pool_whose_registry_is_broken_or_closed_stops_no_other_on_the_same_re
     wait_until(lambda: unread not in operator.metrics(), "it is mended", seconds=SECONDS)
 
 
+@pytest.mark.full
 def test_a_worker_deleted_by_force_is_found_gone_while_another_pools_registry_is_broken(
     shop: Shop, operator: OperatorProcess, redis: RedisServer
 ) -> None:
