@@ -38,6 +38,7 @@ def plain_worker(story: Story) -> str:
     )
 
 
+@pytest.mark.full
 def test_a_queue_comes_from_plain_celery_and_goes_back_to_it_without_a_lost_or_stranded_message(story: Story) -> None:
     story.kubectl("apply", "--filename=-", stdin=plain_worker(story))
     story.tasks.send("batch", 8, seconds=SECONDS)

@@ -14,7 +14,7 @@ from tests.ledger.executioner import Executioner, executioner
 from tests.ledger.lines import Event, Line
 from tests.ledger.scene import Scene, scene
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
 HELD = 10
 SILENCE_SECONDS = 30.0

@@ -30,6 +30,7 @@ def test_a_burst_to_a_solo_pool_runs_one_task_per_pod_and_ends_at_zero(story: St
     assert story.tasks.waiting("ml_service") == story.tasks.held("ml_service") == 0
 
 
+@pytest.mark.full
 def test_a_prefork_pool_loses_neither_late_nor_early_acknowledged_tasks(story: Story) -> None:
     """A running task that was acknowledged early is invisible in Redis; the grace of its pod protects it."""
     story.pool("both", ["batch", "email_service"], pool="prefork", concurrency=2, scaling={"maxReplicas": 4})
@@ -46,6 +47,7 @@ def test_a_prefork_pool_loses_neither_late_nor_early_acknowledged_tasks(story: S
         assert story.tasks.waiting(queue) == story.tasks.held(queue) == 0
 
 
+@pytest.mark.full
 def test_threads_gevent_and_eventlet_pools_wake_run_their_tasks_and_sleep_again(story: Story) -> None:
     kinds = ("threads", "gevent", "eventlet")
     for kind in kinds:

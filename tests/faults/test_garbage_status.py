@@ -112,6 +112,7 @@ def test_a_garbage_status_fails_nobody_and_is_written_over_by_whoever_leads(
     assert operator.log().count("its status was not what the operator had written") == 2
 
 
+@pytest.mark.full
 def test_a_pool_as_deep_as_an_api_server_takes_it_hides_no_other(
     control_plane: ControlPlane, kube: Kube, operator: OperatorProcess, redis: RedisServer, figure: Figure
 ) -> None:

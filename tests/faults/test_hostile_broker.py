@@ -104,6 +104,7 @@ def test_fifty_hostile_brokers_cost_a_healthy_pool_nothing(
     assert "Traceback" not in told
 
 
+@pytest.mark.full
 def test_300_000_registrations_cost_little_memory_and_a_healthy_pool_nothing(
     operator: OperatorProcess, kube: Kube, redis: RedisServer, figure: Figure
 ) -> None:

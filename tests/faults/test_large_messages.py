@@ -75,7 +75,8 @@ def peak(operator: OperatorProcess) -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
-@pytest.mark.parametrize("number", [2, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("number", [2, 20])
 def test_messages_of_60_mib_go_back_without_passing_through_the_operator(
     shop: Shop, operator: OperatorProcess, figure: Figure, number: int
 ) -> None:
@@ -94,6 +95,7 @@ def test_messages_of_60_mib_go_back_without_passing_through_the_operator(
     assert peak(operator) - before < GROWTH
 
 
+@pytest.mark.full
 def test_a_message_that_is_too_large_for_a_user_without_scripts_stays_and_is_told_with_the_right_that_is_missing(
     shop: Shop, operator: OperatorProcess
 ) -> None:

@@ -347,6 +347,7 @@ async def test_whatever_stands_in_a_registry_is_read_and_leads_nowhere_else(
     (await surfaces_of(tenants, tenants.look(listed, processes, reports))).check()
 
 
+@pytest.mark.full
 @FUZZ
 @given(REPORTS, REPORTS, MARKS)
 @example({b"a": encoded(REPORT | {"active": 10**300})}, {}, {})
