@@ -4,6 +4,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -35,9 +36,10 @@ async def look(server: RedisServer, user: str = "") -> ControlLists:
         return await broker.control_lists.look(LAYOUT)
 
 
-def ask_and_die(server: RedisServer) -> str:
+def ask_and_die(server: RedisServer, **settings: str) -> str:
     """Somebody asks all workers, and is killed before one has answered; the key of the list with the answer."""
     app = producer(server, global_keyprefix=PREFIX)
+    app.conf.update(settings)
     box = app.control.mailbox
     with app.connection_for_write() as connection:
         queue = box.get_reply_queue()(connection.default_channel)
@@ -48,6 +50,20 @@ def ask_and_die(server: RedisServer) -> str:
     with server.client() as client:
         assert client.llen(key) == 1
     return key
+
+
+@contextmanager
+def monitored(server: RedisServer, **settings: str) -> Iterator[str]:
+    """A monitor that has stopped to read, and an event that was restored to its list: the key of that."""
+    app = producer(server, global_keyprefix=PREFIX)
+    app.conf.update(settings)
+    with app.connection_for_write() as connection:
+        queue = app.events.Receiver(connection).queue(connection.default_channel)
+        queue.declare()
+        key = f"{PREFIX}{queue.name}"
+        with server.client() as client:
+            client.lpush(key, json.dumps({"body": "x" * 500, "properties": {"delivery_tag": "1"}}))
+        yield key
 
 
 def send_event(server: RedisServer, number: int) -> None:
@@ -82,6 +98,44 @@ async def test_the_oldest_message_tells_a_list_that_is_read_from_one_that_nobody
         client.rpop(f"{PREFIX}{MONITOR}")
     (read,) = (await look(server)).lists
     assert read.oldest != before.oldest
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"event_queue_prefix": "shop.ev"}, {"event_exchange": "shopev"}],
+    ids=["Celery's names", "another prefix", "another exchange"],
+)
+async def test_events_are_found_where_an_app_renames_their_exchange_or_their_queues(
+    server: RedisServer, settings: dict[str, str]
+) -> None:
+    with monitored(server, **settings) as key:
+        assert [each.key for each in (await look(server)).lists] == [key]
+
+
+async def test_of_events_whose_binding_is_gone_celerys_own_prefix_tells(server: RedisServer) -> None:
+    with monitored(server) as key, server.client() as client:
+        client.delete(f"{PREFIX}_kombu.binding.celeryev")
+        assert [each.key for each in (await look(server)).lists] == [key]
+
+
+async def test_answers_are_found_by_each_name_of_remote_control_and_the_rule_of_celeriac_acl_is_enough(
+    server: RedisServer,
+) -> None:
+    key = ask_and_die(server, control_exchange="shop.control")
+    assert key.endswith(".reply.shop.control.pidbox")
+    with server.client() as client:
+        client.persist(key)
+        rule = operator_rights([Part(LAYOUT, ("mail",), agent=True)]).rule().split()
+        client.execute_command("ACL", "SETUSER", "op", "reset", "on", ">p", *rule)
+    assert [each.key for each in (await look(server, "op:p@")).lists] == [key]
+
+
+async def test_a_user_who_may_not_read_a_renamed_list_is_told_so(server: RedisServer) -> None:
+    rule = operator_rights([Part(LAYOUT, ("mail",), agent=True)]).rule().split()
+    with monitored(server, event_queue_prefix="ev"), server.client() as client:
+        client.execute_command("ACL", "SETUSER", "op", "reset", "on", ">p", *rule)
+        with pytest.raises(BrokerDoubt, match="ACL"):
+            await look(server, "op:p@")
 
 
 async def test_queues_and_what_only_looks_like_it_are_left_alone(server: RedisServer) -> None:

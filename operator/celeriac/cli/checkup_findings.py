@@ -85,5 +85,6 @@ def _told(pool: str, lists: Sequence[Mapping[str, Any]]) -> str:
         f"unread lists in the broker of pool {pool}: {messages} messages, about {size / 1e6:.1f} MB, in {len(lists)}"
         f" that nobody has read for {READ_WITHIN_SECONDS:.0f} s and that do not expire: {names}. A monitor (flower) or"
         " a worker that died has left them: events, and answers to remote control, no tasks. `redis-cli DEL NAME` frees"
-        " one; where celeryev.* fills again, SREM its entry from _kombu.binding.celeryev, too"
+        " one; where one with events fills again, SREM its entry from _kombu.binding.celeryev (or what else the app's"
+        " event_exchange is called), too"
     )

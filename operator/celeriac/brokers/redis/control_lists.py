@@ -5,11 +5,16 @@ kombu/pidbox.py): no other process ever reads it. Redis does not tell who waits 
 late answers now and then. So a list is told with its oldest message, and whoever looks twice knows: a reader takes that
 one first, and at once, so that a list whose oldest message has stayed has none. Those that expire go by themselves
 (kombu 5.7), and are left out.
+
+An app may rename what these lists are known by. Answers are found whatever its control_exchange is called. Events are
+found under another event_queue_prefix, by their binding, or under another event_exchange, by the name of the list;
+where an app sets both, nothing tells its lists from queues of somebody's own.
 """
 
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -27,8 +32,30 @@ from celeriac.brokers.redis.shapes import is_count, is_text
 from celeriac.brokers.redis.traces import names_between
 from celeriac.pool.model import QueueLayout
 
-KINDS: Final = (("celeryev", "celeryev.", ""), ("reply.celery.pidbox", "", ".reply.celery.pidbox"))
-"""Exchange, and what stands before and behind the uuid in the names of its queues. All are Celery's defaults."""
+_UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of such lists.
+
+    exchange        Celery's default name of it: what is bound there is of this kind if `bound` says so
+    before, behind  how the names of lists begin and end that are looked for among all keys; those that are `named` so
+                    are of this kind
+    """
+
+    exchange: str
+    bound: re.Pattern[str]
+    before: str
+    behind: str
+    named: re.Pattern[str]
+
+
+_ANSWERS: Final = re.compile(rf"{_UUID}\.reply\..+\.pidbox", re.DOTALL)
+KINDS: Final = (
+    Kind("celeryev", re.compile(rf".+\.{_UUID}", re.DOTALL), "celeryev.", "", re.compile(rf"celeryev\.{_UUID}")),
+    Kind("reply.celery.pidbox", _ANSWERS, "", ".pidbox", _ANSWERS),
+)
 MOST_MEMBERS: Final = 5000
 """Bindings of one exchange that are looked at;"""
 MOST_LISTS: Final = 500
@@ -38,8 +65,6 @@ MOST_BYTES: Final = 16 * 1024 * 1024
 LOOK_SECONDS: Final = 1.0
 """For the bindings of one exchange, and for the keys of one kind: whoever asks waits for the answer for 10 s."""
 PAGE: Final = 1000
-
-_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # The message stays in Redis. Its end holds its delivery tag, which no other message has.
 LISTS: Final = Script("""
@@ -74,22 +99,17 @@ async def look(redis: Redis, layout: QueueLayout) -> ControlLists:
     """Those of a binding wherever they are, and those without one as far as keys can be looked through in a moment."""
     names: set[str] = set()
     is_whole = True
-    for exchange, before, behind in KINDS:
-        bound, all_bound = await _bound(redis, binding_key(layout.key_prefix, exchange), layout.separator)
+    for kind in KINDS:
+        bound, all_bound = await _bound(redis, binding_key(layout.key_prefix, kind.exchange), layout.separator)
         there, all_there = await names_between(
-            redis, layout.key_prefix + before, behind, seconds=LOOK_SECONDS, most=MOST_LISTS
+            redis, layout.key_prefix + kind.before, kind.behind, seconds=LOOK_SECONDS, most=MOST_LISTS
         )
-        names |= {name for name in bound if _is_own(name, before, behind)}
-        names |= {f"{before}{uuid}{behind}" for uuid in there if _UUID.fullmatch(uuid)}
+        names |= {name for name in bound if kind.bound.fullmatch(name)}
+        names |= {name for each in there if kind.named.fullmatch(name := f"{kind.before}{each}{kind.behind}")}
         is_whole &= all_bound and all_there
     keys = [f"{layout.key_prefix}{name}" for name in sorted(names)]
     found, all_found = await _looked_at(redis, keys[:MOST_LISTS])
     return ControlLists(found, is_whole and all_found and len(keys) <= MOST_LISTS)
-
-
-def _is_own(name: str, before: str, behind: str) -> bool:
-    named = name.startswith(before) and name.endswith(behind)
-    return named and _UUID.fullmatch(name.removeprefix(before).removesuffix(behind)) is not None
 
 
 async def _bound(redis: Redis, key: str, separator: str) -> tuple[set[str], bool]:

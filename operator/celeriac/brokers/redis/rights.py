@@ -131,8 +131,8 @@ def worker_rights(parts: Iterable[Part], *, results: bool = False) -> Rights:
 
 
 def _mailboxes(prefix: str) -> Keys:
-    """Of remote control: each worker's own, and the answers."""
-    return Keys(f"{_literal(prefix)}*.celery.pidbox*", f"{prefix}celery@host.celery.pidbox")
+    """Of remote control: each worker's own, and the answers. Before `pidbox` stands the app's control_exchange."""
+    return Keys(f"{_literal(prefix)}*.pidbox*", f"{prefix}celery@host.celery.pidbox")
 
 
 def _literal(text: str) -> str:
