@@ -43,25 +43,6 @@ def _words_of(word: str) -> int:
     return int(long or short)
 
 
-def on_cluster(command: Callable[Concatenate[Pools, P], None]) -> Callable[..., None]:
-    """Give a verb the options by which kubectl chooses a cluster, and its pools as the first argument.
-
-    kubectl hands a plugin only what follows its name.
-    """
-
-    @wraps(command)
-    def run(namespace: str | None, kubeconfig: str | None, context: str | None, *args: Any, **kwargs: Any) -> None:
-        command(Pools(kubeconfig, context, namespace), *args, **kwargs)
-
-    for option in (
-        click.option("--context", metavar="NAME", help="Context of the kubeconfig; default: the current one."),
-        click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, else ~/.kube/config."),
-        click.option("-n", "--namespace", metavar="NAME", help="Default: the namespace of the context."),
-    ):
-        run = option(run)
-    return run
-
-
 def _completing(
     named: Callable[[Pools, click.Context], Iterable[str]],
 ) -> Callable[[click.Context, click.Parameter, str], list[str]]:
@@ -75,6 +56,30 @@ def _completing(
             return []
 
     return complete
+
+
+def on_cluster(command: Callable[Concatenate[Pools, P], None]) -> Callable[..., None]:
+    """Give a verb the options by which kubectl chooses a cluster, and its pools as the first argument.
+
+    kubectl hands a plugin only what follows its name.
+    """
+
+    @wraps(command)
+    def run(namespace: str | None, kubeconfig: str | None, context: str | None, *args: Any, **kwargs: Any) -> None:
+        command(Pools(kubeconfig, context, namespace), *args, **kwargs)
+
+    for option in (
+        click.option("--context", metavar="NAME", help="Context of the kubeconfig; default: the current one."),
+        click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, else ~/.kube/config."),
+        click.option(
+            *("-n", "--namespace"),
+            metavar="NAME",
+            help="Default: the namespace of the context.",
+            shell_complete=_completing(lambda pools, _: pools.namespaces()),
+        ),
+    ):
+        run = option(run)
+    return run
 
 
 def _pool_names(pools: Pools, _: click.Context) -> Iterable[str]:

@@ -92,6 +92,11 @@ class Pools:
         ]
         return found
 
+    def namespaces(self) -> Iterator[str]:
+        """Their names, all of the cluster."""
+        for each in self.do("GET", "/api/v1/namespaces")["items"]:
+            yield each["metadata"]["name"]
+
     def events(self, pool: dict[str, Any]) -> Bodies:
         """What happened to a pool lately, the latest last; nothing where events may not be read."""
         metadata = pool["metadata"]
