@@ -68,6 +68,7 @@ def test_a_cold_shutdown_puts_back_what_was_not_acknowledged(rig: Rig, spec: Spe
     assert sorted(rig.queue()) == [*ended, "c", "d", "later"]
 
 
+@pytest.mark.full
 @beside_plain
 @pytest.mark.parametrize(
     "spec",
@@ -107,6 +108,7 @@ def test_a_worker_that_scales_its_own_slots(rig: Rig, spec: Spec, agent: bool) -
 RESTARTS = {"worker_pool_restarts": True}
 
 
+@pytest.mark.full
 @beside_plain
 @pytest.mark.parametrize(
     "spec",

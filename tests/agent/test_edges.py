@@ -33,6 +33,7 @@ def test_what_arrives_when_a_long_task_begins_is_in_redis(rig: Rig, spec: Spec) 
     assert rig.account().problems == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["gevent"], pools=["gevent", "eventlet", "threads"]))
 def test_a_drain_gives_nothing_back_while_it_is_being_acknowledged(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
@@ -44,6 +45,7 @@ def test_a_drain_gives_nothing_back_while_it_is_being_acknowledged(rig: Rig, spe
     assert rig.account().problems == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["threads"], pools=["threads", "gevent"]))
 def test_a_drain_waits_for_what_a_strategy_of_the_application_runs(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
@@ -120,6 +122,7 @@ def test_a_worker_whose_redis_is_emptied_under_its_connection_is_known_again(rig
     worker.fresh()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["threads"]))
 def test_what_was_evicted_from_the_registry_is_there_again_at_the_next_beat(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)

@@ -114,6 +114,7 @@ def test_a_solo_worker_that_ends_does_so_when_its_task_has_ended(rig: Rig, spec:
     assert rig.account().problems == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", endings((NEWEST, "prefork", True), pools=("prefork",)))
 def test_what_a_child_was_handed_and_has_not_begun_when_the_worker_ends_runs_once(rig: Rig, spec: Spec) -> None:
     """From Celery 5.6 on a worker that ends forgets such a task and puts it back, and the child runs it too."""
@@ -133,6 +134,7 @@ def test_what_a_child_was_handed_and_has_not_begun_when_the_worker_ends_runs_onc
 SOFT = {"worker_soft_shutdown_timeout": 2.0}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("how", ["marked", pytest.param("agent", marks=full), pytest.param("plain", marks=full)])
 @pytest.mark.parametrize(
     "spec",

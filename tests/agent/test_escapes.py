@@ -38,7 +38,7 @@ def _escape(rig: Rig, spec: Spec, count: int) -> list[str]:
     return sorted([*left, *HANDLED])
 
 
-@pytest.mark.parametrize("spec", workers(quick=["threads", "gevent"], pools=KINDS))
+@pytest.mark.parametrize("spec", workers(quick=["gevent"], pools=KINDS))
 def test_a_worker_works_on_and_drains_after_more_escapes_than_it_has_slots(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     left = _escape(rig, spec, count=9)
@@ -53,6 +53,7 @@ def test_a_worker_works_on_and_drains_after_more_escapes_than_it_has_slots(rig: 
     assert all(message["headers"]["redelivered"] for message in rig.messages())
 
 
+@pytest.mark.full
 @beside_plain
 @pytest.mark.parametrize("spec", workers(quick=["eventlet"], pools=KINDS))
 def test_what_escaped_is_back_at_the_end_of_its_worker_as_in_plain_celery(rig: Rig, spec: Spec, agent: bool) -> None:
@@ -72,6 +73,7 @@ def test_what_escaped_keeps_no_slot_and_runs_again_after_the_visibility_timeout(
     rig.settle(seconds=15)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "spec",
     once(

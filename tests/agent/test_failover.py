@@ -70,7 +70,9 @@ def _workers(*quick: tuple[str, str, bool]) -> list[Any]:
 
 
 @pytest.mark.parametrize("silent", [False, pytest.param(True, marks=pytest.mark.full)], ids=["follows", "silent"])
-@pytest.mark.parametrize("then", ["works on", "drains", pytest.param("ends", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "then", [pytest.param("works on", marks=pytest.mark.full), "drains", pytest.param("ends", marks=pytest.mark.full)]
+)
 @pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", True)))
 def test_tasks_run_while_another_server_becomes_the_master(
     rig: Rig, failover: Failover, spec: Spec, then: str, silent: bool

@@ -34,6 +34,7 @@ def test_a_cut_connection_neither_loses_nor_doubles_what_runs(rig: Rig, spec: Sp
     _settled_but_for_what_celery_repeats(rig, spec)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", workers(quick=["prefork"], prefetch=2))
 def test_a_cut_connection_during_a_drain(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)

@@ -67,6 +67,7 @@ def test_a_busy_pool_scales_down_by_its_victims_alone(rig: Rig, spec: Spec) -> N
     assert rig.account().problems == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "spec",
     [

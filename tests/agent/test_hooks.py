@@ -14,7 +14,7 @@ from tests.agent.worker import AGENT, POOLS, Spec
 
 pytestmark = pytest.mark.agent
 
-IN_THE_QUICK_FORM = {"transport-options": "prefork", "qos": "gevent", "deliver": "solo"}
+IN_THE_QUICK_FORM = {"qos": "gevent", "deliver": "solo"}
 
 
 def _cases() -> list[Any]:
@@ -70,6 +70,7 @@ def _holders(rig: Rig) -> bool:
     return any(rig.client.hlen(str(key)) for key in rig.client.scan_iter("shop:unacked*", _type="hash"))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("version", [OLDEST, pytest.param(NEWEST, marks=pytest.mark.full)])
 def test_a_part_that_cannot_be_imported_leaves_a_plain_worker_whose_log_says_so(
     rig: Rig, tmp_path: Path, version: str

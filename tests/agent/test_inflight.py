@@ -82,6 +82,7 @@ def test_a_container_that_restarts_gets_its_own_back_first_in_order_and_marked(r
     assert before["process"] not in rig.processes()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["threads"], prefetch=4, acks_late=True, slots=1))
 def test_a_dead_containers_messages_return_to_their_priorities(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
@@ -121,6 +122,7 @@ def test_a_task_that_kills_its_worker_becomes_a_dead_letter_and_its_neighbours_r
     assert account.problems == {"lost": ("poison/0",), "killed": ("poison/0",) * 3, "twice": ("poison/0",) * 2}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "spec", once(quick=["prefork"], pools=["prefork"], acks_late=True, slots=1, max_attempts=3, prefetch=4)
 )

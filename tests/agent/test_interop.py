@@ -35,6 +35,7 @@ def test_tls_and_an_acl_user(spec: Spec, tmp_path: Path) -> None:
             assert SECRET not in str(report)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["threads"], prefetch=2))
 def test_a_unix_socket(spec: Spec, tmp_path: Path) -> None:
     with RedisServer(unix_socket=True) as server, Rig(server, tmp_path) as rig:
@@ -49,6 +50,7 @@ def test_sentinel(spec: Spec, tmp_path: Path) -> None:
             assert f"{HOST}:{port}" in _short_ledger(rig, spec)["broker"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["threads"], prefetch=2))
 @pytest.mark.parametrize(
     "tls", [pytest.param(False, id="password"), pytest.param(True, id="tls", marks=pytest.mark.full)]

@@ -88,7 +88,7 @@ def test_what_each_level_replaces(rig: Rig, spec: Spec) -> None:
     assert rig.account().problems == {}
 
 
-@pytest.mark.parametrize("spec", once(("threads", "prefork"), prefetch=4))
+@pytest.mark.parametrize("spec", once(("threads",), prefetch=4))
 def test_report_tells_what_runs_and_keeps_to_the_apps_own_keys(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(at(spec, "report"))
     slots, tasks = worker.spec.slots_in_truth, [f"t{number}" for number in range(12)]
@@ -113,7 +113,7 @@ def test_report_tells_what_runs_and_keeps_to_the_apps_own_keys(rig: Rig, spec: S
     assert "later" in rig.queue(), "Celery itself gives back what it holds"
 
 
-@pytest.mark.parametrize("spec", once(("threads", "prefork"), prefetch=4))
+@pytest.mark.parametrize("spec", once(("-", "prefork"), prefetch=4))
 def test_inflight_brings_back_what_a_dead_worker_held_and_does_not_drain(rig: Rig, spec: Spec) -> None:
     spec = replace(at(spec, "inflight"), acks_late=True)
     [worker] = rig.start(spec)
@@ -135,6 +135,7 @@ def test_inflight_brings_back_what_a_dead_worker_held_and_does_not_drain(rig: Ri
     assert rig.processes() == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "spec", [param(Spec(OLDEST, "prefork", True), quick=True), param(Spec(NEWEST, "threads", True), quick=False)]
 )
@@ -149,6 +150,7 @@ def test_at_inflight_a_task_that_kills_its_worker_becomes_a_dead_letter(rig: Rig
     rig.wait_for(lambda: [message["headers"]["id"] for message in rig.dead()] == ["poison"], "it is a dead letter")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "spec", [param(Spec(OLDEST, "threads"), quick=False), param(Spec(NEWEST, "prefork"), quick=True)]
 )

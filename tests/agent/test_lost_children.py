@@ -68,6 +68,7 @@ def test_laid_over_by_the_agent_the_setting_brings_the_task_back(rig: Rig, versi
     rig.wait_for(lambda: rig.ledger.ended() == ["killed"], "it ends")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("version", versions(NEWEST))
 def test_a_task_that_kills_its_child_again_and_again_becomes_a_dead_letter(rig: Rig, version: str) -> None:
     rig.start(Spec(**{**late(version, **REJECT).__dict__, "max_attempts": 2}))
@@ -76,6 +77,7 @@ def test_a_task_that_kills_its_child_again_and_again_becomes_a_dead_letter(rig: 
     assert rig.ledger.started() == ["poison"] * 2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("version", versions(NEWEST))
 def test_a_task_that_says_otherwise_keeps_that(rig: Rig, version: str) -> None:
     rig.start(late(version, **REJECT))

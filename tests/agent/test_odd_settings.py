@@ -61,6 +61,7 @@ def test_steps_that_only_kombu_could_name_leave_a_plain_worker(server: RedisServ
         assert rig.account().problems == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_redis_that_is_to_keep_nothing_loses_nothing_that_waits(
     server: RedisServer, tmp_path: Path, spec: Spec

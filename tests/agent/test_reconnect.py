@@ -54,6 +54,7 @@ def test_a_connection_lost_just_after_a_task_was_handed_over(rig: Rig, spec: Spe
     assert problems == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "spec",
     [
@@ -102,7 +103,7 @@ def _has_ended(rig: Rig, task: str) -> bool:
     return task in rig.ledger.ended()
 
 
-@pytest.mark.parametrize("spec", once(quick=["prefork", "threads"], pools=["prefork", "threads", "gevent"]))
+@pytest.mark.parametrize("spec", once(quick=["-", "threads"], pools=["prefork", "threads", "gevent"]))
 @beside_plain
 def test_what_a_task_consumes_by_itself_is_not_put_back(rig: Rig, spec: Spec, agent: bool) -> None:
     [worker] = rig.start(replace(spec, agent=agent))
@@ -178,6 +179,7 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("hook", "spec"),
     [

@@ -46,7 +46,7 @@ def _refusals(*quick: str, but: str = "") -> list[Any]:
 
 
 @pytest.mark.parametrize("code", _refusals("OOM"))
-@pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", False), (OLDEST, "threads", True)))
+@pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", False)))
 def test_redis_refuses_to_write_while_tasks_end_and_others_wait(rig: Rig, spec: Spec, code: str) -> None:
     [worker] = rig.start(spec)
     tasks = [f"t{number}" for number in range(6)]
@@ -64,6 +64,7 @@ def test_redis_refuses_to_write_while_tasks_end_and_others_wait(rig: Rig, spec: 
     assert rig.account().problems == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("code", [each for each in _refusals("OOM") if each.id not in ELSEWHERE])
 @pytest.mark.parametrize(
     "spec",
@@ -80,6 +81,7 @@ def test_so_it_is_at_the_level_inflight(rig: Rig, spec: Spec, code: str) -> None
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("code", _refusals("READONLY"))
 @pytest.mark.parametrize("spec", _workers((NEWEST, "prefork", True)))
 def test_a_message_is_on_its_way_when_redis_begins_to_refuse(rig: Rig, spec: Spec, code: str) -> None:
@@ -148,6 +150,7 @@ def test_a_worker_is_drained_while_redis_is_full(rig: Rig, spec: Spec) -> None:
     assert rig.account().problems == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("code", _refusals("OOM"))
 @pytest.mark.parametrize("spec", _workers((OLDEST, "threads", False)))
 def test_tasks_that_expire_take_no_place_where_redis_refuses_their_results(
@@ -179,6 +182,7 @@ def test_tasks_that_expire_take_no_place_where_redis_refuses_their_results(
         assert problems == {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("code", _refusals("NOREPLICAS"))
 @pytest.mark.parametrize("spec", _workers((NEWEST, "threads", False)))
 @pytest.mark.parametrize("marked", [False, True], ids=["works", "drained"])

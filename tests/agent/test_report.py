@@ -29,7 +29,7 @@ POOL_CLASSES = {
 }
 
 
-@pytest.mark.parametrize("spec", workers(quick=["prefork", "threads", "gevent"], prefetch=2))
+@pytest.mark.parametrize("spec", workers(quick=["prefork", "gevent"], prefetch=2))
 def test_a_report_counts_what_runs_what_is_held_and_what_is_done(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     idle = worker.wait_for(lambda report: report["state"] == "consuming", "it consumes")
@@ -61,6 +61,7 @@ def test_a_report_counts_what_runs_what_is_held_and_what_is_done(rig: Rig, spec:
     assert done["busy"] == pytest.approx(_seconds_in_tasks(rig), abs=0.15 * len(tasks))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["solo"]))
 def test_a_busy_worker_reports_every_second(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
@@ -124,6 +125,7 @@ def test_a_task_that_holds_the_interpreter_makes_the_report_old_and_never_idle(r
     worker.wait_for(lambda report: report["processed"] == 1 and report["active"] == 0, "it is done")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["prefork"]))
 def test_a_consumer_that_remote_control_cancels_is_gone_from_the_report_until_it_is_back(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
@@ -137,6 +139,7 @@ def test_a_consumer_that_remote_control_cancels_is_gone_from_the_report_until_it
     rig.settle()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["prefork"]))
 def test_what_waits_for_its_rate_limit_is_told_apart(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)

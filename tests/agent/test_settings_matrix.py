@@ -29,10 +29,8 @@ SHORT = {"broker_transport_options": {"visibility_timeout": 5}}
 QUICK = {
     ("django", "5.3", "prefork"),
     ("django", "5.6-today", "prefork"),
-    ("old_names", "5.5", "threads"),
     ("worker_init_after_the_agent", "5.3", "threads"),
     ("consumer_bootstep", "5.7", "prefork"),
-    ("transport_class", "5.6", "threads"),
     ("application_class_for_reading", "5.7", "threads"),
 }
 

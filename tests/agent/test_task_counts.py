@@ -40,7 +40,7 @@ def await_states(rig: Rig, expected: Mapping[str, Mapping[str, int]], seconds: f
         raise AssertionError(f"{states(rig)} is not {expected}\n{error}") from None
 
 
-@pytest.mark.parametrize("spec", workers(quick=["prefork", "gevent"]))
+@pytest.mark.parametrize("spec", workers(quick=["gevent"]))
 def test_each_way_to_end_is_counted_once_by_the_tasks_name(rig: Rig, spec: Spec) -> None:
     rig.start(spec)
     rig.send("ok-1", "ok-2", args=[0.3])
@@ -70,7 +70,7 @@ def test_each_way_to_end_is_counted_once_by_the_tasks_name(rig: Rig, spec: Spec)
     assert 600_000 <= of_work["ran"] < 2_000_000
 
 
-@pytest.mark.parametrize("spec", once(quick=["solo", "threads"]))
+@pytest.mark.parametrize("spec", once(quick=["solo"]))
 def test_an_exception_is_counted_within_seconds_while_another_task_runs(rig: Rig, spec: Spec) -> None:
     rig.start(spec)
     rig.send("bad", name=FAILS)
@@ -108,6 +108,7 @@ def test_a_killed_child_and_a_time_limit_are_failures_and_a_terminated_task_is_r
     rig.wait_for(lambda: states(rig).get(WORK) == {"revoked": 1}, "it is revoked", 20)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("spec", "kinds"),
     [
@@ -129,6 +130,7 @@ def test_what_is_no_exception_is_a_failure_too(rig: Rig, spec: Spec, kinds: tupl
     rig.wait_for(lambda: states(rig).get("ledger_app.fail_and_exit") == {"failed": 1}, "the other", 10)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", once(quick=["threads"]))
 def test_how_long_a_task_has_waited_is_known_where_its_message_tells(rig: Rig, spec: Spec) -> None:
     rig.start(spec)

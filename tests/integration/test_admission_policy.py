@@ -417,6 +417,7 @@ async def test_what_it_never_writes_is_refused_whatever_its_roles(
         assert ask.refused in words, ask
 
 
+@pytest.mark.full
 def test_they_are_left_out_where_the_api_server_has_none(rights: ChartRights) -> None:
     kinds = {"ValidatingAdmissionPolicy"}
     assert len(rights.manifests(kinds)) == 10

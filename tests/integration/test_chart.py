@@ -441,6 +441,7 @@ def test_uninstalling_keeps_the_pools_and_installing_again_finds_them(
     assert chart_cluster.kubectl("get", "cwp", "-nshop", "-oname").split() == ["celeryworkerpool.celeriac.dev/email"]
 
 
+@pytest.mark.full
 def test_an_upgrade_brings_a_new_version_of_the_crd(
     helm: Helm, chart_cluster: ControlPlane, install: Install, tmp_path: Path
 ) -> None:

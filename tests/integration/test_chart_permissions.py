@@ -99,6 +99,7 @@ def test_with_a_selector_of_namespaces_it_may_also_find_these(install: Install, 
     assert granted(chart_cluster, OPERATOR, NEVER) == found[:1], "and nothing else of what it never may"
 
 
+@pytest.mark.full
 def test_secrets_are_read_only_where_their_role_is_bound(install: Install, chart_cluster: ControlPlane) -> None:
     """By the chart, or by a namespace that brings its own binding when it comes."""
     install({"rbac": {"restrictSecrets": True, "secretNamespaces": ["shop"]}})

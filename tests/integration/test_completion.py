@@ -114,6 +114,7 @@ def test_tab_completes_verbs_flags_namespaces_and_pools(shell: str, environment:
             shown.wait_for(f"ran '{becomes}'")
 
 
+@pytest.mark.full
 def test_fish_completes_the_same(environment: dict[str, str], shop: str) -> None:
     """By the builtin with which fish itself answers TAB."""
     asked = lines(shop)

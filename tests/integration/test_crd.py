@@ -109,6 +109,7 @@ either_way = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.full
 @either_way
 def test_it_applies_to_a_cluster_that_never_saw_it(control_plane: ControlPlane, options: tuple[str, ...]) -> None:
     """Under another group, as the cluster of the tests has it already."""
@@ -169,6 +170,7 @@ def test_a_user_switches_the_level_of_the_agent(pools: Pools, options: tuple[str
         assert parse_pool(pools.get()).agent is level
 
 
+@pytest.mark.full
 @either_way
 def test_redelivery_falls_back_to_its_default_when_it_is_dropped(pools: Pools, options: tuple[str, ...]) -> None:
     for spec, attempts in (({"redelivery": {"maxAttempts": 2}}, 2), ({"redelivery": {}}, 5), ({}, 5)):
@@ -186,6 +188,7 @@ STRATEGIES: list[Body] = [
 ]
 
 
+@pytest.mark.full
 @either_way
 def test_a_user_switches_the_strategy_by_applying_another(pools: Pools, options: tuple[str, ...]) -> None:
     for spec in STRATEGIES:

@@ -106,6 +106,7 @@ def test_mail_that_the_server_refuses_is_retried_until_it_is_delivered(busy_demo
     assert {entry["attempt"] for entry in events(entries, "succeeded")} == {"1"}
 
 
+@pytest.mark.full
 def test_a_chord_crosses_from_the_batch_queue_to_its_callback_on_the_default_queue(busy_demo: Demo) -> None:
     busy_demo.send("chord", "--queue", "batch", "--chord", "--count", "6", "--seconds", "0.2", "--cpu-share", "0.1")
     busy_demo.settle("chord")
@@ -139,6 +140,7 @@ def test_urgent_tasks_overtake_those_that_were_sent_before_them(demo: Demo) -> N
     assert [priority for _time, priority in order] == [0, 0, 0, 3, 3, 3, 9, 9, 9]
 
 
+@pytest.mark.full
 def test_the_ledger_shows_a_task_whose_worker_was_killed_and_one_that_nobody_took(demo: Demo) -> None:
     demo.send("killed", "--queue", "batch", "--count", "2", "--seconds", "30", "--cpu-share", "0")
     with demo.worker("celery_app", "solo", 1, "batch") as worker:

@@ -180,6 +180,7 @@ async def test_what_a_holder_notes_is_written_at_once_and_known_to_the_next(ente
     assert first.lease.annotation("example.com/note") is None
 
 
+@pytest.mark.full
 async def test_what_a_holder_noted_before_it_lost_the_lease_is_not_written_over_another_note(
     enter: Enter, namespace: str
 ) -> None:

@@ -12,6 +12,7 @@ from tests.integration.redis_server import RedisServer
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.full
 def test_the_operator_waits_for_its_crd_and_finds_it_again_after_it_was_deleted(
     control_plane: ControlPlane, namespace: str
 ) -> None:

@@ -118,6 +118,7 @@ def test_what_a_gone_worker_held_is_back_as_if_it_had_been_read_whole(
     assert lists_of(server) == after_a_crash(entries)
 
 
+@pytest.mark.full
 @WHATEVER
 @given(letters=st.lists(LETTERS | NO_MESSAGES, min_size=1, max_size=12), again=st.booleans())
 def test_dead_letters_are_back_as_if_they_had_been_read_whole(

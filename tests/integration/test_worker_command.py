@@ -70,6 +70,7 @@ def test_a_worker_is_ready_while_it_is_busy_and_ends_its_task_after_sigterm(
     assert not (worker.run_dir / "ready").exists()
 
 
+@pytest.mark.full
 def test_a_ready_file_that_cannot_be_written_never_stops_a_worker(tmp_path: Path) -> None:
     with RedisServer() as redis:
         pool = a_pool(PoolType.SOLO, BrokerSpec(url=redis.url))

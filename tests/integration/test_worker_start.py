@@ -99,6 +99,7 @@ def test_a_worker_that_is_stopped_before_celery_listens_ends_at_once(redis: Redi
         worker.kill()
 
 
+@pytest.mark.full
 def test_a_worker_that_restarts_in_its_pod_is_not_ready_before_it_consumes(redis: RedisServer, tmp_path: Path) -> None:
     worker = a_worker(redis, tmp_path, script(tmp_path / "entrypoint.sh", ENTRYPOINT), database=2)
     (worker.folder / "database").touch()
@@ -118,6 +119,7 @@ def test_a_worker_that_restarts_in_its_pod_is_not_ready_before_it_consumes(redis
         worker.kill()
 
 
+@pytest.mark.full
 def test_a_python_in_a_folder_with_a_space_is_probed_too(redis: RedisServer, tmp_path: Path) -> None:
     worker = a_worker(redis, tmp_path, database=3, pool_type=PoolType.SOLO)
     place = tmp_path / "conda envs"

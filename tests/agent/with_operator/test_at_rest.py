@@ -58,6 +58,7 @@ def shrinks_while_a_task_runs_and_others_come(shop: LiveShop, **spec: object) ->
     assert sent > 0
 
 
+@pytest.mark.full
 def test_a_pool_whose_workers_miss_a_hook_reaches_its_size_during_demand_and_says_so(
     shop: LiveShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,6 +118,7 @@ def test_a_redis_that_refuses_the_marks_delays_a_drain_and_spoils_nothing(
         assert (shop.ended(), node.problems) == (["1"], []), shop.story()
 
 
+@pytest.mark.full
 def test_a_policy_that_refuses_the_marks_is_named_and_stops_no_worker(
     shop: LiveShop, control_plane: ControlPlane
 ) -> None:

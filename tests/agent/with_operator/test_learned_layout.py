@@ -49,6 +49,7 @@ def test_a_pool_that_has_had_one_worker_wakes_by_a_task_in_a_list_that_the_spec_
         assert (shop.ended(), node.problems) == (["1", "2", "3"], [])
 
 
+@pytest.mark.full
 def test_a_spec_that_says_a_part_learns_the_rest(
     kube: Kube, redis: RedisServer, operator: OperatorProcess, tmp_path: Path
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_pool_that_has_moved_gets_back_what_its_old_workers_hold_where_they_to
         shop.wait_until_back("a")
 
 
+@pytest.mark.full
 def test_where_the_secret_went_with_the_pool_a_line_in_the_log_says_what_to_do(
     shop: Shop, operator: OperatorProcess
 ) -> None:

@@ -91,6 +91,7 @@ def test_nothing_is_taken_from_a_worker_that_runs_however_long_it_says_nothing_n
     assert (silent.held, shop.ids()) == (["a", "b"], [])
 
 
+@pytest.mark.full
 def test_a_container_that_started_anew_in_its_pod_is_not_taken_for_the_one_that_died(shop: Shop) -> None:
     dead = shop.worker("ml-1")
     runs_a_and_holds_b(shop, dead)
@@ -118,6 +119,7 @@ def test_the_same_on_a_node_whose_clock_was_set_back_by_an_hour_however_silent_t
     shop.wait_until_back("a", "b")
 
 
+@pytest.mark.full
 def test_who_reported_after_an_end_was_seen_is_no_part_of_it_whatever_the_clocks_say(shop: Shop) -> None:
     """A kubelet that nobody reached told late of the container that runs now."""
     heir = shop.worker("ml-1", age=300.0)
@@ -143,6 +145,7 @@ def test_a_registration_that_somebody_removed_strands_nothing_that_the_operator_
     shop.wait_until_back("a", "b")
 
 
+@pytest.mark.full
 def test_a_deletion_counts_against_no_task_unless_memory_ran_out(shop: Shop) -> None:
     deleted, out_of_memory = shop.worker("ml-1"), shop.worker("ml-2")
     shop.send("a", "b")

@@ -54,6 +54,7 @@ def updated(number: int, deployment: Body) -> bool:
     return bool(deployment["status"].get("updatedReplicas") == number)
 
 
+@pytest.mark.full
 def test_an_old_worker_makes_room_for_each_new_one_that_no_node_has_room_for(kube: Kube, redis: RedisServer) -> None:
     two_that_run(kube, redis)
     first = release(kube, "app:2")

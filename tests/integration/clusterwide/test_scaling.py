@@ -129,6 +129,7 @@ def test_a_deployment_that_somebody_deletes_or_edits_comes_back(kube: Kube, redi
     kube.wait_for(DEPLOYMENTS, "ml", lambda d: grace_period(d) == 3600)
 
 
+@pytest.mark.full
 def test_an_agent_that_somebody_deletes_comes_back_before_a_pod_needs_it(kube: Kube, redis: RedisServer) -> None:
     kube.create_pool("ml", redis.celery_url)
     push(redis, "ml", 1)
