@@ -144,7 +144,16 @@ ROWS: Final = (
     unschedulable(
         "no-claim", '0/3 nodes are available: persistentvolumeclaim "models" not found.', "models", "create the"
     ),
-    unschedulable("no-room", "0/3 nodes are available: 3 Insufficient cpu.", "3 Insufficient cpu", "lower cpu in"),
+    Broken(
+        *(
+            "no-room",
+            "Unschedulable",
+            "3 Insufficient cpu",
+            "or lower spec.replicas, its pin (kubectl celery pin no-room",
+        ),
+        partial(_finds_no_node, words="0/3 nodes are available: 3 Insufficient cpu."),
+        {"replicas": 1},
+    ),
     unschedulable(
         *("tainted", "0/3 nodes are available: 3 node(s) had untolerated taint {dedicated: batch}."),
         *("untolerated taint", "add a toleration for the taint dedicated: batch"),

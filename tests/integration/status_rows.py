@@ -18,7 +18,10 @@ class When(Enum):
 
 @dataclass(frozen=True)
 class Row:
-    """One situation of the pool of this name: status and reason of its conditions, and what kstatus makes of it."""
+    """One situation of the pool of this name: status and reason of its conditions, and what kstatus makes of it.
+
+    words   what condition Ready says, or ScalingLimited where that is `limited`
+    """
 
     pool: str
     situation: str
@@ -95,7 +98,8 @@ ROWS = (
         "some consume, the cluster has no room for more",
         "True Ready",
         limited="True Unschedulable",
-        words="1 of 3 replicas are ready",
+        words="Insufficient cpu; add nodes, or lower cpu in spec.template.spec.resources.requests; or lower"
+        " spec.scaling.maxReplicas",
     ),
     under_way("starting", "minReplicas are wanted for the first time", "PodsStarting"),
     over("starting", "the same, for 600 s", "ProgressDeadlineExceeded"),
@@ -112,6 +116,7 @@ ROWS = (
         "some consume, a quota refuses more",
         "True Ready",
         limited="True QuotaExceeded",
+        words="raise pods in the ResourceQuota narrow; or lower spec.scaling.maxReplicas",
     ),
     under_way("strict", "the namespace's Pod Security level refuses the pods", "PodSecurityRefused"),
     over("strict", "the same, for 60 s", "PodSecurityRefused"),

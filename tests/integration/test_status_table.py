@@ -34,8 +34,8 @@ def test_the_status_says_what_is_so(scene: Scene, row: Row) -> None:
     assert holds(row, body), (told, row.conditions)
     assert verdict(body) == verdict(body, looks_at_ready=False) == row.verdict
     assert health(body)["status"] == IN_ARGO_CD[row.verdict]
-    message = {each["type"]: each["message"] for each in body["status"].get("conditions", ())}.get("Ready", "")
-    assert row.words in message
+    messages = {each["type"]: each["message"] for each in body["status"].get("conditions", ())}
+    assert row.words in messages.get("ScalingLimited" if row.limited else "Ready", "")
     is_seen = body["status"]["observedGeneration"] == body["metadata"]["generation"]
     for wait in WAITS:
         type_, _, wanted = wait.partition("=")
