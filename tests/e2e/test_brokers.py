@@ -11,7 +11,7 @@ from tests.e2e.story import PATIENCE, Story, forwarded
 from tests.e2e.tasks import Tasks
 from tests.integration.redis_server import make_tls_files
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
 ACL = (
     *("--user", "celery", "on", ">open-sesame", "~*", "&*", "+@all", "-@dangerous", "+info"),
@@ -61,7 +61,6 @@ def test_a_user_with_a_password_over_tls_with_an_authority_of_its_own(shared: St
         assert tasks.problems() == []
 
 
-@pytest.mark.full
 def test_sentinels_lead_operator_and_workers_to_the_master(shared: Story) -> None:
     master = f"sentinel resolve-hostnames yes\nsentinel monitor mymaster redis.{shared.namespace} 6379 1\n"
     script = f"printf '{master}' > /tmp/sentinel.conf && exec redis-server /tmp/sentinel.conf --sentinel"

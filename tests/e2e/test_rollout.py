@@ -6,7 +6,7 @@ from tests.e2e.story import PATIENCE, Story
 from tests.e2e.system import NEXT_WORKER, WORKER, System
 from tests.integration.kube import DEPLOYMENTS, POOLS, Body
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,6 @@ def test_a_rollout_to_a_new_image_during_a_burst_loses_nothing_and_runs_nothing_
     assert story.witness.pool("ml").scaled_down_in_rollout == []
 
 
-@pytest.mark.full
 def test_a_rollout_that_cannot_go_on_leaves_the_old_workers_their_tasks_and_the_pool_its_sleep(story: Story) -> None:
     """The queue runs empty, zero is due: all workers drain, and only then the controller may take them all."""
     story.pool("ml", ["ml_service"], scaling={"maxReplicas": 2})
@@ -61,7 +60,6 @@ def test_a_rollout_that_cannot_go_on_leaves_the_old_workers_their_tasks_and_the_
     assert story.tasks.problems() == []
 
 
-@pytest.mark.full
 def test_workers_are_replaced_when_the_secret_of_their_broker_changes_and_no_task_is_lost(story: Story) -> None:
     """Another name of the same Redis: what waits is found by the old workers and by the new ones."""
     story.kube.create_secret("broker", url=story.broker_url)

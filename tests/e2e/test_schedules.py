@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.story import PATIENCE, Story
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
 LATER_SECONDS = 8
 EARLY_SECONDS = 3

@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,30 +44,6 @@ def broker_url(redis: RedisServer, password: str = PASSWORD) -> str:
     return f"redis://celery:{quote(password, safe='')}@127.0.0.1:{redis.port}/0"
 
 
-def test_a_password_and_arguments_are_seen_nowhere_whatever_fails(
-    kube: Kube,
-    control_plane: ControlPlane,
-    guarded: RedisServer,
-    operator: OperatorProcess,
-    tmp_path: Path,
-    figure: Figure,
-) -> None:
-    kube.create_secret("broker", url=broker_url(guarded))
-    with LiveNode(kube, tmp_path, guarded, broker_url(guarded), drains=False) as node:
-        shop = LiveShop(kube, guarded, node, operator)
-        shop.open()
-        work_fails(shop, guarded)
-        passwords_fail(kube, guarded)
-        seen = surfaces(kube, control_plane, operator, guarded)
-        figure("surfaces", len(seen), "")
-        figure("searched", sum(map(len, seen.values())) / 1024, "KiB")
-        assert [name for name, text in seen.items() if not text] == []
-        found = [(name, each) for name, text in seen.items() for each in canaries() if each in text]
-        assert found == []
-        limits = Path(f"/proc/{operator.pid}/limits").read_text()
-        assert re.search(r"Max core file size +0 +0 ", limits), "where it crashes it leaves no core file"
-
-
 def work_fails(shop: LiveShop, redis: RedisServer) -> None:
     """Tasks with arguments run, wait, are put back, are no messages at all, and are dead letters."""
     for number in range(4):
@@ -81,8 +57,9 @@ def work_fails(shop: LiveShop, redis: RedisServer) -> None:
     shop.wait(lambda: shop.annotated() != {}, "a worker is marked")
 
 
-def passwords_fail(kube: Kube, redis: RedisServer) -> None:
+def passwords_fail(shop: LiveShop, redis: RedisServer) -> None:
     """One that is refused, one that spoils its URL, one that is no line, and the right one at a server that is gone."""
+    kube = shop.kube
     for url in (
         broker_url(redis, f"{PASSWORD}-wrong"),
         f"redis://celery:{PASSWORD}@[127.0.0.1:6379/0",
@@ -99,6 +76,31 @@ def passwords_fail(kube: Kube, redis: RedisServer) -> None:
     kube.wait_for_pool("ml", lambda _: kube.condition("ml", "BrokerReachable")["status"] == "False")
     redis.start()
     kube.wait_for_condition("ml", "BrokerReachable", "True", "Readable")
+
+
+@pytest.mark.parametrize("fails", [work_fails, passwords_fail])
+def test_a_password_and_arguments_are_seen_nowhere_whatever_fails(
+    fails: Callable[[LiveShop, RedisServer], None],
+    kube: Kube,
+    control_plane: ControlPlane,
+    guarded: RedisServer,
+    operator: OperatorProcess,
+    tmp_path: Path,
+    figure: Figure,
+) -> None:
+    kube.create_secret("broker", url=broker_url(guarded))
+    with LiveNode(kube, tmp_path, guarded, broker_url(guarded), drains=False) as node:
+        shop = LiveShop(kube, guarded, node, operator)
+        shop.open()
+        fails(shop, guarded)
+        seen = surfaces(kube, control_plane, operator, guarded)
+        figure("surfaces", len(seen), "")
+        figure("searched", sum(map(len, seen.values())) / 1024, "KiB")
+        assert [name for name, text in seen.items() if not text] == []
+        found = [(name, each) for name, text in seen.items() for each in canaries() if each in text]
+        assert found == []
+        limits = Path(f"/proc/{operator.pid}/limits").read_text()
+        assert re.search(r"Max core file size +0 +0 ", limits), "where it crashes it leaves no core file"
 
 
 def surfaces(

@@ -88,6 +88,7 @@ def told_of(kube: Kube) -> list[str]:
     return [f"{event['reason']}: {event['note']}" for event in events if not event["reason"].startswith("Scaled")]
 
 
+@pytest.mark.full
 def test_what_a_tenant_writes_about_the_pool_of_another_into_its_own_redis_changes_nothing_there(
     control_plane: ControlPlane, tenant: Tenant, other: Kube, operator: OperatorProcess, figure: Figure
 ) -> None:

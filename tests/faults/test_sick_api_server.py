@@ -24,8 +24,9 @@ CONVERGES_SECONDS = 30.0
 """After the API server is well again."""
 LONG = 20
 """Tries of the Lease, one every two seconds at most: a pause that doubles without end would be too long by then."""
-OFTEN = [sicknesses.broken_but_for_leases, sicknesses.lost_answer]
+OFTEN = [sicknesses.lost_answer]
 SELDOM = [
+    sicknesses.broken_but_for_leases,
     sicknesses.silent,
     sicknesses.throttled,
     sicknesses.broken,
