@@ -8,8 +8,9 @@ from itertools import pairwise
 from celeriac.cli.documents import BadDocument, Document
 from celeriac.cli.schema import schema_problems
 from celeriac.pool.fields import is_unknown_field
-from celeriac.pool.model import SHUTDOWN_SECONDS, BrokerSpec, InvalidPool, PoolType, WorkerPool
+from celeriac.pool.model import SHUTDOWN_SECONDS, BrokerSpec, InvalidPool, NotAllowed, PoolType, WorkerPool
 from celeriac.pool.parse import parse_pool, problems
+from celeriac.pool.platform import OPEN, Platform
 
 GREEN_POOLS = (PoolType.GEVENT, PoolType.EVENTLET)
 
@@ -26,8 +27,11 @@ class Finding:
         return f"{self.place}: {'error' if self.is_error else 'warning'}: {self.message}"
 
 
-def lint(documents: Iterable[Document | BadDocument]) -> list[Finding]:
-    """All findings, in the order of the documents, then those that concern several pools."""
+def lint(documents: Iterable[Document | BadDocument], platform: Platform = OPEN) -> list[Finding]:
+    """All findings, in the order of the documents, then those that concern several pools.
+
+    A pool is held against what `platform` allows once nothing else is wrong with it, as the operator does it.
+    """
     findings: list[Finding] = []
     pools: list[tuple[Document, WorkerPool]] = []
     for document in documents:
@@ -36,7 +40,10 @@ def lint(documents: Iterable[Document | BadDocument]) -> list[Finding]:
             continue
         findings += [Finding(document.place, True, message) for message in errors(document)]
         try:
-            pool = parse_pool(document.body)
+            pool = platform.within(parse_pool(document.body), document.body)
+        except NotAllowed as error:
+            findings.append(Finding(document.place, True, str(error)))
+            continue
         except InvalidPool:
             continue  # its errors are told, and what would surprise of it cannot be known
         pools.append((document, pool))

@@ -14,9 +14,11 @@ from celeriac.cli.dead_letters import dead_letters
 from celeriac.cli.documents import Document, read, read_pools
 from celeriac.cli.evacuate import evacuate
 from celeriac.cli.lint import lint as find
+from celeriac.cli.platform_values import read_platform
 from celeriac.cli.yaml_text import to_yaml
 from celeriac.pool.model import InvalidPool
 from celeriac.pool.parse import parse_pool
+from celeriac.pool.platform import OPEN
 from celeriac.reconciling.agent_files import read_agent
 from celeriac.resources import build_deployment
 
@@ -65,7 +67,13 @@ def render(files: tuple[str, ...], url_has_query: bool) -> None:
 @main.command()
 @click.option("-f", "--file", "files", required=True, multiple=True, metavar="FILE", help=FILE_HELP)
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
-def lint(files: tuple[str, ...], strict: bool) -> None:
+@click.option(
+    "--platform",
+    "values",
+    metavar="FILE",
+    help="Values of the operator's chart; pools are held against `platform` in them, as the operator does it.",
+)
+def lint(files: tuple[str, ...], strict: bool, values: str | None) -> None:
     """Say what is wrong with CeleryWorkerPools, and what may surprise.
 
     An error is what the API server or the operator refuses, unknown fields included; a warning is what Celery or
@@ -76,9 +84,10 @@ def lint(files: tuple[str, ...], strict: bool) -> None:
     Examples:
       celeriac lint -f pool.yaml
       celeriac lint --strict -f ml.yaml -f batch.yaml      in CI, with the pools of one Redis together
+      celeriac lint --platform values.yaml -f pool.yaml    within the limits of: helm get values celeriac -n celeriac
     """
     documents = [document for file in files for document in read(file)]
-    findings = find(documents)
+    findings = find(documents, OPEN if values is None else read_platform(values))
     for finding in findings:
         click.echo(str(finding))
     errors = sum(finding.is_error for finding in findings)
