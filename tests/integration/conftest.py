@@ -17,6 +17,7 @@ from tests.integration.redis_fixtures import one_server, redis, server  # noqa: 
 
 LONGEST = (
     *("scaling", "brokers", "rollouts"),  # in clusterwide
+    "documented_commands",
     "operator_process",
     "status_table",
     "worker_command",

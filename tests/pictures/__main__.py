@@ -23,6 +23,8 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
     "pool": {"namespace": "shop", "pool": "ml"},
     "operator": {},
 }
+PARTS = {("pool", "Queue length over replicas"): "scaling"}
+"""Panels that are pictures of their own, too: dashboard and title -> name."""
 SCRAPE_SECONDS = 2.0
 ALERTS = {"prometheusRule": {"operatorSelector": 'job="celeriac"'}}
 
@@ -39,6 +41,9 @@ async def picture(name: str, prometheus: Prometheus, window: Window, out: Path) 
     for panel in dashboard["panels"]:
         drawn.draw(panel, await source.lines(panel), marks, window.end - window.start)
     drawn.save(out / f"{name}.png")
+    for panel in dashboard["panels"]:
+        if part := PARTS.get((name, panel["title"])):
+            drawn.cut(panel, out / f"{name}.png", out / f"{part}.png")
     if source.unanswered:
         raise click.ClickException("without data in a run that should have some:\n" + "\n".join(source.unanswered))
 

@@ -85,6 +85,12 @@ class Picture:
         )
         image.save(file, optimize=True)
 
+    def cut(self, panel: Json, file: Path, part: Path) -> None:
+        """One panel of the picture that was saved in `file`, as a picture of its own."""
+        left, top, width, height = (round(inches * DPI) for inches in self.area(panel["gridPos"]))
+        with Image.open(file) as whole:
+            whole.crop((left, top, left + width, top + height)).save(part, optimize=True)
+
     def _part(self, left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:
         """An area as matplotlib has it: parts of the figure, from the lower left."""
         return left / WIDTH, 1 - (top + height) / self.height, width / WIDTH, height / self.height

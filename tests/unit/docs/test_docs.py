@@ -66,13 +66,6 @@ def test_every_relative_link_leads_to_a_file_and_every_fragment_to_a_heading(pag
     assert lost == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
-def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = re.findall(r"(?:`|^ {4}|^)make (?:-s )?([a-z0-9-]+)", page.read_text(), flags=re.MULTILINE)
-    assert set(named) <= targets
-
-
 def test_every_reason_that_a_user_can_see_is_explained_and_no_other() -> None:
     rows = [line for line in (DOCS / "troubleshooting.md").read_text().splitlines() if line.startswith("| `")]
     explained = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
