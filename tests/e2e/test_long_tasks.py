@@ -14,12 +14,12 @@ ONE_BY_ONE = {"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSecon
 
 @pytest.fixture(scope="module", autouse=True)
 def busy(shared: Story) -> Story:
-    """A solo worker in a task of 60 s; a prefork worker in four of 40 s, with more tasks behind them; short ones."""
+    """A solo worker in a task of 45 s; a prefork worker in four of 30 s, with more tasks behind them; short ones."""
     shared.pool("solo", ["ml_service"])
     shared.pool("deleted", ["email_service"], pool="prefork", concurrency=4, scaling={"maxReplicas": 1})
     shared.pool("short", ["celery"], pool="threads")
-    shared.tasks.send("ml_service", 1, seconds=60)
-    shared.tasks.send("email_service", 4, seconds=40)
+    shared.tasks.send("ml_service", 1, seconds=45)
+    shared.tasks.send("email_service", 4, seconds=30)
     shared.tasks.send("celery", 4, seconds=3)
     shared.tasks.wait_until_running("ml_service", 1, PATIENCE)
     shared.tasks.wait_until_running("email_service", 4, PATIENCE)
@@ -40,7 +40,7 @@ def test_an_operator_killed_in_the_middle_of_a_scale_up_is_followed_by_one_that_
     busy: Story, system: System
 ) -> None:
     busy.pool("slow", ["slow"], scaling={"maxReplicas": 4, "behavior": ONE_BY_ONE})
-    busy.tasks.send("batch", 5, seconds=30, to="slow")
+    busy.tasks.send("batch", 5, seconds=20, to="slow")
     busy.kube.wait_for_replicas("slow", 2)
     first = system.operator_pod()
     system.kill_operator()

@@ -17,6 +17,7 @@ COOLDOWN_SECONDS = 10
 AT_ONCE = {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}, "scaleToZeroAfterSeconds": COOLDOWN_SECONDS}
 
 
+@pytest.mark.full
 def test_a_leader_whose_clock_is_an_hour_off_sends_an_idle_pool_to_zero_in_its_time(
     kube: Kube, operator: OperatorProcess, redis: RedisServer, figure: Figure
 ) -> None:

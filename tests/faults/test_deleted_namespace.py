@@ -46,6 +46,7 @@ def consuming(shop: LiveShop) -> int:
     return sum(state == "consuming" for state, _ in shop.states().values())
 
 
+@pytest.mark.full
 def test_a_namespace_is_deleted_while_tasks_run_in_it(
     core_api: Any,
     kube: Kube,

@@ -90,7 +90,7 @@ def shell(chart_cluster: ControlPlane, server: RedisServer, tmp_path: Path) -> I
 
 
 class Reader:
-    """Types, and remembers what went wrong; what Helm would do to what is installed it tries meanwhile."""
+    """Types, and remembers what went wrong; what Helm would render it tries meanwhile."""
 
     def __init__(self, shell: Shell) -> None:
         self.wrong: list[str] = []
@@ -103,7 +103,7 @@ class Reader:
             self.wrong.append(f"{place}: {problem}")
 
     def tries(self, text: str) -> None:
-        self._tries.append(self._pool.submit(self._shell.type, text, "--dry-run=server"))
+        self._tries.append(self._pool.submit(self._shell.type, text, "--dry-run=client"))
 
     def hears(self) -> None:
         """Wait for what was tried."""

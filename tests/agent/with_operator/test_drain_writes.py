@@ -147,6 +147,7 @@ def may_mark(control_plane: ControlPlane, namespace: str) -> bool:
     return True
 
 
+@pytest.mark.full
 def test_a_task_whose_worker_is_killed_is_taken_over_by_another_within_seconds(shop: LiveShop) -> None:
     """Out of memory, and its container does not come back; the kubelet's word is all that is told of it."""
     shop.occupy(1)
