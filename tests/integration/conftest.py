@@ -17,7 +17,6 @@ from tests.integration.redis_fixtures import one_server, redis, server  # noqa: 
 
 LONGEST = (
     *("scaling", "brokers", "rollouts", "asking"),  # in clusterwide
-    "documented_commands",
     "operator_process",
     "status_table",
     "worker_command",

@@ -111,6 +111,7 @@ class Reader:
         self._tries.clear()
 
 
+@pytest.mark.full
 def test_a_reader_types_the_pages(shell: Shell, chart_cluster: ControlPlane) -> None:
     reader = Reader(shell)
     commands = typed()
