@@ -71,7 +71,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     by_values: dict[str, list[Story]] = {}
     for story in STORIES:
         by_values.setdefault(json.dumps(story.values), []).append(story)
-    found = {}
+    found: dict[str, str] = {}
     for stories in by_values.values():
         folder = tmp_path_factory.mktemp("rules")
         spec = rendered(dict(stories[0].values))["spec"]
