@@ -168,7 +168,7 @@ def test_what_is_composed_runs_once_and_to_its_end_while_marks_come_and_go(rig_w
     composer.verify()
 
 
-@pytest.mark.full
+@full
 @pytest.mark.parametrize("spec", SPECS)
 def test_plain_celery_does_the_same_without_marks(rig_with_results: Rig, spec: Spec) -> None:
     rig, composer = rig_with_results, Composer(rig_with_results)

@@ -11,8 +11,8 @@ from tests.agent.worker import Spec
 pytestmark = pytest.mark.agent
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["prefork"]))
+@full
+@pytest.mark.parametrize("spec", once())
 def test_an_idle_worker_starts_nothing_once_it_is_drained_and_everything_when_the_mark_goes(
     rig: Rig, spec: Spec
 ) -> None:
@@ -63,8 +63,8 @@ def test_a_worker_that_no_signal_has_reached_ends_what_it_runs_and_stops_when_it
         assert rig.account().problems == {}
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["threads"]))
+@full
+@pytest.mark.parametrize("spec", once())
 def test_a_mark_that_tells_one_start_of_a_worker_to_stop_is_nothing_to_the_next(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     process = worker.fresh()["process"]
@@ -112,8 +112,8 @@ def test_each_message_goes_back_to_the_list_of_its_priority(rig: Rig, spec: Spec
     assert rig.account().problems == {}
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["threads"]))
+@full
+@pytest.mark.parametrize("spec", once())
 def test_rate_limited_tasks_go_back_and_free_their_place_in_the_bucket(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     tasks = [f"l{number}" for number in range(5)]
@@ -140,8 +140,8 @@ def test_a_warm_shutdown_leaves_to_the_others_what_it_had_not_started(rig: Rig, 
     assert rig.account().problems == {}
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["eventlet"], prefetch=4))
+@full
+@pytest.mark.parametrize("spec", once(prefetch=4))
 def test_a_worker_may_be_stopped_while_it_drains(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(12)]

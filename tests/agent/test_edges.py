@@ -34,7 +34,7 @@ def test_what_arrives_when_a_long_task_begins_is_in_redis(rig: Rig, spec: Spec) 
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["gevent"], pools=["gevent", "eventlet", "threads"]))
+@pytest.mark.parametrize("spec", once(pools=["gevent", "eventlet", "threads"]))
 def test_a_drain_gives_nothing_back_while_it_is_being_acknowledged(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     rig.send("slow", name="ledger_app.acknowledged_slowly")
@@ -46,7 +46,7 @@ def test_a_drain_gives_nothing_back_while_it_is_being_acknowledged(rig: Rig, spe
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["threads"], pools=["threads", "gevent"]))
+@pytest.mark.parametrize("spec", once(pools=["threads", "gevent"]))
 def test_a_drain_waits_for_what_a_strategy_of_the_application_runs(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     rig.send("own", name="ledger_app.by_own_strategy", args=[4])
@@ -59,7 +59,7 @@ def test_a_drain_waits_for_what_a_strategy_of_the_application_runs(rig: Rig, spe
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["threads"], acks_late=True))
+@pytest.mark.parametrize("spec", once(acks_late=True))
 def test_a_second_worker_in_a_pod_leaves_the_first_ones_work_alone(rig: Rig, spec: Spec) -> None:
     [first] = rig.start(spec)
     rig.send("long", args=[8])
@@ -123,7 +123,7 @@ def test_a_worker_whose_redis_is_emptied_under_its_connection_is_known_again(rig
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["threads"]))
+@pytest.mark.parametrize("spec", once())
 def test_what_was_evicted_from_the_registry_is_there_again_at_the_next_beat(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     before, pools = rig.processes(), f"{rig.prefix}celeriac:pools"

@@ -114,8 +114,8 @@ def test_a_solo_worker_that_ends_does_so_when_its_task_has_ended(rig: Rig, spec:
     assert rig.account().problems == {}
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("spec", endings((NEWEST, "prefork", True), pools=("prefork",)))
+@full
+@pytest.mark.parametrize("spec", endings(pools=("prefork",)))
 def test_what_a_child_was_handed_and_has_not_begun_when_the_worker_ends_runs_once(rig: Rig, spec: Spec) -> None:
     """From Celery 5.6 on a worker that ends forgets such a task and puts it back, and the child runs it too."""
     [worker] = rig.start(spec)
@@ -134,12 +134,12 @@ def test_what_a_child_was_handed_and_has_not_begun_when_the_worker_ends_runs_onc
 SOFT = {"worker_soft_shutdown_timeout": 2.0}
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("how", ["marked", pytest.param("agent", marks=full), pytest.param("plain", marks=full)])
+@full
+@pytest.mark.parametrize("how", ["marked", "agent", "plain"])
 @pytest.mark.parametrize(
     "spec",
     [
-        param(Spec(version, "prefork", late, prefetch=4, config=SOFT), quick=(version, late) == (NEWEST, True))
+        param(Spec(version, "prefork", late, prefetch=4, config=SOFT), quick=False)
         for version in (TODAY, NEWEST)
         for late in (False, True)
     ],

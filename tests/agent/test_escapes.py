@@ -55,7 +55,7 @@ def test_a_worker_works_on_and_drains_after_more_escapes_than_it_has_slots(rig: 
 
 @pytest.mark.full
 @beside_plain
-@pytest.mark.parametrize("spec", workers(quick=["eventlet"], pools=KINDS))
+@pytest.mark.parametrize("spec", workers(pools=KINDS))
 def test_what_escaped_is_back_at_the_end_of_its_worker_as_in_plain_celery(rig: Rig, spec: Spec, agent: bool) -> None:
     [worker] = rig.start(spec if agent else plain(spec))
     left = _escape(rig, spec, count=4)
@@ -76,9 +76,7 @@ def test_what_escaped_keeps_no_slot_and_runs_again_after_the_visibility_timeout(
 @pytest.mark.full
 @pytest.mark.parametrize(
     "spec",
-    once(
-        quick=["gevent"], pools=["gevent", "prefork"], acks_late=True, config={"task_acks_on_failure_or_timeout": False}
-    ),
+    once(pools=["gevent", "prefork"], acks_late=True, config={"task_acks_on_failure_or_timeout": False}),
 )
 def test_what_a_time_limit_leaves_unanswered_is_back_after_a_drain(rig: Rig, spec: Spec) -> None:
     """Only gevent before 5.7 leaves it so; from 5.6 on prefork puts it back at once, and runs it again and again."""

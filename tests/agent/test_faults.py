@@ -35,7 +35,7 @@ def test_a_cut_connection_neither_loses_nor_doubles_what_runs(rig: Rig, spec: Sp
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", workers(quick=["prefork"], prefetch=2))
+@pytest.mark.parametrize("spec", workers(prefetch=2))
 def test_a_cut_connection_during_a_drain(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     tasks = [f"t{number:02}" for number in range(8)]

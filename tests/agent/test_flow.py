@@ -26,7 +26,7 @@ def test_pods_come_and_go_under_flow_and_the_ledger_stays_clean(rig: Rig, spec: 
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["threads"]))
+@pytest.mark.parametrize("spec", once())
 def test_a_slot_that_is_free_is_filled_at_once_though_nothing_waits_in_the_worker(rig: Rig, spec: Spec) -> None:
     rig.start(spec)
     tasks = [f"t{number:02}" for number in range(20 * spec.slots_in_truth)]
@@ -71,8 +71,8 @@ def test_a_busy_pool_scales_down_by_its_victims_alone(rig: Rig, spec: Spec) -> N
 @pytest.mark.parametrize(
     "spec",
     [
-        param(Spec(version, "prefork", True, prefetch=4, arguments=("--max-tasks-per-child", "1")), quick=quick)
-        for version, quick in (("5.3", False), ("5.7", True))
+        param(Spec(version, "prefork", True, prefetch=4, arguments=("--max-tasks-per-child", "1")), quick=False)
+        for version in ("5.3", "5.7")
     ],
 )
 def test_children_that_live_for_one_task_each(rig: Rig, spec: Spec, request: pytest.FixtureRequest) -> None:

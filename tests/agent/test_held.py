@@ -32,7 +32,7 @@ def test_a_drain_of_large_messages_takes_little_memory(rig: Rig, spec: Spec) -> 
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["prefork"], pools=["prefork", "threads", "gevent", "eventlet"]))
+@pytest.mark.parametrize("spec", once(pools=["prefork", "threads", "gevent", "eventlet"]))
 def test_what_waits_in_a_worker_survives_a_redis_that_is_emptied_and_a_drain(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     rig.send("a", "b", "c", countdown=3600)

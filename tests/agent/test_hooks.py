@@ -71,7 +71,7 @@ def _holders(rig: Rig) -> bool:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("version", [OLDEST, pytest.param(NEWEST, marks=pytest.mark.full)])
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_a_part_that_cannot_be_imported_leaves_a_plain_worker_whose_log_says_so(
     rig: Rig, tmp_path: Path, version: str
 ) -> None:

@@ -83,7 +83,7 @@ def test_a_container_that_restarts_gets_its_own_back_first_in_order_and_marked(r
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["threads"], prefetch=4, acks_late=True, slots=1))
+@pytest.mark.parametrize("spec", once(prefetch=4, acks_late=True, slots=1))
 def test_a_dead_containers_messages_return_to_their_priorities(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     rig.send("running", args=[3600], priority=0)
@@ -123,9 +123,7 @@ def test_a_task_that_kills_its_worker_becomes_a_dead_letter_and_its_neighbours_r
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "spec", once(quick=["prefork"], pools=["prefork"], acks_late=True, slots=1, max_attempts=3, prefetch=4)
-)
+@pytest.mark.parametrize("spec", once(pools=["prefork"], acks_late=True, slots=1, max_attempts=3, prefetch=4))
 def test_deaths_inside_a_living_worker_count_as_well(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     rig.send("poison", name="ledger_app.poison")

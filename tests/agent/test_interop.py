@@ -36,7 +36,7 @@ def test_tls_and_an_acl_user(spec: Spec, tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["threads"], prefetch=2))
+@pytest.mark.parametrize("spec", once(prefetch=2))
 def test_a_unix_socket(spec: Spec, tmp_path: Path) -> None:
     with RedisServer(unix_socket=True) as server, Rig(server, tmp_path) as rig:
         assert str(server.socket_path) in _short_ledger(rig, spec)["broker"]
@@ -51,10 +51,8 @@ def test_sentinel(spec: Spec, tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["threads"], prefetch=2))
-@pytest.mark.parametrize(
-    "tls", [pytest.param(False, id="password"), pytest.param(True, id="tls", marks=pytest.mark.full)]
-)
+@pytest.mark.parametrize("spec", once(prefetch=2))
+@pytest.mark.parametrize("tls", [False, True], ids=["password", "tls"])
 def test_sentinels_with_a_password_and_tls_of_their_own(spec: Spec, tls: bool, tmp_path: Path) -> None:
     """The application knows nothing of them: the agent gives its worker what spec.broker.sentinel says."""
     variables = {"CELERIAC_SENTINEL_PASSWORD": SECRET}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.agent.environments import NEWEST, OLDEST
 from tests.agent.rig import Rig
-from tests.agent.shapes import once, param, plain
+from tests.agent.shapes import once, plain
 from tests.agent.worker import Spec, Worker
 
 pytestmark = pytest.mark.agent
@@ -136,9 +136,7 @@ def test_inflight_brings_back_what_a_dead_worker_held_and_does_not_drain(rig: Ri
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "spec", [param(Spec(OLDEST, "prefork", True), quick=True), param(Spec(NEWEST, "threads", True), quick=False)]
-)
+@pytest.mark.parametrize("spec", [Spec(OLDEST, "prefork", True), Spec(NEWEST, "threads", True)])
 def test_at_inflight_a_task_that_kills_its_worker_becomes_a_dead_letter(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(replace(at(spec, "inflight"), max_attempts=2))
     rig.send("poison", args=[60])
@@ -151,9 +149,7 @@ def test_at_inflight_a_task_that_kills_its_worker_becomes_a_dead_letter(rig: Rig
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "spec", [param(Spec(OLDEST, "threads"), quick=False), param(Spec(NEWEST, "prefork"), quick=True)]
-)
+@pytest.mark.parametrize("spec", [Spec(OLDEST, "threads"), Spec(NEWEST, "prefork")])
 def test_a_lost_connection_at_inflight_loses_nothing(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(replace(at(spec, "inflight"), prefetch=4))
     tasks = [f"t{number}" for number in range(8)]

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.agent
 
 REJECT = {"CELERIAC_REJECT_ON_WORKER_LOST": "1"}
 QUICK = {(NEWEST, "drain"), (OLDEST, "inflight")}
+TOLD = (OLDEST, "5.5", NEWEST)
 
 
 def late(version: str, level: str = "drain", **variables: str) -> Spec:
@@ -23,7 +24,7 @@ def late(version: str, level: str = "drain", **variables: str) -> Spec:
 
 
 def versions(*quick: str) -> list[Any]:
-    return [pytest.param(each, marks=() if each in quick else pytest.mark.full) for each in (OLDEST, "5.5", NEWEST)]
+    return [pytest.param(each, marks=() if each in quick else pytest.mark.full) for each in TOLD]
 
 
 def kill_child(rig: Rig, task: str, name: str = "ledger_app.work") -> None:
@@ -55,7 +56,7 @@ def test_without_the_setting_celery_acknowledges_the_task_and_it_is_lost(rig: Ri
     ("version", "level"),
     [
         pytest.param(version, level, marks=() if (version, level) in QUICK else pytest.mark.full)
-        for version in (OLDEST, "5.5", NEWEST)
+        for version in TOLD
         for level in ("inflight", "drain")
     ],
 )
@@ -69,7 +70,7 @@ def test_laid_over_by_the_agent_the_setting_brings_the_task_back(rig: Rig, versi
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("version", versions(NEWEST))
+@pytest.mark.parametrize("version", versions())
 def test_a_task_that_kills_its_child_again_and_again_becomes_a_dead_letter(rig: Rig, version: str) -> None:
     rig.start(Spec(**{**late(version, **REJECT).__dict__, "max_attempts": 2}))
     rig.send("poison", name="ledger_app.poison_by_config")
@@ -78,7 +79,7 @@ def test_a_task_that_kills_its_child_again_and_again_becomes_a_dead_letter(rig: 
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("version", versions(NEWEST))
+@pytest.mark.parametrize("version", versions())
 def test_a_task_that_says_otherwise_keeps_that(rig: Rig, version: str) -> None:
     rig.start(late(version, **REJECT))
     kill_child(rig, "decided", "ledger_app.never_again")

@@ -58,7 +58,7 @@ def test_a_connection_lost_just_after_a_task_was_handed_over(rig: Rig, spec: Spe
 @pytest.mark.parametrize(
     "spec",
     [
-        param(Spec(version, "prefork", late), quick=(version, late) == ("5.6", False))
+        param(Spec(version, "prefork", late), quick=False)
         for version in VERSIONS
         for late in ((False, True) if version >= "5.6" else (False,))
     ],
@@ -183,9 +183,7 @@ def _cpu_seconds(pid: int) -> float:
 @pytest.mark.parametrize(
     ("hook", "spec"),
     [
-        pytest.param(
-            hook, one.values[0], id=f"{hook}-{one.id}", marks=one.marks if hook == "children" else pytest.mark.full
-        )
+        pytest.param(hook, one.values[0], id=f"{hook}-{one.id}")
         for hook in (
             "refusals",
             "restore-once",
@@ -195,7 +193,7 @@ def _cpu_seconds(pid: int) -> float:
             "pending-operations",
             "qos",
         )
-        for one in once(quick=["-", "prefork"], slots=2, variables={"CELERIAC_AGENT_WITHOUT": hook})
+        for one in once(slots=2, variables={"CELERIAC_AGENT_WITHOUT": hook})
     ],
 )
 def test_without_one_hook_of_a_reconnect_a_worker_lives_through_it_and_says_so(rig: Rig, hook: str, spec: Spec) -> None:

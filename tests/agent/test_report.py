@@ -62,7 +62,7 @@ def test_a_report_counts_what_runs_what_is_held_and_what_is_done(rig: Rig, spec:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["solo"]))
+@pytest.mark.parametrize("spec", once())
 def test_a_busy_worker_reports_every_second(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     rig.send("long", args=[6])
@@ -126,7 +126,7 @@ def test_a_task_that_holds_the_interpreter_makes_the_report_old_and_never_idle(r
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["prefork"]))
+@pytest.mark.parametrize("spec", once())
 def test_a_consumer_that_remote_control_cancels_is_gone_from_the_report_until_it_is_back(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     control = rig.sender.control
@@ -140,7 +140,7 @@ def test_a_consumer_that_remote_control_cancels_is_gone_from_the_report_until_it
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["prefork"]))
+@pytest.mark.parametrize("spec", once())
 def test_what_waits_for_its_rate_limit_is_told_apart(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     assert worker.fresh()["limited"] == 0

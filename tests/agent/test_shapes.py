@@ -39,7 +39,7 @@ def test_a_topic_message_goes_back_to_each_of_its_queues_and_a_broadcast_to_none
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["eventlet"], variables=EXCHANGES, queues=ALL_QUEUES))
+@pytest.mark.parametrize("spec", once(variables=EXCHANGES, queues=ALL_QUEUES))
 def test_a_broadcast_reaches_every_worker_once_and_is_reported_by_the_name_of_its_pool(rig: Rig, spec: Spec) -> None:
     workers = rig.start(spec, spec)
     for worker in workers:
@@ -74,7 +74,7 @@ def test_a_chord_and_retries_and_revoked_tasks_while_a_pod_drains(rig_with_resul
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["prefork"], pools=["prefork"], slots=1, prefetch=4))
+@pytest.mark.parametrize("spec", once(pools=["prefork"], slots=1, prefetch=4))
 def test_a_hard_time_limit_frees_the_slot_and_counts_as_an_end(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     rig.send("too-long", name="ledger_app.too_long")

@@ -112,12 +112,12 @@ def test_a_killed_child_and_a_time_limit_are_failures_and_a_terminated_task_is_r
 @pytest.mark.parametrize(
     ("spec", "kinds"),
     [
-        pytest.param(*each.values, ("exit", "cancelled", *more), id=each.id, marks=each.marks)
+        pytest.param(*each.values, ("exit", "cancelled", *more), id=each.id)
         for pool, more in (
             *(("threads", ("interrupt",)), ("prefork", ("interrupt",))),
             *(("gevent", ("timeout",)), ("eventlet", ("interrupt",))),
         )
-        for each in once(quick=["threads"], pools=[pool])
+        for each in once(pools=[pool])
     ],
 )
 def test_what_is_no_exception_is_a_failure_too(rig: Rig, spec: Spec, kinds: tuple[str, ...]) -> None:
@@ -131,7 +131,7 @@ def test_what_is_no_exception_is_a_failure_too(rig: Rig, spec: Spec, kinds: tupl
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spec", once(quick=["threads"]))
+@pytest.mark.parametrize("spec", once())
 def test_how_long_a_task_has_waited_is_known_where_its_message_tells(rig: Rig, spec: Spec) -> None:
     rig.start(spec)
     rig.send("silent", args=[0.0])

@@ -35,12 +35,9 @@ SPECS = [
 ]
 TURNS = {"upgrade": "prefork", "downgrade": "threads"}
 ORDERS = [
-    pytest.param(
-        order, spec, id=f"{one.id}-{order}", marks=(*one.marks, *(() if TURNS[order] == spec.pool else (full,)))
-    )
+    pytest.param(order, *one.values, id=f"{one.id}-{order}", marks=one.marks if turn == one.values[0].pool else full)
     for one in SPECS
-    for spec in one.values
-    for order in TURNS
+    for order, turn in TURNS.items()
 ]
 LAYOUT = QueueLayout(PREFIX)
 
@@ -130,7 +127,7 @@ def test_an_old_and_a_new_agent_in_one_pool_are_read_drained_and_put_to_work_aga
     assert rig.account().problems == {}
 
 
-@pytest.mark.full
+@full
 @pytest.mark.parametrize("spec", [each for each in SPECS if each.values[0].pool in ("prefork", "threads")])
 def test_what_both_held_when_they_were_killed_is_put_back(rig: Rig, spec: Spec) -> None:
     """Of the pools whose workers go on taking messages while all their slots run."""

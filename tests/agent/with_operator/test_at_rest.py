@@ -83,7 +83,7 @@ def test_a_pool_whose_workers_miss_a_hook_reaches_its_size_during_demand_and_say
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("level", ["report", pytest.param("inflight", marks=pytest.mark.full)])
+@pytest.mark.parametrize("level", ["report", "inflight"])
 def test_a_pool_at_a_level_without_draining_reaches_its_size_and_is_no_trouble(shop: LiveShop, level: str) -> None:
     shrinks_while_a_task_runs_and_others_come(shop, agent=level)
     shop.kube.wait_for_condition("ml", "AgentDegraded", "False", "AgentComplete")

@@ -84,7 +84,7 @@ def test_workers_get_back_to_work_whichever_write_of_that_the_operator_is_killed
     assert (shop.ended(), shop.node.problems) == ([str(number) for number in range(1, 2 * len(writes) + 3)], [])
 
 
-@pytest.mark.full
+@full
 def test_a_redis_that_refuses_the_marks_delays_a_drain_and_spoils_nothing(
     kube: Kube, control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
@@ -118,7 +118,7 @@ def test_a_redis_that_refuses_the_marks_delays_a_drain_and_spoils_nothing(
         assert (shop.ended(), node.problems) == (["1"], []), shop.story()
 
 
-@pytest.mark.full
+@full
 def test_a_policy_that_refuses_the_marks_is_named_and_stops_no_worker(
     shop: LiveShop, control_plane: ControlPlane
 ) -> None:
@@ -147,7 +147,7 @@ def may_mark(control_plane: ControlPlane, namespace: str) -> bool:
     return True
 
 
-@pytest.mark.full
+@full
 def test_a_task_whose_worker_is_killed_is_taken_over_by_another_within_seconds(shop: LiveShop) -> None:
     """Out of memory, and its container does not come back; the kubelet's word is all that is told of it."""
     shop.occupy(1)
