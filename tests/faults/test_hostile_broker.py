@@ -21,10 +21,7 @@ MANY = 50
 """Pools with hostile brokers."""
 ROUNDS = 5
 REACTION_SECONDS = 2.0
-"""From a message in Redis to the count on the API server, at best; thrice what it was where the machine is busy.
-
-Of several the best: a busy machine delays some of them, an operator that others keep waiting is late each time.
-"""
+"""From a message in Redis to the count on the API server."""
 MEMORY_MIB = 256.0
 """Half of the limit that the chart sets."""
 
@@ -38,6 +35,14 @@ def reactions(kube: Kube, redis: RedisServer) -> list[float]:
         kube.wait_for_replicas("ml", replicas)
         seconds.append(time.monotonic() - pushed)
     return seconds
+
+
+def allowed(calm: Sequence[float]) -> float:
+    """Seconds for the best of several reactions, by those of a calm time: the machine may be busy.
+
+    That delays some of them, an operator that others keep waiting is late each time.
+    """
+    return max(REACTION_SECONDS, 3 * min(calm))
 
 
 REGISTER = """
@@ -96,7 +101,7 @@ def test_fifty_hostile_brokers_cost_a_healthy_pool_nothing(
         figure("slowest reaction", max(strange), "s")
         figure("without them", max(calm), "s")
         figure("memory", operator.peak_mib(), "MiB")
-        assert min(strange) < max(REACTION_SECONDS, 3 * min(calm))
+        assert min(strange) < allowed(calm)
         assert operator.peak_mib() < MEMORY_MIB
     assert kube.get(LEASES, "celeriac")["spec"]["acquireTime"] == held_since
     told = f"{operator.log()} {operator.metrics()} {kube.list(POOLS)} {kube.list(EVENTS)}"
@@ -119,6 +124,6 @@ def test_300_000_registrations_cost_little_memory_and_a_healthy_pool_nothing(
         beside = reactions(kube, redis)
         figure("slowest reaction", max(beside), "s")
         figure("memory", operator.peak_mib(), "MiB")
-        assert min(beside) < max(REACTION_SECONDS, 3 * min(calm))
+        assert min(beside) < allowed(calm)
         assert operator.peak_mib() < MEMORY_MIB
     assert "Traceback" not in operator.log()

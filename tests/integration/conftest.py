@@ -15,8 +15,11 @@ from tests.integration.helm import chart_cluster, helm, install  # noqa: F401 (f
 from tests.integration.live_pool import api, pool, pools  # noqa: F401 (fixtures)
 from tests.integration.redis_fixtures import one_server, redis, server  # noqa: F401 (fixtures)
 
+CLUSTERWIDE = ("scaling", "brokers", "rollouts")
+"""Modules that share an operator; `asking`, a third of what their folder has to tell, has one of its own."""
 LONGEST = (
-    *("scaling", "brokers", "rollouts", "asking"),  # in clusterwide
+    *CLUSTERWIDE,
+    "asking",
     "operator_process",
     "status_table",
     "worker_command",
@@ -33,11 +36,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Beside:
-    """Modules share a control plane with its CRD, and much more; those in a folder an operator too."""
+    """The stories of a module share a control plane with its CRD, and much more; some modules an operator too."""
 
     def shares(nodeid: str) -> str:
-        # What is asked by the plugin takes a third of the time of these: it has an operator of its own.
-        return "clusterwide" if "/clusterwide/" in nodeid and module(nodeid) != "asking" else module(nodeid)
+        name = module(nodeid)
+        return "clusterwide" if name in CLUSTERWIDE else name
 
     return Beside(config, log, shares)
 

@@ -1,6 +1,7 @@
 """Puts the project's CRDs into a cluster of the tests."""
 
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.process import wait_until
@@ -29,20 +30,22 @@ def _found(control_plane: ControlPlane) -> list[tuple[str, int] | None]:
     """None for a CRD that is not there, or is going."""
 
     def found(name: str) -> tuple[str, int] | None:
-        body = control_plane.read(f"{DEFINITIONS}/{name}")
-        if body is None or "deletionTimestamp" in body["metadata"]:
-            return None
-        return body["metadata"]["uid"], body["metadata"]["generation"]
+        metadata = definition(control_plane, name).get("metadata", {})
+        return None if not metadata or "deletionTimestamp" in metadata else (metadata["uid"], metadata["generation"])
 
     return [found(name) for name in (POOLS, REQUESTS)]
+
+
+def definition(control_plane: ControlPlane, name: str) -> dict[str, Any]:
+    """The CRD as it is now; empty where it is not there."""
+    return control_plane.read(f"{DEFINITIONS}/{name}") or {}
 
 
 def wait_established(control_plane: ControlPlane, name: str) -> None:
     """Wait for one CRD. Not by `kubectl wait` or a jsonpath, which fail before the CRD has any condition."""
 
     def is_established() -> bool:
-        crd = control_plane.read(f"{DEFINITIONS}/{name}") or {}
-        conditions = crd.get("status", {}).get("conditions") or ()
+        conditions = definition(control_plane, name).get("status", {}).get("conditions") or ()
         return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
 
     wait_until(is_established, f"CRD {name} established", seconds=30)

@@ -26,6 +26,11 @@ Install = Callable[[dict[str, Any]], str]
 """Installs the chart with values and returns what Helm says."""
 
 
+def folders(home: Path) -> dict[str, str]:
+    """The variables by which Helm keeps to a folder of its own."""
+    return {f"HELM_{kind}_HOME": str(home / kind) for kind in ("CACHE", "CONFIG", "DATA")}
+
+
 @dataclass(frozen=True)
 class Helm:
     """Helm as the administrator of one control plane, with folders of its own."""
@@ -37,9 +42,12 @@ class Helm:
         command = [str(tools.binary("helm")), f"--kubeconfig={self.control_plane.kubeconfig}", *arguments]
         if values is not None:
             command += ["--values", "-"]
-        folders = {f"HELM_{kind}_HOME": str(self.home / kind) for kind in ("CACHE", "CONFIG", "DATA")}
         return subprocess.run(
-            command, input=yaml.safe_dump(values or {}), env=os.environ | folders, capture_output=True, text=True
+            command,
+            input=yaml.safe_dump(values or {}),
+            env=os.environ | folders(self.home),
+            capture_output=True,
+            text=True,
         )
 
     def run(self, *arguments: str, values: dict[str, Any] | None = None) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from tests.cluster import tools
+
 
 def mounted(text: str, mounts: Mapping[str, Path]) -> str:
     """The text with each mount path, or what lies below it, in the folder of this machine.
@@ -19,6 +21,10 @@ def mounted(text: str, mounts: Mapping[str, Path]) -> str:
     return text
 
 
-def search_path() -> str:
-    """A PATH on which `python`, the launcher of every pool that names none, is the Python of the tests."""
-    return os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+def search_path(*programs: str) -> str:
+    """A PATH on which `python`, the launcher of every pool that names none, is the Python of the tests.
+
+    What that environment has of ours is on it as well, and those `programs` of tests/cluster/tools.
+    """
+    folders = (Path(sys.executable).parent, *(tools.binary(each).parent for each in programs))
+    return os.pathsep.join((*map(str, folders), os.environ["PATH"]))

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from click.testing import CliRunner
 
 from celeriac.cli.kubectl import celery
 from celeriac.cli.main import main
-from tests.cluster import tools
 from tests.cluster.control_plane import ControlPlane
 from tests.doc_commands import ROOT, Command
+from tests.integration.helm import folders
+from tests.integration.mounts import search_path
 from tests.integration.redis_server import RedisServer
 
 SECONDS = 20
@@ -44,10 +44,8 @@ class Shell:
         context = yaml.safe_load(control_plane.kubeconfig.read_text())
         context["contexts"][0]["context"]["namespace"] = namespace
         self.kubeconfig = self.write("kubeconfig", context)
-        programs = (*(tools.binary(each).parent for each in ("kubectl", "helm")), Path(sys.executable).parent)
-        path = os.pathsep.join((*map(str, programs), os.environ["PATH"]))
-        homes = {f"HELM_{kind}_HOME": str(folder / kind) for kind in ("CACHE", "CONFIG", "DATA")}
-        self._variables = {**os.environ, **homes, "PATH": path, "KUBECONFIG": str(self.kubeconfig)}
+        own = {"PATH": search_path("kubectl", "helm"), "KUBECONFIG": str(self.kubeconfig)}
+        self._variables = {**os.environ, **folders(folder), **own}
 
     def write(self, name: str, *documents: Mapping[str, Any]) -> Path:
         """A file of YAML in the folder."""

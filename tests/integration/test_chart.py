@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from celeriac.__main__ import main
 from tests.cluster.control_plane import ControlPlane
-from tests.integration.crds import wait_established
+from tests.integration.crds import definition, wait_established
 from tests.integration.helm import CHART, CRD, IMAGE, RELEASE, SYSTEM, Helm, Install
 
 pytestmark = pytest.mark.integration
@@ -449,9 +449,9 @@ def test_an_upgrade_brings_a_new_version_of_the_crd(
     crd = older / "files" / "celeryworkerpools.yaml"
     crd.write_text(crd.read_text().replace("    shortNames: [cwp]\n", ""))
     helm.run("install", RELEASE, str(older), f"--namespace={SYSTEM}", values=IMAGE)
-    assert "shortNames" not in json.loads(chart_cluster.kubectl("get", "crd", CRD, "-ojson"))["spec"]["names"]
+    assert "shortNames" not in definition(chart_cluster, CRD)["spec"]["names"]
     helm.run("upgrade", RELEASE, str(CHART), f"--namespace={SYSTEM}", values=IMAGE)
-    assert json.loads(chart_cluster.kubectl("get", "crd", CRD, "-ojson"))["spec"]["names"]["shortNames"] == ["cwp"]
+    assert definition(chart_cluster, CRD)["spec"]["names"]["shortNames"] == ["cwp"]
 
 
 @pytest.mark.full

@@ -3,7 +3,6 @@
 import os
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import tools
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.crds import install_crds
 from tests.integration.kube import Kube
+from tests.integration.mounts import search_path
 
 pytestmark = pytest.mark.integration
 
@@ -39,9 +38,12 @@ def crd(control_plane: ControlPlane) -> None:
 @pytest.fixture
 def environment(control_plane: ControlPlane, tmp_path: Path) -> dict[str, str]:
     """The plugin and kubectl on the PATH, and a cluster."""
-    folders = (Path(sys.executable).parent, tools.binary("kubectl").parent)
-    path = os.pathsep.join((*map(str, folders), os.environ["PATH"]))
-    own = {"PATH": path, "KUBECONFIG": str(control_plane.kubeconfig), "HOME": str(tmp_path), "TERM": "dumb"}
+    own = {
+        "PATH": search_path("kubectl"),
+        "KUBECONFIG": str(control_plane.kubeconfig),
+        "HOME": str(tmp_path),
+        "TERM": "dumb",
+    }
     return {**os.environ, **own}
 
 

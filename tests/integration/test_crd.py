@@ -15,7 +15,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
 from tests.cluster.process import wait_until
 from tests.integration.bad_pools import BAD, PASSWORD, broker
-from tests.integration.crds import CRDS, install_crds, wait_established
+from tests.integration.crds import CRDS, definition, install_crds, wait_established
 from tests.unit.pool.bodies import Body, minimal, variants
 from tests.unit.pool.test_broker_url import BAD as BAD_URLS
 from tests.unit.pool.test_broker_url import GOOD as GOOD_URLS
@@ -121,7 +121,7 @@ def test_it_applies_to_a_cluster_that_never_saw_it(control_plane: ControlPlane, 
         control_plane.kubectl("apply", *options, "-f", "-", stdin=yaml.safe_dump(crd))
         wait_established(control_plane, f"{PLURAL}.{group}")
         again = control_plane.kubectl("apply", *options, "-f", "-", stdin=yaml.safe_dump(crd))
-        stored = json.loads(control_plane.kubectl("get", "crd", f"{PLURAL}.{group}", "-ojson"))
+        stored = definition(control_plane, f"{PLURAL}.{group}")
     finally:
         control_plane.kubectl("delete", "crd", f"{PLURAL}.{group}", "--ignore-not-found")
     assert ("serverside-applied" if options else "unchanged") in again

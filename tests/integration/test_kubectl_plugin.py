@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tests.cluster import tools
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.crds import install_crds
 from tests.integration.kube import Kube
+from tests.integration.mounts import search_path
 
 pytestmark = pytest.mark.integration
 
@@ -83,10 +83,9 @@ def test_the_list_shows_what_the_operator_wrote(control_plane: ControlPlane, sho
 
 
 def test_kubectl_finds_the_plugin_and_hands_it_the_cluster(control_plane: ControlPlane, shop: str) -> None:
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     listed = subprocess.run(
         [tools.binary("kubectl"), "celery", "list", "-A"],
-        env={**os.environ, "PATH": path, "KUBECONFIG": str(control_plane.kubeconfig)},
+        env={**os.environ, "PATH": search_path(), "KUBECONFIG": str(control_plane.kubeconfig)},
         capture_output=True,
         text=True,
         check=False,

@@ -17,7 +17,7 @@ from celeriac.pool.parse import parse_pool
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.errors import ClusterError
 from tests.cluster.process import wait_until
-from tests.integration.crds import CRDS, wait_established
+from tests.integration.crds import CRDS, definition, wait_established
 from tests.integration.test_crd import STATUS
 from tests.unit.pool.bodies import Body, minimal, replaced, variants
 
@@ -121,8 +121,7 @@ class Api:
         self.kubectl("label", "--overwrite", f"{PLURAL}.{version}.{self.group}/{name}", f"touched={version}")
 
     def stored_versions(self) -> list[str]:
-        found = json.loads(self._control_plane.kubectl("get", "crd", self.crd, "--output=json"))
-        return list(found["status"]["storedVersions"])
+        return list(definition(self._control_plane, self.crd)["status"]["storedVersions"])
 
 
 @pytest.fixture

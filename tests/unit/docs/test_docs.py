@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from celeriac.api.reasons import Reason
 from celeriac.pool.parse import parse_pool
+from tests.doc_commands import documents
 
 pytestmark = pytest.mark.unit
 
@@ -49,10 +49,9 @@ def links(page: Path) -> list[str]:
 def pool_manifests() -> Iterator[tuple[str, dict[str, Any]]]:
     """Every complete CeleryWorkerPool that a page shows."""
     for page in PAGES:
-        for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE):
-            for document in yaml.safe_load_all(block):
-                if isinstance(document, dict) and document.get("kind") == "CeleryWorkerPool":
-                    yield f"{page.relative_to(ROOT)}: {document['metadata']['name']}", document
+        for document in documents(page):
+            if isinstance(document, dict) and document.get("kind") == "CeleryWorkerPool":
+                yield f"{page.relative_to(ROOT)}: {document['metadata']['name']}", document
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
