@@ -60,8 +60,10 @@ def work_fails(shop: LiveShop, redis: RedisServer) -> None:
 def passwords_fail(shop: LiveShop, redis: RedisServer) -> None:
     """One that is refused, one that spoils its URL, one that is no line, and the right one at a server that is gone."""
     kube = shop.kube
+    kube.replace_secret("broker", url=broker_url(redis, f"{PASSWORD}-wrong"))
+    kube.create_pool("mail", replicas=0)  # a Secret that another pool names is read anew
+    kube.wait_for_condition("ml", "BrokerReachable", "False", "AuthenticationFailed")
     for url in (
-        broker_url(redis, f"{PASSWORD}-wrong"),
         f"redis://celery:{PASSWORD}@[127.0.0.1:6379/0",
         broker_url(redis, f"{PASSWORD}\r\nPING"),
         f"redis://celery:{PASSWORD}@127.0.0.1:{redis.port}/zero?ssl_cert_reqs={PASSWORD}",

@@ -89,7 +89,10 @@ def test_a_launcher_that_waits_runs_once_for_a_start_whatever_probes_it(redis: R
 def test_a_worker_that_is_stopped_before_celery_listens_ends_at_once(redis: RedisServer, tmp_path: Path) -> None:
     """The kernel drops a signal that PID 1 has no handler for, and the kubelet sends it only once."""
     worker = a_worker(redis, tmp_path, database=6, pool_type=PoolType.SOLO)
-    (worker.folder / "shop.py").write_text("import pathlib, time; pathlib.Path('importing').touch(); time.sleep(60)")
+    # In short sleeps: Python handles a signal between two instructions, and one may come just before it sleeps.
+    (worker.folder / "shop.py").write_text(
+        "import pathlib, time\npathlib.Path('importing').touch()\nwhile True: time.sleep(0.1)"
+    )
     worker.start()
     try:
         worker.wait_until((worker.folder / "importing").exists)

@@ -4,6 +4,7 @@
 sentences ride along, because live numbers are metrics.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +27,7 @@ ROUNDING = timedelta(seconds=2)
 """By which two tellings of one moment may differ."""
 MOST = 2**53 - 1
 """What the CRD lets a number be: a broker may say any, and a status that is refused would stand still."""
+_NUMBER = re.compile(r"\d+")
 NAMING = frozenset({PODS_END, WORKERS_RESPONDING})
 """Conditions whose sentence names Pods, one after the other."""
 PATIENT = {SCALING_LIMITED, DRAINING}
@@ -122,14 +124,21 @@ def noteworthy(status: Mapping[str, Any]) -> tuple[Any, ...]:
     """The part whose change can wait some seconds.
 
     While a scale-down is held the desired count may be another with every tick, and a hundred pods that start are two
-    hundred changes of the counts. The end of both is a change of a condition, and that is urgent. Workers that fall
-    silent, or get stuck, one after the other change the sentence of one that is there already, which names them.
+    hundred changes of the counts. The end of both is a change of a condition, and that is urgent. Another cause may
+    have the reason of the one before: whoever has mended a URL wants to read what is wrong with it now. It is told by
+    a sentence that differs in more than its numbers. Workers that fall silent, or get stuck, one after the other
+    change the sentence of one that is there already, which names them.
     """
     decision = status.get("decision") or {}
     counts = [status.get(name) for name in ("replicas", "readyReplicas", "desiredReplicas", "idleSeconds")]
     conditions = status.get("conditions") or ()
-    lapses = [c["message"] for c in conditions if c["type"] in NAMING and c["status"] == "False"]
-    return counts, decision.get("reason"), lapses, _reasons(status, lambda type_: type_ in PATIENT)
+    sentences = [_cause(c) for c in conditions if c["type"] not in PATIENT]
+    return counts, decision.get("reason"), sentences, _reasons(status, lambda type_: type_ in PATIENT)
+
+
+def _cause(condition: Mapping[str, Any]) -> str:
+    message: str = condition["message"]
+    return message if condition["type"] in NAMING and condition["status"] == "False" else _NUMBER.sub("", message)
 
 
 def _reasons(status: Mapping[str, Any], wanted: Callable[[str], bool]) -> tuple[tuple[str, str, str], ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from uuid import NAMESPACE_OID, uuid3
 
 import pytest
 
@@ -98,7 +99,13 @@ def test_a_task_that_nobody_sent_is_found() -> None:
 
 
 def test_a_message_left_in_a_hash_of_redis_is_found_and_what_may_stay_is_not() -> None:
-    keys = ("celeriac:pools", "celeriac:uid:tasks", "celery-task-meta-1", "unacked.pod-1", "celeriac:dead:ledger")
+    kept = (
+        "celeriac:pools",
+        "celeriac:uid:tasks",
+        "celery-task-meta-1",
+        f"{uuid3(NAMESPACE_OID, '')}.reply.celery.pidbox",
+    )
+    keys = (*kept, "unacked.pod-1", "celeriac:dead:ledger")
     verdict = judge([*a_good_run(), *(Line(Event.LEFT, 20, key=key) for key in keys)], NOTHING)
     assert verdict.left == ("celeriac:dead:ledger", "unacked.pod-1")
 

@@ -18,6 +18,7 @@ from celeriac.brokers.redis import letters
 from celeriac.brokers.redis.bindings import Binding
 from celeriac.brokers.redis.envelopes import Envelope
 from celeriac.brokers.redis.restore import Hash, Held, judge
+from celeriac.cluster import depth
 from celeriac.pool.model import QueueLayout
 from tests.unit.messages.cases import CASES, NO_MESSAGES, PRIORITIES, ROUTES, SEPARATOR, Case, entry, stamped
 
@@ -93,12 +94,18 @@ def test_the_names_of_the_cases_tell_them_apart() -> None:
     assert all(case.message is None and case.goes_to for case in NO_MESSAGES)
 
 
-@pytest.mark.parametrize("decide", [of_the_agent, of_the_operator])
-def test_a_message_nested_to_the_limit_of_the_decoder_stops_nobody(decide: Callable[[Case], Decision]) -> None:
+@pytest.mark.parametrize(("decide", "levels", "step"), [(of_the_agent, 1000, 1), (of_the_operator, depth.LEVELS, 20)])
+def test_a_message_nested_to_the_limit_of_the_decoder_stops_nobody(
+    decide: Callable[[Case], Decision], levels: int, step: int
+) -> None:
     """What can be read cannot always be written: writing takes some more of Python's stack."""
     found = set()
-    for depth in range(sys.getrecursionlimit() - 300, sys.getrecursionlimit() + 1):
-        nested = b"[" * depth + b"]" * depth
-        text = entry(stamped()).replace(b'"W1tdLCB7fSwge31d"', nested)
-        found.add(decide(Case("deep", text, "mail"))[0])
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(levels)
+    try:
+        for nested in range(levels - 300, levels + 1, step):
+            text = entry(stamped()).replace(b'"W1tdLCB7fSwge31d"', b"[" * nested + b"]" * nested)
+            found.add(decide(Case("deep", text, "mail"))[0])
+    finally:
+        sys.setrecursionlimit(before)
     assert found == {"mail", "celeriac:dead:unroutable"}

@@ -91,6 +91,20 @@ def test_counts_alone_are_written_once_a_minute_and_a_change_of_the_replicas_wit
     assert [at - begun for at, _ in hours.written[2:]] == [pytest.approx(10, abs=1.1)]
 
 
+def test_another_cause_of_the_same_reason_is_told_within_ten_seconds_and_other_numbers_within_a_minute() -> None:
+    hours = Hours()
+
+    def refused(cause: str) -> View:
+        return view(broker=BrokerDoubt(Reason.BROKER_URL_INVALID, f"the broker URL cannot be used: {cause}"))
+
+    hours.look(refused("its port has 6 digits"))
+    begun = hours.now
+    hours.look_for(30, refused("its port has 7 digits"))
+    assert hours.written[1:] == []
+    hours.look_for(20, refused("its password holds a line end"))
+    assert [at - begun for at, _ in hours.written[1:]] == [30]
+
+
 def test_a_thousand_pools_that_lose_their_broker_stay_within_the_budget_and_each_gets_its_turn() -> None:
     hours = Hours(per_second=10)
     pools = [known(f"pool-{number}") for number in range(1000)]
