@@ -61,7 +61,7 @@ faults: setup ## Hostile brokers, a sick API server, wrong clocks, two operators
 	$(if $(FULL),$(UV_RUN) pytest tests/faults -m "faults and alone" -p no:hypothesispytest)
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here; FULL=1: all
-	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -n 3 -o timeout=600
+	$(UV_RUN) pytest tests/e2e -m "e2e$(if $(FULL),, and not full)" -p no:hypothesispytest -n 4 -o timeout=600
 
 lint: ## ruff, mypy --strict, import-linter; uv.lock is that of pyproject.toml
 	@$(UV_AS_LOCKED) lock --check --offline --no-config --quiet 2>/dev/null || { echo "uv.lock is not that of pyproject.toml; run: uv lock" >&2; exit 1; }

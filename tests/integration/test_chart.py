@@ -129,7 +129,7 @@ def test_lint_has_nothing_to_say(helm: Helm, values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "values", [pytest.param({}, id="defaults", marks=pytest.mark.full), pytest.param(EVERYTHING, id="everything")]
 )
-@pytest.mark.parametrize("apply", ["--server-side", "--validate=strict"])
+@pytest.mark.parametrize("apply", ["--server-side", pytest.param("--validate=strict", marks=pytest.mark.full)])
 def test_the_api_server_takes_every_manifest_without_a_warning(
     helm: Helm, chart_cluster: ControlPlane, values: dict[str, Any], apply: str
 ) -> None:
@@ -424,6 +424,7 @@ def test_prometheus_shows_its_own_token_or_the_one_of_a_secret(helm: Helm) -> No
     assert endpoint(authorization=secret) == {"scheme": "https", "bearerTokenFile": None, "authorization": secret}
 
 
+@pytest.mark.full
 def test_uninstalling_keeps_the_pools_and_installing_again_finds_them(
     install: Install, helm: Helm, chart_cluster: ControlPlane
 ) -> None:

@@ -108,7 +108,7 @@ def terminal(shell: str, environment: dict[str, str]) -> Iterator[Terminal]:
         os.close(keyboard)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", ["bash", pytest.param("zsh", marks=pytest.mark.full)])
 def test_tab_completes_verbs_flags_namespaces_and_pools(shell: str, environment: dict[str, str], shop: str) -> None:
     with terminal(shell, environment) as shown:
         for typed, becomes in lines(shop).items():
@@ -129,6 +129,7 @@ def test_fish_completes_the_same(environment: dict[str, str], shop: str) -> None
     assert found == [becomes.rpartition(" ")[2] for becomes in asked.values()], told.stderr
 
 
+@pytest.mark.full
 def test_kubectl_asks_the_plugin_what_its_own_completion_shows(environment: dict[str, str], shop: str) -> None:
     """`__complete` is what the scripts of `kubectl completion` call at each TAB, in any shell."""
     for typed, becomes in list(lines(shop).items())[-2:]:

@@ -64,6 +64,7 @@ def test_deployments_get_pods(control_plane: ControlPlane, namespace: str) -> No
     )
 
 
+@pytest.mark.full
 def test_nothing_outlives_an_owner_that_is_killed(tmp_path: Path) -> None:
     owner = (
         "import os, signal; from tests.cluster.control_plane import ControlPlane; api = ControlPlane();"

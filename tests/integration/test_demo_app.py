@@ -119,6 +119,7 @@ def test_a_chord_crosses_from_the_batch_queue_to_its_callback_on_the_default_que
     assert {"parts": 6, "last": 5} in [result["result"] for result in busy_demo.results()]
 
 
+@pytest.mark.full
 def test_a_reminder_with_a_countdown_is_heard_when_it_is_due_and_not_before(busy_demo: Demo) -> None:
     busy_demo.send("eta", "--queue", "celery", "--count", "2", "--seconds", "0", "--countdown", "2")
     busy_demo.settle("eta")

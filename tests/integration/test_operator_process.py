@@ -63,6 +63,7 @@ def quiet(api: ControlPlane) -> Iterator[QuietOperator]:
         yield QuietOperator(api, kube, "quiet-operator")
 
 
+@pytest.mark.full
 def test_an_operator_killed_in_the_middle_of_a_scale_up_goes_on_where_it_was(api: ControlPlane, namespace: str) -> None:
     kube = Kube(api.kubeconfig, namespace)
     with RedisServer() as redis, OperatorProcess(api.kubeconfig, namespace) as operator:

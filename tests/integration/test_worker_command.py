@@ -24,32 +24,29 @@ from tests.integration.worker_container import HIDING_MODULE, IMPLEMENTATIONS, W
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[PoolType, Worker]]:
-    """One worker of every pool type, started together, each with a database of its own on one Redis."""
-    with RedisServer() as redis:
-        started = {}
-        for database, pool_type in enumerate(IMPLEMENTATIONS):
-            pool = a_pool(pool_type, BrokerSpec(url=f"redis://127.0.0.1:{redis.port}/{database}"))
-            started[pool_type] = Worker(build_deployment(pool), tmp_path_factory.mktemp(pool_type.value))
-        try:
-            for worker in started.values():
-                worker.start()
-            yield started
-        finally:
-            for worker in started.values():
-                worker.kill()
+IN_SHORT = (PoolType.SOLO, PoolType.PREFORK)
+POOL_TYPES = [each if each in IN_SHORT else pytest.param(each, marks=pytest.mark.full) for each in IMPLEMENTATIONS]
+
+
+@pytest.fixture
+def worker(pool_type: PoolType, redis: RedisServer, tmp_path: Path) -> Iterator[Worker]:
+    pool = a_pool(pool_type, BrokerSpec(url=redis.celery_url))
+    worker = Worker(build_deployment(pool), tmp_path)
+    try:
+        worker.start()
+        yield worker
+    finally:
+        worker.kill()
 
 
 def client_of(worker: Worker) -> Any:
     return Celery(broker=worker.url, backend=worker.url)
 
 
-@pytest.mark.parametrize("pool_type", IMPLEMENTATIONS)
+@pytest.mark.parametrize("pool_type", POOL_TYPES)
 def test_a_worker_is_ready_while_it_is_busy_and_ends_its_task_after_sigterm(
-    workers: dict[PoolType, Worker], pool_type: PoolType
+    worker: Worker, pool_type: PoolType
 ) -> None:
-    worker = workers[pool_type]
     worker.wait_until(worker.is_ready)
     with client_of(worker) as client, client.connection() as connection:
         [stats] = client.control.inspect(limit=1, timeout=WAIT_SECONDS).stats().values()
@@ -57,14 +54,14 @@ def test_a_worker_is_ready_while_it_is_busy_and_ends_its_task_after_sigterm(
         assert (stats["pool"]["implementation"], slots) == IMPLEMENTATIONS[pool_type]
         assert client.send_task("add", (2, 3)).get(timeout=WAIT_SECONDS) == 5
 
-        redis = connection.default_channel.client
+        channel = connection.default_channel.client
         held = client.send_task("hold")
-        assert redis.blpop("held", timeout=WAIT_SECONDS), worker.log.read_text()
+        assert channel.blpop("held", timeout=WAIT_SECONDS), worker.log.read_text()
         assert worker.is_ready(), "a busy worker stays ready"
 
         worker.terminate()
         worker.wait_until(lambda: not worker.probe("readinessProbe"))
-        redis.rpush("release", 1)
+        channel.rpush("release", 1)
         assert held.get(timeout=WAIT_SECONDS) == "finished"
     assert worker.exit_code() == 0, worker.log.read_text()
     assert not (worker.run_dir / "ready").exists()
