@@ -51,7 +51,7 @@ properties: ## What is promised of scaling, for forty times as many pools as in 
 	HYPOTHESIS_PROFILE=long $(UV_RUN) pytest tests/unit/scaling/properties -m unit -n auto --maxprocesses 4 -o timeout=3600
 
 integration: setup ## Against a real API server and a real Redis, no node; FULL=1: long stories and all variants
-	$(UV_RUN) pytest tests/integration -m "integration$(if $(FULL),, and not full)" -p no:hypothesispytest -n 5
+	$(UV_RUN) pytest tests/integration -m "integration$(if $(FULL),, and not full)" -p no:hypothesispytest -n 4
 
 agent: setup ## Real Celery workers with the agent, on a real Redis and API server; FULL=1: every Celery, long stories
 	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n $(if $(FULL),6,10)

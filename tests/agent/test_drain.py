@@ -28,7 +28,7 @@ def test_an_idle_worker_starts_nothing_once_it_is_drained_and_everything_when_th
     assert rig.account().problems == {}
 
 
-@pytest.mark.parametrize("spec", workers(quick=["prefork", "threads", "gevent"], prefetch=2))
+@pytest.mark.parametrize("spec", workers(quick=["prefork", "gevent"], prefetch=2))
 def test_a_busy_worker_ends_what_it_runs_and_gives_the_rest_back_in_its_order(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     soon = [f"eta-{number}" for number in range(3)]

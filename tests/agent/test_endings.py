@@ -52,7 +52,6 @@ def beside_an_idle_neighbour(rig: Rig, spec: Spec) -> tuple[Worker, Worker, floa
     "spec",
     endings(
         (NEWEST, "prefork", False),
-        (OLDEST, "threads", True),
         pools=("prefork", "threads", "gevent", "eventlet"),
         slots=1,
         prefetch=4,

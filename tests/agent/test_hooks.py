@@ -14,7 +14,7 @@ from tests.agent.worker import AGENT, POOLS, Spec
 
 pytestmark = pytest.mark.agent
 
-IN_THE_QUICK_FORM = {"qos": "gevent", "deliver": "solo"}
+IN_THE_QUICK_FORM = {"qos": "gevent"}
 
 
 def _cases() -> list[Any]:

@@ -29,7 +29,7 @@ POOL_CLASSES = {
 }
 
 
-@pytest.mark.parametrize("spec", workers(quick=["prefork", "gevent"], prefetch=2))
+@pytest.mark.parametrize("spec", workers(quick=["gevent"], prefetch=2))
 def test_a_report_counts_what_runs_what_is_held_and_what_is_done(rig: Rig, spec: Spec) -> None:
     [worker] = rig.start(spec)
     idle = worker.wait_for(lambda report: report["state"] == "consuming", "it consumes")

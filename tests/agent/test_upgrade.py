@@ -27,9 +27,8 @@ from tests.unit.builders.workers import pod
 pytestmark = pytest.mark.agent
 
 BEFORE = "0.1.0"
-QUICK = {"prefork": NEWEST, "threads": OLDEST}
 SPECS = [
-    param(Spec(version, pool, True, prefetch=4), quick=QUICK.get(pool) == version)
+    param(Spec(version, pool, True, prefetch=4), quick=(version, pool) == (NEWEST, "prefork"))
     for pool in ("solo", "prefork", "threads", "gevent")
     for version in (OLDEST, NEWEST)
 ]

@@ -126,6 +126,7 @@ def test_with_a_list_of_namespaces_it_may_do_so_only_there(install: Install, cha
     assert granted(chart_cluster, OPERATOR, NEVER) == []
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("role", "may", "may_not"),
     [

@@ -89,6 +89,7 @@ def test_it_tells_an_operator_that_looks_from_one_that_was_stopped_or_is_gone(
         )
 
 
+@pytest.mark.full
 def test_it_names_the_rights_that_the_operator_lacks(
     control_plane: ControlPlane, namespace: str, doctor: Doctor, kube: Kube
 ) -> None:

@@ -327,6 +327,7 @@ def at_zero(key: PoolKey) -> dict[str, Any]:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {**key._asdict()}, "spec": spec}
 
 
+@pytest.mark.full
 async def test_a_thousand_scale_ups_at_once_do_not_delay_a_renewal(enter: Enter, namespace: str) -> None:
     """Their answers keep the event loop busy, too. Most are a Conflict, which costs as much."""
     first = await enter()

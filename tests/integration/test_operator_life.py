@@ -74,6 +74,7 @@ def test_what_was_learned_of_a_pool_survives_the_operator(
         wait_until(lambda: all(line in operator.metrics() for line in series), str(series), seconds=20)
 
 
+@pytest.mark.full
 def test_a_namespace_that_must_not_be_read_does_not_blind_the_operator_for_another(
     kube: Kube, control_plane: ControlPlane, namespace: str
 ) -> None:

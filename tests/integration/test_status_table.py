@@ -12,7 +12,7 @@ from tests.integration.kstatus import verdict
 from tests.integration.status_rows import ROWS, Row, When
 from tests.integration.status_scene import WAITS, Scene, conditions, holds
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 IN_ARGO_CD = {"Current": "Healthy", "InProgress": "Progressing", "Failed": "Degraded", "Terminating": "Progressing"}
 

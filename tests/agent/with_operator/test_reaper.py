@@ -235,6 +235,7 @@ def test_who_vanished_without_a_word_is_gone_after_half_a_minute_and_who_reports
         assert "fault of the operator" not in operator.log()
 
 
+@pytest.mark.full
 def test_two_operators_at_once_bring_each_message_back_once(
     shop: Shop, control_plane: ControlPlane, namespace: str
 ) -> None:
@@ -252,6 +253,7 @@ def test_two_operators_at_once_bring_each_message_back_once(
     assert set(shop.deaths().values()) == {1}
 
 
+@pytest.mark.full
 def test_a_killed_workers_messages_outlive_their_pool_and_its_keys_do_not(
     shop: Shop, control_plane: ControlPlane
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_worker_deleted_by_force_is_found_gone_while_another_pools_registry_is
     assert shop.deaths() == {"a": 0}
 
 
+@pytest.mark.full
 def test_a_password_that_is_rotated_after_the_pool_was_deleted_is_found_and_the_old_one_let_go(
     shop: Shop, operator: OperatorProcess, redis: RedisServer
 ) -> None:
