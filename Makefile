@@ -57,7 +57,7 @@ agent: setup ## Real Celery workers with the agent, on a real Redis and API serv
 	$(UV_RUN) pytest tests/agent -m "agent$(if $(FULL),, and not full)" -p no:hypothesispytest -n $(if $(FULL),6,10)
 
 faults: setup ## Hostile brokers, a sick API server, wrong clocks, two operators: the others go on; FULL=1: all rounds
-	$(UV_RUN) pytest tests/faults -m "faults and not $(if $(FULL),alone,full)" -p no:hypothesispytest -n $(if $(FULL),4,5) $(if $(FULL),-o timeout=1800)
+	$(UV_RUN) pytest tests/faults -m "faults and not $(if $(FULL),alone,full)" -p no:hypothesispytest -n 4 $(if $(FULL),-o timeout=1800)
 	$(if $(FULL),$(UV_RUN) pytest tests/faults -m "faults and alone" -p no:hypothesispytest)
 
 e2e: setup ## On a real node with real Celery pods: the cluster of CELERIAC_KUBECONFIG, kind, or one built here; FULL=1: all

@@ -42,7 +42,8 @@ def test_a_unix_socket(spec: Spec, tmp_path: Path) -> None:
         assert str(server.socket_path) in _short_ledger(rig, spec)["broker"]
 
 
-@pytest.mark.parametrize("spec", once(quick=["prefork"], prefetch=2))
+@pytest.mark.full
+@pytest.mark.parametrize("spec", once(prefetch=2))
 def test_sentinel(spec: Spec, tmp_path: Path) -> None:
     with RedisServer() as server, _sentinel(server, tmp_path) as port:
         options = {"broker_transport_options": {"master_name": "main"}}

@@ -48,7 +48,8 @@ def dear_handshakes(directory: Path) -> Iterator[int]:
             server.kill()
 
 
-@pytest.mark.parametrize("pools", [2, pytest.param(8, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("pools", [2, 8])
 def test_hosts_sentinels_and_handshakes_that_cost_much_cost_a_healthy_pool_nothing(
     pools: int, operator: OperatorProcess, kube: Kube, redis: RedisServer, tmp_path: Path, figure: Figure
 ) -> None:

@@ -120,6 +120,7 @@ def test_an_api_server_that_nobody_reaches_delays_a_pool_no_longer_than_that(
         operator.wait_for_log("/celeriac lost: ", SECONDS)
 
 
+@pytest.mark.full
 def test_a_webhook_that_does_not_answer_delays_a_pool_no_longer_than_it_is_there(
     story: AbstractContextManager[None],
     operator: OperatorProcess,

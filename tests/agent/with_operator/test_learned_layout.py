@@ -19,6 +19,7 @@ CONFIG = {"broker_transport_options": {"sep": ":", "priority_steps": STEPS, "que
 LEARNED = {"separator": ":", "prioritySteps": STEPS}
 
 
+@pytest.mark.full
 def test_a_pool_that_has_had_one_worker_wakes_by_a_task_in_a_list_that_the_spec_does_not_name(
     kube: Kube, redis: RedisServer, operator: OperatorProcess, tmp_path: Path
 ) -> None:
