@@ -130,11 +130,10 @@ def test_with_a_list_of_namespaces_it_may_do_so_only_there(install: Install, cha
 @pytest.mark.parametrize(
     ("role", "may", "may_not"),
     [
-        pytest.param(
+        (
             "view",
             pools("get", "list", "watch"),
             [*pools("create", "delete"), *pools("patch", subresource="scale")],
-            marks=pytest.mark.full,
         ),
         (
             "edit",
