@@ -147,6 +147,7 @@ def test_a_host_that_does_not_exist_is_named(pools: Story) -> None:
     pools.kube.patch(POOLS, "host", {"spec": {"broker": {"url": pools.broker_url}}})
 
 
+@pytest.mark.full
 def test_a_quota_that_refuses_pods_is_told_to_be_raised(pools: Story) -> None:
     with elsewhere(pools) as narrow:
         narrow.kubectl("create", "quota", "narrow", "--hard=pods=0")
