@@ -13,8 +13,8 @@ from tests.integration.redis_server import RedisServer
 WITH_OPERATOR = {
     "drain_writes": "first",
     "reaper": "second",
-    **dict.fromkeys(("recovery_access", "shards", "learned_layout"), "third"),
-    **dict.fromkeys(("orphans", "task_metrics", "at_rest", "silent_workers"), "fourth"),
+    **dict.fromkeys(("recovery_access", "task_metrics", "shards", "learned_layout"), "third"),
+    **dict.fromkeys(("orphans", "at_rest", "silent_workers"), "fourth"),
 }
 """Modules that follow each other in one process, with one API server; the four processes take equally long."""
 LONGEST = (*WITH_OPERATOR, "flow", "inflight", "drain", "faults")

@@ -10,7 +10,7 @@ from tests.agent.worker import Spec
 pytestmark = pytest.mark.agent
 
 
-@pytest.mark.parametrize("spec", workers(quick=["prefork", "gevent"], prefetch=4))
+@pytest.mark.parametrize("spec", workers(quick=["prefork"], prefetch=4))
 def test_pods_come_and_go_under_flow_and_the_ledger_stays_clean(rig: Rig, spec: Spec) -> None:
     first, second = rig.start(spec, spec)
     with Flow(rig, rate=10 * spec.slots_in_truth):  # nine tenths of what one pod can bear

@@ -59,6 +59,7 @@ def test_explain_says_what_a_field_means_its_unit_and_its_default(ml: Story) -> 
     assert "Default: {queueWaitSeconds: 10}" in text
 
 
+@pytest.mark.full
 def test_scale_pins_and_a_null_unpins(ml: Story) -> None:
     ml.kubectl("scale", "cwp/ml", "--replicas=3")
     ml.kube.wait_for_condition("ml", "ScalingActive", "False", "Pinned")

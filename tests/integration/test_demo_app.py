@@ -20,7 +20,7 @@ WORKER_IMAGE = Path(__file__).parents[2] / "worker-image"
 START_CELERY = "import sys; from celery.__main__ import main; sys.exit(main())"
 WAIT_SECONDS = 60
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 class Demo:
@@ -97,7 +97,6 @@ def events(entries: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
     return sorted((entry for entry in entries if entry["event"] == event), key=lambda entry: float(entry["time"]))
 
 
-@pytest.mark.full
 def test_mail_that_the_server_refuses_is_retried_until_it_is_delivered(busy_demo: Demo) -> None:
     busy_demo.send("mail", "--queue", "email_service", "--count", "4", "--seconds", "0.05", "--failures", "1")
     busy_demo.settle("mail")
@@ -106,7 +105,6 @@ def test_mail_that_the_server_refuses_is_retried_until_it_is_delivered(busy_demo
     assert {entry["attempt"] for entry in events(entries, "succeeded")} == {"1"}
 
 
-@pytest.mark.full
 def test_a_chord_crosses_from_the_batch_queue_to_its_callback_on_the_default_queue(busy_demo: Demo) -> None:
     busy_demo.send("chord", "--queue", "batch", "--chord", "--count", "6", "--seconds", "0.2", "--cpu-share", "0.1")
     busy_demo.settle("chord")
@@ -119,7 +117,6 @@ def test_a_chord_crosses_from_the_batch_queue_to_its_callback_on_the_default_que
     assert {"parts": 6, "last": 5} in [result["result"] for result in busy_demo.results()]
 
 
-@pytest.mark.full
 def test_a_reminder_with_a_countdown_is_heard_when_it_is_due_and_not_before(busy_demo: Demo) -> None:
     busy_demo.send("eta", "--queue", "celery", "--count", "2", "--seconds", "0", "--countdown", "2")
     busy_demo.settle("eta")
@@ -128,7 +125,6 @@ def test_a_reminder_with_a_countdown_is_heard_when_it_is_due_and_not_before(busy
     assert all(float(entry["time"]) >= sent[entry["task"]] + 2 for entry in events(entries, "started"))
 
 
-@pytest.mark.full
 def test_urgent_tasks_overtake_those_that_were_sent_before_them(demo: Demo) -> None:
     for priority in (9, 3, 0):
         demo.send(
@@ -141,7 +137,6 @@ def test_urgent_tasks_overtake_those_that_were_sent_before_them(demo: Demo) -> N
     assert [priority for _time, priority in order] == [0, 0, 0, 3, 3, 3, 9, 9, 9]
 
 
-@pytest.mark.full
 def test_the_ledger_shows_a_task_whose_worker_was_killed_and_one_that_nobody_took(demo: Demo) -> None:
     demo.send("killed", "--queue", "batch", "--count", "2", "--seconds", "30", "--cpu-share", "0")
     with demo.worker("celery_app", "solo", 1, "batch") as worker:

@@ -92,7 +92,7 @@ WHATEVER = settings(
 )
 
 
-@pytest.fixture(params=["scripts", "no scripts"])
+@pytest.fixture(params=["scripts", pytest.param("no scripts", marks=pytest.mark.full)])
 def url(request: pytest.FixtureRequest, server: RedisServer) -> Iterator[str]:
     """Of a user that may run scripts, and of one that may not."""
     if request.param == "scripts":

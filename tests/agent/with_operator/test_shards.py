@@ -72,6 +72,7 @@ def shards(control_plane: ControlPlane, namespace: str) -> Iterator[Shards]:
         yield running
 
 
+@pytest.mark.full
 def test_a_pool_that_moves_while_it_drains_goes_on_draining_and_never_has_two_operators(
     kube: Kube, redis: RedisServer, shards: Shards, tmp_path: Path
 ) -> None:
