@@ -100,12 +100,8 @@ def test_a_message_nested_to_the_limit_of_the_decoder_stops_nobody(
 ) -> None:
     """What can be read cannot always be written: writing takes some more of Python's stack."""
     found = set()
-    before = sys.getrecursionlimit()
     sys.setrecursionlimit(levels)
-    try:
-        for nested in range(levels - 300, levels + 1, step):
-            text = entry(stamped()).replace(b'"W1tdLCB7fSwge31d"', b"[" * nested + b"]" * nested)
-            found.add(decide(Case("deep", text, "mail"))[0])
-    finally:
-        sys.setrecursionlimit(before)
+    for nested in range(levels - 300, levels + 1, step):
+        text = entry(stamped()).replace(b'"W1tdLCB7fSwge31d"', b"[" * nested + b"]" * nested)
+        found.add(decide(Case("deep", text, "mail"))[0])
     assert found == {"mail", "celeriac:dead:unroutable"}
