@@ -93,10 +93,11 @@ def pytest_runtest_makereport(
 
 
 def evidence(system: System, story: Story) -> str:
-    """Objects and events of the story, and the operator's log."""
+    """Objects and events of the story, the ends of its Pods' logs, and of the operator's."""
     try:
         objects = story.kubectl("get", "cwp,deployments,pods", "--output=wide")
         events = story.kubectl("get", "events", "--sort-by=.lastTimestamp")
-        return f"{objects}\n{events}\n{system.log()[-6000:]}"
+        logs = story.kubectl("logs", "--selector=celeriac.dev/pool", "--prefix", "--tail=15", "--ignore-errors")
+        return f"{objects}\n{events}\n{logs}\n{system.log()[-6000:]}"
     except ClusterError as error:
         return str(error)

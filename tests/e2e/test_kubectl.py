@@ -7,7 +7,6 @@ import pytest
 from click.testing import CliRunner
 
 from celeriac.cli.kubectl import celery
-from tests.cluster.process import wait_until
 from tests.e2e.story import PATIENCE, Story
 
 pytestmark = pytest.mark.e2e
@@ -103,8 +102,9 @@ def test_an_editor_follows_a_worker_lets_it_go_and_starts_all_anew(ml: Story, pl
         return set(ml.kubectl("get", "pods", "--selector=celeriac.dev/pool=ml", "--output=name").split())
 
     plugin("pin", "ml", "1")
-    ml.tasks.send("ml_service", 1, seconds=15)
-    wait_until(lambda: json.loads(plugin("top", "ml", "-o", "json"))[0].get("running") == 1, "it runs", seconds=60)
+    ml.tasks.send("ml_service", 1, seconds=20)
+    ml.kube.wait_for_pool("ml", lambda pool: pool["status"].get("running") == 1)
+    assert json.loads(plugin("top", "ml", "-o", "json"))[0]["running"] == 1
     (busy,) = pod_names()
     assert "received" in plugin("logs", "ml", "--tail", "100")
     ml.kube.wait_for_pool("ml", lambda pool: pool["status"].get("readyReplicas") == 1)
