@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from celeriac.cli.kubectl import celery
 from tests.e2e.story import PATIENCE, Story
+from tests.integration.kube import Body
 
 pytestmark = pytest.mark.e2e
 
@@ -22,8 +23,12 @@ def ml(shared: Story) -> Story:
     shared.tasks.send("ml_service", 2, seconds=1)
     shared.tasks.wait_until_done(seconds=PATIENCE)
     shared.wait_for_zero("ml")
-    shared.kube.wait_for_pool("ml", lambda pool: bool(pool["status"]["decision"]["reason"] == "Idle"))
+    shared.kube.wait_for_pool("ml", lambda pool: _at_rest(pool["status"]))
     return shared
+
+
+def _at_rest(status: Body) -> bool:
+    return status["decision"]["reason"] == "Idle" and not status.get("readyReplicas")
 
 
 def test_get_shows_in_one_line_what_the_pool_is_doing(ml: Story) -> None:
