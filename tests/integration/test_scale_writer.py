@@ -70,7 +70,7 @@ async def test_a_change_is_one_request(scene: Scene) -> None:
 
 
 async def test_a_watch_that_is_behind_costs_a_look_and_not_the_change(scene: Scene) -> None:
-    scene.pool.kubectl("annotate", "deployment", "ml", "touched=1")
+    scene.pool.kubectl("label", "deployment", "ml", "touched=1")  # an annotation would have its controller write too
     assert await scene.write(0, 3) == Written(performed=True, replicas=3)
     assert scene.requests == [REFUSED, ("get", "deployments/scale", 200), PATCHED]
 
