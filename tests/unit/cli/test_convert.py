@@ -386,6 +386,15 @@ def test_beat_flower_and_other_workloads_stay() -> None:
     assert "Deployment web: no container's command starts a celery worker" in result.stderr
 
 
+def test_the_deployment_of_a_pool_stays_whatever_it_starts() -> None:
+    """As `kubectl get deployments -o yaml` gives it among the others."""
+    deployments = [yaml.safe_load(deployment(None, env=BROKER)) for _ in range(2)]
+    deployments[1]["metadata"] |= {"name": "pool", "ownerReferences": [{"kind": "CeleryWorkerPool", "name": "ml"}]}
+    result = run(yaml.safe_dump_all(deployments), "--app", "shop")
+    assert [each["metadata"]["name"] for each in yaml.safe_load_all(result.stdout)] == ["shop"]
+    assert "Deployment pool: is of the pool ml" in result.stderr
+
+
 def test_a_list_is_read_as_kubectl_gives_it_and_what_is_no_manifest_is_said() -> None:
     items = [yaml.safe_load(deployment(["celery", "-A", "shop", "worker"], env=BROKER))]
     pool, _ = converted(yaml.safe_dump({"kind": "List", "apiVersion": "v1", "items": items}))

@@ -48,7 +48,9 @@ def convert(objects: Iterable[Body], app: str | None = None) -> Conversion:
     result, used = Conversion(), set()
     for each in every:
         kind, name = each.get("kind"), (each.get("metadata") or {}).get("name", "?")
-        if kind == "Deployment":
+        if owner := _owning_pool(each):
+            result.passed_over.append(f"{kind} {name}: is of the pool {owner}")
+        elif kind == "Deployment":
             target = (_namespace(each), "Deployment", name)
             converted = _pool(each, autoscalers.get(target), secrets, app, result)
             if converted is not None:
@@ -72,6 +74,11 @@ def convert(objects: Iterable[Body], app: str | None = None) -> Conversion:
 
 def _namespace(body: Body) -> str:
     return str((body.get("metadata") or {}).get("namespace", ""))
+
+
+def _owning_pool(body: Body) -> str | None:
+    owners = (body.get("metadata") or {}).get("ownerReferences") or ()
+    return next((each.get("name", "?") for each in owners if each.get("kind") == KIND), None)
 
 
 def _target(body: Body) -> tuple[str, str, str]:
