@@ -46,7 +46,7 @@ def test_forty_marks_under_heavy_flow(rig: Rig, spec: Spec) -> None:
             worker.fresh()
             rig.undrain(worker)
             worker.wait_for(lambda report: report["state"] == "consuming", "it consumes again")
-    rig.settle(seconds=120)
+    rig.settle(seconds=300)  # at its own pace: what flowed while it was marked
     assert rig.account().problems == {}
 
 

@@ -112,17 +112,17 @@ def test_what_a_task_consumes_by_itself_is_not_put_back(rig: Rig, spec: Spec, ag
     rig.send("reader", name="ledger_app.read_a_mailbox", args=["mailbox", 5])
     rig.running("reader")
     rig.wait_for(lambda: not rig.client.exists("shop:mailbox"), "it has taken the letter")
-    connections = rig.client.client_list(_type="pubsub")
-    rig.cut("pubsub")  # the worker's loss, and not the task's
-    rig.wait_for(
-        lambda: {one["id"] for one in rig.client.client_list(_type="pubsub")} - {one["id"] for one in connections},
-        "the worker is back",
-    )
+    fetching = _that_fetch(rig)
+    for connection in fetching:  # the worker's, and not the task's
+        rig.client.client_kill_filter(_id=connection)
+    rig.wait_for(lambda: _that_fetch(rig) - fetching, "the worker is back")
     rig.send("after")
     rig.settle()
     assert not rig.client.exists("shop:mailbox")
     assert worker.alive
-    assert rig.account(allowed=["_kombu.binding.mailbox"]).problems == {}
+    # Without the agent, gevent before Celery 5.7 runs again what runs while its connection is lost.
+    usual = set() if agent or spec.pool != "gevent" else {"twice", "left"}
+    assert set(rig.account(allowed=["_kombu.binding.mailbox"]).problems) <= usual
 
 
 @pytest.mark.parametrize("spec", workers(quick=["prefork"], slots=1))
@@ -211,3 +211,8 @@ def test_without_one_hook_of_a_reconnect_a_worker_lives_through_it_and_says_so(r
     hears = hook != "children" or spec.pool != "prefork" or spec.version >= "5.6"
     assert ("drain" in report["capabilities"]) == (hook not in DRAIN and hears)
     assert set(rig.account().problems) <= {"lost", "twice"}  # as in plain Celery
+
+
+def _that_fetch(rig: Rig) -> set[str]:
+    """The connections that wait for a message."""
+    return {one["id"] for one in rig.client.client_list() if one["cmd"] == "brpop"}

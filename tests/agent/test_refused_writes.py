@@ -99,7 +99,9 @@ def test_a_worker_with_a_message_in_hand_is_not_drained_before_redis_has_it(rig:
     with refusal.lasts():
         _go_on_until_refused(worker, refusal)
     rig.drained(worker, token)
-    assert rig.queue() == ["caught"]
+    # A busy Redis refuses to be read, too: the worker may have run it before it could know of the mark.
+    ran = rig.ledger.ended() if code == "BUSY" else []
+    assert [*rig.queue(), *ran] == ["caught"]
     rig.undrain(worker)
     rig.settle()
     assert rig.account().problems == {}
