@@ -112,10 +112,10 @@ def test_what_a_task_consumes_by_itself_is_not_put_back(rig: Rig, spec: Spec, ag
     rig.send("reader", name="ledger_app.read_a_mailbox", args=["mailbox", 5])
     rig.running("reader")
     rig.wait_for(lambda: not rig.client.exists("shop:mailbox"), "it has taken the letter")
-    fetching = _that_fetch(rig)
+    fetching = _fetching(rig)
     for connection in fetching:  # the worker's, and not the task's
         rig.client.client_kill_filter(_id=connection)
-    rig.wait_for(lambda: _that_fetch(rig) - fetching, "the worker is back")
+    rig.wait_for(lambda: _fetching(rig) - fetching, "the worker is back")
     rig.send("after")
     rig.settle()
     assert not rig.client.exists("shop:mailbox")
@@ -170,8 +170,9 @@ def _is_not_disturbed(rig: Rig, spec: Spec, marked: bool) -> None:
     assert worker.log_file.read_text().count("] Connected to") == 1
 
 
-def _fetching(rig: Rig) -> bool:
-    return any(one["cmd"] == "brpop" and "b" in one["flags"] for one in rig.client.client_list())
+def _fetching(rig: Rig) -> set[str]:
+    """The connections that wait for a message."""
+    return {one["id"] for one in rig.client.client_list() if one["cmd"] == "brpop" and "b" in one["flags"]}
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -211,8 +212,3 @@ def test_without_one_hook_of_a_reconnect_a_worker_lives_through_it_and_says_so(r
     hears = hook != "children" or spec.pool != "prefork" or spec.version >= "5.6"
     assert ("drain" in report["capabilities"]) == (hook not in DRAIN and hears)
     assert set(rig.account().problems) <= {"lost", "twice"}  # as in plain Celery
-
-
-def _that_fetch(rig: Rig) -> set[str]:
-    """The connections that wait for a message."""
-    return {one["id"] for one in rig.client.client_list() if one["cmd"] == "brpop"}
