@@ -389,7 +389,8 @@ def test_beat_flower_and_other_workloads_stay() -> None:
 def test_the_deployment_of_a_pool_stays_whatever_it_starts() -> None:
     """As `kubectl get deployments -o yaml` gives it among the others."""
     deployments = [yaml.safe_load(deployment(None, env=BROKER)) for _ in range(2)]
-    deployments[1]["metadata"] |= {"name": "pool", "ownerReferences": [{"kind": "CeleryWorkerPool", "name": "ml"}]}
+    owner = {"kind": "CeleryWorkerPool", "name": "ml", "controller": True}
+    deployments[1]["metadata"] |= {"name": "pool", "ownerReferences": [owner]}
     result = run(yaml.safe_dump_all(deployments), "--app", "shop")
     assert [each["metadata"]["name"] for each in yaml.safe_load_all(result.stdout)] == ["shop"]
     assert "Deployment pool: is of the pool ml" in result.stderr

@@ -10,6 +10,7 @@ from celeriac.cli.convert.command_line import Worker
 from celeriac.cli.convert.remarks import Body, Remarks, without_nothing
 from celeriac.cli.convert.workload import of_the_deployment, other_command, template_of, worker_container
 from celeriac.cli.schema import schema_problems
+from celeriac.cluster.records import controller_of
 from celeriac.pool.parse import problems
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Rollout")
@@ -77,8 +78,8 @@ def _namespace(body: Body) -> str:
 
 
 def _owning_pool(body: Body) -> str | None:
-    owners = (body.get("metadata") or {}).get("ownerReferences") or ()
-    return next((each.get("name", "?") for each in owners if each.get("kind") == KIND), None)
+    owner = controller_of(body) if body.get("metadata") else None
+    return owner["name"] if owner and owner.get("kind") == KIND else None
 
 
 def _target(body: Body) -> tuple[str, str, str]:
